@@ -1,0 +1,85 @@
+"""The arguments of ``furiosa compile``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import NoReturn
+
+from furiosa.enf.target import DEFAULT_TARGET, TARGETS
+
+# furiosa.compiler.pipeline.STAGES and MAX_BATCH, written again because importing them takes as long as a small compilation
+IRS = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
+MAX_BATCH = 1 << 16
+
+DESCRIPTION = "Compiles a TFLite or ONNX model to an ENF, a program for the NPU."
+
+
+class BadArguments(Exception):
+    """Arguments that cannot be used, in one sentence."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadArguments(f"{message}; see {self.prog} -h")
+
+
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
+    # asked for the width, argparse would import shutil and with it every compression library, for each argument
+    return argparse.HelpFormatter(prog, width=int(os.environ.get("COLUMNS") or 100), max_help_position=28)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; ``parse`` is what checks the rest."""
+    p = _Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=_help_formatter)
+    p.add_argument("source", nargs="?", metavar="SOURCE", help="a .tflite or .onnx file")
+    p.add_argument("-o", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)")
+    p.add_argument(
+        "--target-npu", metavar="NPU", default=DEFAULT_TARGET, help=f"{' or '.join(TARGETS)} (default: {DEFAULT_TARGET})"
+    )
+    p.add_argument(
+        "--batch-size", type=int, metavar="N", default=1, help="multiplies dimension 0 of inputs and outputs (default: 1)"
+    )
+    p.add_argument(
+        "--target-ir", type=str.lower, metavar="IR", default="enf", help=f"{', '.join(IRS)} (default: enf); text but for enf"
+    )
+    p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
+    p.add_argument("--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates")
+    p.add_argument("-v", "--verbose", action="store_true", help="tell more, and also where stderr is not a terminal")
+    p.add_argument("--version", action="store_true", help="print the version and exit")
+    p.add_argument("--description", action="store_true", help="print what this command does and exit")
+    return p
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parses and checks everything that can be checked without reading the model.
+
+    Raises:
+        BadArguments: the exit status is 255.
+    """
+    options = parser().parse_args(argv)
+    if options.version or options.description:
+        return options
+    if options.source is None:
+        raise BadArguments("no SOURCE is given, name a .tflite or .onnx file; see furiosa compile -h")
+    if options.target_npu not in TARGETS:
+        raise BadArguments(f"unknown target NPU '{options.target_npu}', known: {', '.join(TARGETS)}")
+    if options.target_ir not in IRS:
+        raise BadArguments(f"invalid target IR '{options.target_ir}', known: {', '.join(IRS)}")
+    if not 1 <= options.batch_size <= MAX_BATCH:
+        raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
+    if options.report_json is not None and options.target_ir != "enf":
+        raise BadArguments("--report-json needs --target-ir enf: the figures are those of a whole compilation")
+    if options.output is None:
+        options.output = f"output.{options.target_ir}"
+    named = [options.source]
+    for path in (options.output, options.dot_graph, options.report_json):
+        if path is not None:
+            if any(_same(path, other) for other in named):
+                raise BadArguments(f"{path} is named twice: source and outputs must be different files")
+            named.append(path)
+    return options
+
+
+def _same(path: str, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)

@@ -1,0 +1,131 @@
+"""The command ``furiosa compile``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Compiling is no matrix work: OpenBLAS need not start a thread for each core when numpy is imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from furiosa.compiler import __version__
+from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, terminal
+from furiosa.compiler.cli.output import Outputs, check_writable
+from furiosa.compiler.errors import CompileError, IoError
+
+if TYPE_CHECKING:
+    from furiosa.compiler.pipeline import Compilation
+
+OTHER = 13  # the native code for what has no code of its own
+
+
+def version() -> str:
+    """What ``--version`` prints: the compiler's, and that of the format it writes."""
+    from furiosa.enf.container import MAJOR, MINOR
+
+    return f"furiosa-compiler {__version__}\nENF {MAJOR}.{MINOR}\n"
+
+
+def main(argv: list[str]) -> int:
+    """Runs ``furiosa compile ARGV…``.
+
+    Returns:
+        0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
+    """
+    try:
+        options = arguments.parse(argv)
+    except arguments.BadArguments as e:
+        terminal.error(str(e))
+        return BAD_ARGUMENTS
+    if options.version or options.description:
+        sys.stdout.write(version() if options.version else f"{arguments.DESCRIPTION}\n")
+        return 0
+    try:
+        _compile(options)
+        return 0
+    except CompileError as e:
+        terminal.error(str(e))
+        return e.code
+    except MemoryError:
+        terminal.error(f"not enough memory to compile {options.source}: free some, or use a smaller batch")
+        return OTHER
+    except Exception as e:  # a defect: say so in a sentence too, with the traceback only for who asks
+        if options.verbose:
+            import traceback
+
+            traceback.print_exc()
+        terminal.error(f"the compiler failed on {options.source}, a defect ({type(e).__name__}: {e}); -v shows where")
+        return OTHER
+
+
+def _compile(options: arguments.argparse.Namespace) -> None:
+    loud = options.verbose or sys.stderr.isatty()
+    paths = [p for p in (options.output, options.dot_graph, options.report_json) if p is not None]
+    for path in paths:
+        check_writable(path)
+    if loud:
+        terminal.say(f"Using furiosa-compiler {__version__}")
+    compilation, progress = _run(options, loud)
+    try:
+        with Outputs() as outputs:
+            enf_bytes = _write_ir(compilation, options.target_ir, outputs.open(options.output))
+            if options.dot_graph is not None:
+                from furiosa.compiler.report.dot import dot
+
+                outputs.open(options.dot_graph).write(dot(compilation.dfg, compilation.cdfg).encode("utf-8", "backslashreplace"))
+            if options.report_json is not None:
+                from furiosa.compiler.report.report import report, to_json
+
+                model = os.path.basename(options.source)
+                outputs.open(options.report_json).write(to_json(report(compilation, model, enf_bytes)).encode("ascii"))
+    except OSError as e:
+        raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
+    progress.finish()
+    _tell(compilation, options, loud)
+
+
+def _run(options: arguments.argparse.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
+    """Reads the model and runs the stages that the outputs need."""
+    from furiosa.compiler.frontend.importer import TFLITE_IDENTIFIER, read_model
+    from furiosa.compiler.pipeline import STAGES, Compilation, Options
+
+    data = read_model(options.source)
+    source_format = "tflite" if data[4:8] == TFLITE_IDENTIFIER else "onnx"
+    last = max(STAGES.index(options.target_ir), STAGES.index("cdfg") if options.dot_graph is not None else 0)
+    progress = terminal.Progress(last + 1, loud)
+    compilation = Compilation(
+        data,
+        Options(options.target_npu, options.batch_size),
+        folder=os.path.dirname(os.path.abspath(options.source)),
+    )
+    compilation.run(STAGES[last], lambda source, stage: progress.stage(source_format if stage == "dfg" else source, stage))
+    progress.done()
+    return compilation, progress
+
+
+def _write_ir(compilation: Compilation, ir: str, file: BinaryIO) -> int:
+    """Writes one IR and returns its size in bytes."""
+    if ir == "enf":
+        from furiosa.enf import container
+
+        return container.write(file, compilation.enf)
+    from furiosa.compiler.dump.dump import dump
+
+    return sum(file.write(f"{line}\n".encode("utf-8", "backslashreplace")) for line in dump(compilation, ir))
+
+
+def _tell(compilation: Compilation, options: arguments.argparse.Namespace, loud: bool) -> None:
+    """What runs where.  That nothing runs on the NPU is said in any case: it is seldom what was wanted."""
+    if options.target_ir != "dfg":
+        from furiosa.compiler.report import table
+
+        if loud:
+            for line in table.placement(compilation.ldfg, everything=options.verbose):
+                terminal.say(terminal.printable(line))
+        note = table.no_npu(compilation.ldfg)
+        if note:
+            terminal.say(terminal.printable(f"WARNING: {os.path.basename(options.source)}: {note}"))
+    if loud:
+        terminal.say(terminal.printable(f"output has been saved to {options.output}"))

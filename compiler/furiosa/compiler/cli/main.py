@@ -1,0 +1,97 @@
+"""The command ``furiosa``: finds the sub-command and runs it.  Nothing is imported that the sub-command does not need."""
+
+from __future__ import annotations
+
+import sys
+
+from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED, READER_GONE
+
+# sub-command -> (module, function taking the arguments and returning the exit status, line for -h)
+COMMANDS = {
+    "compile": ("furiosa.compiler.cli.compile", "main", "compile a TFLite or ONNX model to an ENF"),
+    "enf": ("furiosa.enf.cli", "main", "dump, verify or compare ENF files"),
+    "bundle": ("furiosa.runtime.cli", "bundle_main", "verify, list, unpack or run a bundle of ENF files"),
+    "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
+    try:
+        status = _dispatch(_expand(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `furiosa … | head`: whoever reads has seen enough
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except _Refused as e:
+        from furiosa.compiler.cli.terminal import error
+
+        error(str(e))
+        return BAD_ARGUMENTS
+
+
+def compile_main() -> int:
+    """The command ``furiosa-compile``, the same as ``furiosa compile``."""
+    return main(["compile", *sys.argv[1:]])
+
+
+class _Refused(Exception):
+    """A command line that cannot be run, in one sentence."""
+
+
+def _dispatch(argv: list[str]) -> int:
+    name = argv[0] if argv else None
+    if name in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if name == "--version":
+        from furiosa.compiler.cli.compile import version
+
+        sys.stdout.write(version())
+        return 0
+    if name is None:
+        raise _Refused(f"no command is given, one of: {', '.join(COMMANDS)}; see furiosa -h")
+    if name not in COMMANDS:
+        raise _Refused(f"unknown command '{name}', known: {', '.join(COMMANDS)}; see furiosa -h")
+    path, function, _ = COMMANDS[name]
+    try:
+        module = __import__(path, fromlist=[function])
+    except ModuleNotFoundError as e:
+        raise _Refused(f"'furiosa {name}' needs the Python package {e.name}, which is not installed") from None
+    return getattr(module, function)(argv[1:])
+
+
+def _help() -> str:
+    rows = "".join(f"  {name:10}{line}\n" for name, (_, _, line) in COMMANDS.items())
+    return (
+        "usage: furiosa COMMAND [ARGUMENT…]\n\n"
+        f"{rows}\n"
+        "  -h, --help  this text, or after a command what it takes\n"
+        "  --version   the version of the compiler and of the ENF format\n"
+        "  @FILE       stands for the arguments in FILE, one a line\n"
+    )
+
+
+def _expand(argv: list[str]) -> list[str]:
+    """Replaces each ``@FILE`` by the lines of FILE, as build tools write long command lines; lines are taken as they are."""
+    out = []
+    for argument in argv:
+        if not argument.startswith("@"):
+            out.append(argument)
+            continue
+        try:
+            with open(argument[1:], encoding="utf-8", errors="surrogateescape", newline="\n") as f:
+                text = f.read()
+        except (OSError, ValueError) as e:
+            raise _Refused(f"cannot read the argument file {argument[1:]}: {getattr(e, 'strerror', None) or e}") from None
+        out += text.removesuffix("\n").split("\n") if text else []
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())

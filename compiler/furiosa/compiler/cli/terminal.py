@@ -1,0 +1,53 @@
+"""What goes to stderr: errors, notes, and the progress of a compilation."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters and undecodable bytes, which names in a model may hold, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def error(sentence: str) -> None:
+    """One line ``ERROR: …``."""
+    say(f"ERROR: {printable(sentence)}")
+
+
+def say(line: str) -> None:
+    """One line to stderr; a reader that went away is no reason to fail."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+class Progress:
+    """Tells of each stage before it starts and how long it took; says nothing where ``loud`` is false."""
+
+    def __init__(self, steps: int, loud: bool):
+        self.steps, self.loud = steps, loud
+        self._done = 0
+        self._started = self._since = time.perf_counter()
+        encoding = (getattr(sys.stderr, "encoding", None) or "").lower()
+        self._magnifier, self._sparkles = ("🔍 ", "✨ ") if encoding.startswith("utf") else ("", "")
+
+    def stage(self, source: str, target: str) -> None:
+        """The stage from ``source`` to ``target`` starts; the one before, if any, is done."""
+        self.done()
+        self._done += 1
+        self._since = time.perf_counter()
+        if self.loud:
+            say(f"[{self._done}/{self.steps}] {self._magnifier}Compiling from {source} to {target}")
+
+    def done(self) -> None:
+        """The last stage told of is done."""
+        if self.loud and self._done:
+            say(f"Done in {time.perf_counter() - self._since:.2f}s")
+
+    def finish(self) -> None:
+        """Everything is done."""
+        if self.loud:
+            say(f"{self._sparkles}Finished in {time.perf_counter() - self._started:.2f}s")

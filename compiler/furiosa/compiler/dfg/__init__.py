@@ -1,0 +1,1 @@
+"""dfg, the data-flow graph: the model as imported, batch size applied, every shape static and known."""

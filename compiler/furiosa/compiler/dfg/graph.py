@@ -1,0 +1,82 @@
+"""The graph of typed tensors and operators that the stages dfg, ldfg and cdfg share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantization:
+    """Affine quantisation, ``real = scale * (q - zero_point)``.
+
+    ``scale`` float32 [1] (per tensor) or [C] (per channel along ``axis``); ``zero_point`` int32 of the same length.
+    """
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int | None = None
+
+    @property
+    def per_channel(self) -> bool:
+        return self.axis is not None
+
+
+@dataclass(slots=True, eq=False)
+class Tensor:
+    """A typed edge of the graph; compared by identity.
+
+    ``dtype`` is a numpy name ("float32", "int8", "bool", …) or "bfloat16" or "string"; ``shape`` is static, () is a scalar.
+    ``data`` is set for constants: a read-only numpy array of exactly that shape and dtype, a view of the model's bytes where possible.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    data: np.ndarray | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        return self.data is not None
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+
+@dataclass(slots=True, eq=False)
+class Operator:
+    """One operator: ``op_type`` is the source format's own name ("Conv", "CONV_2D") or, from ldfg on, an ``npu.*`` name.
+
+    ``inputs`` may hold None for an omitted optional input.  ``attributes`` are plain Python values under the source
+    format's names (ONNX attributes; TFLite builtin option fields in snake_case).  ``source`` is the frontend's own handle.
+    """
+
+    name: str
+    op_type: str
+    inputs: list[Tensor | None]
+    outputs: list[Tensor]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    source: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class Graph:
+    """A model: operators in topological order.
+
+    ``format`` is "onnx" or "tflite"; ``source`` is the imported model that a frontend cuts host clusters from.
+    """
+
+    format: str
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    operators: list[Operator]
+    source: Any = None

@@ -1,0 +1,54 @@
+"""What can go wrong in a compilation, with the native codes that the vendor's compiler documents."""
+
+from __future__ import annotations
+
+
+class CompileError(Exception):
+    """A model that cannot be compiled: one sentence that says what, where and what to do.
+
+    ``code`` is the native code (the exit status of ``furiosa compile``), after the vendor's public list.
+    """
+
+    code = 1
+
+
+class IoError(CompileError):
+    """A file that cannot be read or written."""
+
+    code = 2
+
+
+class InvalidFormat(CompileError):
+    """Bytes that are not a whole TFLite or ONNX file (empty, truncated, of another format)."""
+
+    code = 4
+
+
+class InvalidModel(CompileError):
+    """A well-formed file whose model cannot be compiled (dynamic shape, unknown custom operator, bad reference)."""
+
+    code = 5
+
+
+class InvalidNpuId(CompileError):
+    """A target NPU that does not exist."""
+
+    code = 6
+
+
+class OutOfDram(CompileError):
+    """A program whose tensors do not fit the NPU's DRAM."""
+
+    code = 7
+
+
+class OutOfSram(CompileError):
+    """An operator of which not even one tile fits the NPU's SRAM."""
+
+    code = 8
+
+
+class InvalidConfig(CompileError):
+    """An option out of its range (batch size, target IR)."""
+
+    code = 12

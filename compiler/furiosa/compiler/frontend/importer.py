@@ -1,0 +1,59 @@
+"""The one way in: recognises the format of a model's bytes and imports it."""
+
+from __future__ import annotations
+
+import os
+
+from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.errors import InvalidFormat, IoError
+
+TFLITE_IDENTIFIER = b"TFL3"  # at byte 4 of every TFLite flatbuffer
+
+
+def import_model(data: bytes | memoryview, *, batch_size: int = 1, folder: str | None = None) -> Graph:
+    """Imports a TFLite or ONNX model.
+
+    Args:
+        data: the bytes of the file; constants of the graph stay views of them where the layout allows.
+        batch_size: multiplies dimension 0 of every input and output.
+        folder: where ONNX external data may lie (the model's own folder); None refuses external data.
+
+    Raises:
+        InvalidFormat, InvalidModel, InvalidConfig, IoError: see furiosa.compiler.errors.
+    """
+    if len(data) == 0:
+        raise InvalidFormat("the model is empty (0 bytes)")
+    if bytes(data[4:8]) == TFLITE_IDENTIFIER:
+        from furiosa.compiler.frontend.tflite.importer import import_tflite
+
+        return import_tflite(data, batch_size=batch_size)
+    from furiosa.compiler.frontend.onnx.importer import import_onnx
+
+    return import_onnx(data, batch_size=batch_size, folder=folder)
+
+
+def extract_host_model(
+    graph: Graph, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]
+) -> bytes:
+    """Cuts a host cluster out as a model of the graph's own format, for that format's reference runtime.
+
+    Inputs and outputs of the model stand in the order given.
+    """
+    if graph.format == "tflite":
+        from furiosa.compiler.frontend.tflite.extract import extract
+    else:
+        from furiosa.compiler.frontend.onnx.extract import extract
+    return extract(graph, operators, inputs, outputs)
+
+
+def read_model(path: str) -> bytes:
+    """Reads a model file.
+
+    Raises:
+        IoError: the file is missing, a folder, or not readable.
+    """
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except OSError as e:
+        raise IoError(f"cannot read the model {os.fspath(path)}: {e.strerror or e}") from None

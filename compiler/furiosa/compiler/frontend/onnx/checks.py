@@ -1,0 +1,185 @@
+"""What an ONNX model must be before it is imported: known operators, their arity and attributes, fixed input shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from furiosa.compiler.errors import InvalidFormat, InvalidModel
+
+MIN_OPSET = 7
+CONTRIB = "com.microsoft"  # the domain of onnxruntime's own operators, of which onnx has no schema
+# What onnx's C++ library throws at an invalid model.
+ONNX_ERRORS = (
+    onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, IndexError, MemoryError, DecodeError
+)  # fmt: skip
+
+
+def domain_of(name: str) -> str:
+    """The key of an operator set: "" is the standard one under both of its names."""
+    return "" if name == "ai.onnx" else name
+
+
+def check_text(model: onnx.ModelProto) -> None:
+    """Protobuf hands out text that is not UTF-8 as bytes, with which nothing later works.
+
+    Raises:
+        InvalidFormat: a name is not UTF-8.
+    """
+    for domain in model.opset_import:
+        _check_names("an operator set", domain.domain)
+    _check_graph_text(model.graph)
+
+
+def _check_graph_text(graph: onnx.GraphProto) -> None:
+    _check_names("the graph", graph.name)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        dims = value.type.tensor_type.shape.dim
+        _check_names("a tensor", value.name, *(d.dim_param for d in dims))
+    for tensor in graph.initializer:
+        _check_names("a tensor", tensor.name, *(e.value for e in tensor.external_data))
+    for node in graph.node:
+        _check_names("a node", node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            _check_names("an attribute", attribute.name, attribute.ref_attr_name)
+        for subgraph in subgraphs(node):
+            _check_graph_text(subgraph)
+
+
+def _check_names(what: str, *names: str | bytes) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidFormat(f"not a whole ONNX file: the name of {what} is not UTF-8 ({name!r})")
+
+
+def opsets(model: onnx.ModelProto) -> dict[str, int]:
+    """The versions of the operator sets that a model imports, by domain.
+
+    Raises:
+        InvalidModel: the standard one is too old or too new.
+    """
+    versions = {domain_of(o.domain): o.version for o in model.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    version = versions.setdefault("", 1)
+    if not MIN_OPSET <= version <= newest:
+        raise InvalidModel(
+            f"the ONNX model uses opset {version}; supported are {MIN_OPSET} to {newest}: "
+            f"convert it with onnx.version_converter"
+        )
+    return versions
+
+
+def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replaces calls of the model's own functions by their bodies."""
+    from onnx import inliner
+
+    try:
+        return inliner.inline_local_functions(model)
+    except ONNX_ERRORS as e:
+        raise InvalidModel(f"the functions of the ONNX model cannot be inlined: {e}") from None
+
+
+def schema_of(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSchema | None:
+    """The definition of a node's operator; None for a contrib operator.
+
+    Raises:
+        InvalidModel: nobody defines it.
+    """
+    domain = domain_of(node.domain)
+    if domain == CONTRIB:
+        return None
+    if domain not in versions or not onnx.defs.has(node.op_type, versions[domain], domain):
+        where = f'of domain "{node.domain}"' if node.domain else f"in opset {versions['']}"
+        raise InvalidModel(
+            f'operator "{node.name}" is the unknown operator {node.op_type} {where}: '
+            f"the reference runtime has no kernel for it, so the model must do without it"
+        )
+    return onnx.defs.get_schema(node.op_type, versions[domain], domain)
+
+
+def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
+    """Checks every node, in subgraphs too, against the definition of its operator.
+
+    Raises:
+        InvalidModel: an unknown operator, a wrong number of inputs or outputs, a wrong or missing attribute.
+    """
+    for node in walk(model.graph):
+        schema = schema_of(node, versions)
+        if schema is None:
+            continue
+        where = f'operator "{node.name}" ({node.op_type})'
+        for what, count, least, most in (
+            ("inputs", len(node.input), schema.min_input, schema.max_input),
+            ("outputs", len(node.output), schema.min_output, schema.max_output),
+        ):
+            if not least <= count <= most:
+                raise InvalidModel(f"{where} has {count} {what}; its definition wants {least} to {most}")
+        given = {a.name: a for a in node.attribute}
+        for name, definition in schema.attributes.items():
+            if definition.required and name not in given:
+                raise InvalidModel(f'{where} lacks the attribute "{name}"')
+            if name in given and given[name].type != definition.type.value and not given[name].ref_attr_name:
+                raise InvalidModel(f'{where} has the attribute "{name}" of a wrong type ({given[name].type})')
+
+
+def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph and of the subgraphs in their attributes."""
+    for node in graph.node:
+        yield node
+        for subgraph in subgraphs(node):
+            yield from walk(subgraph)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def free_names(node: onnx.NodeProto) -> list[str]:
+    """Names that a node's subgraphs read from outside, in order of their first use."""
+    names: dict[str, None] = {}
+    for graph in subgraphs(node):
+        bound = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+        for inner in graph.node:
+            names.update((n, None) for n in (*inner.input, *free_names(inner)) if n and n not in bound)
+            bound.update(inner.output)
+        names.update((v.name, None) for v in graph.output if v.name not in bound)
+    return list(names)
+
+
+def fix_inputs(graph: onnx.GraphProto) -> None:
+    """Makes initialisers no inputs and an open dimension 0 of an input 1.
+
+    Raises:
+        InvalidModel: an input is no tensor, or another dimension is open.
+    """
+    constants = {t.name for t in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for value in graph.input:
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            kind = "value of no type" if kind is None else kind.removesuffix("_type")
+            raise InvalidModel(f'input "{value.name}" is a {kind}, not a tensor')
+        tensor = value.type.tensor_type
+        if not tensor.HasField("shape"):
+            raise InvalidModel(
+                f'input "{value.name}" has a dynamic shape (not even a rank): export the model with fixed shapes'
+            )
+        for axis, dim in enumerate(tensor.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
+                continue
+            if axis == 0:
+                dim.dim_value = 1
+                continue
+            name = f' "{dim.dim_param}"' if dim.dim_param else ""
+            raise InvalidModel(
+                f'input "{value.name}" has a dynamic shape (dimension {axis}{name} is open): '
+                f"export the model with fixed shapes"
+            )

@@ -1,0 +1,193 @@
+"""Turns ONNX tensor messages into numpy arrays: views of the file where the layout allows, checked before use."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from furiosa.compiler.errors import InvalidModel, IoError
+
+MAX_TENSOR_BYTES = 2**31 - 1  # the limit of protobuf for one message, and with it of a host cluster's model
+
+# numpy names by TensorProto.DataType
+DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
+    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
+    17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4",
+    23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2",
+}  # fmt: skip
+CODES = {name: code for code, name in DTYPES.items()}
+_NOT_NUMPY_BITS = {
+    "bfloat16": 16,
+    "uint4": 4,
+    "int4": 4,
+    "float4_e2m1fn": 4,
+    "uint2": 2,
+    "int2": 2,
+    "string": 0,
+}
+
+
+def dtype_name(code: int, where: str) -> str:
+    """The dfg's name of an element type.
+
+    Raises:
+        InvalidModel: the ONNX version that this compiler knows has no such type.
+    """
+    if code not in DTYPES:
+        raise InvalidModel(f"{where} has the unknown element type {code}")
+    return DTYPES[code]
+
+
+def is_numpy(dtype: str) -> bool:
+    """Whether numpy itself has the type; other constants are kept as stored bytes."""
+    return dtype not in _NOT_NUMPY_BITS and not dtype.startswith("float8")
+
+
+def stored_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    """The bytes that a tensor takes in ``raw_data`` (packed where elements are smaller than a byte)."""
+    size = 1
+    for d in shape:
+        size *= d
+    if is_numpy(dtype):
+        return size * np.dtype(dtype).itemsize
+    return (size * _NOT_NUMPY_BITS.get(dtype, 8) + 7) // 8
+
+
+def check_size(name: str, shape: tuple[int, ...], dtype: str) -> int:
+    """The bytes of a tensor.
+
+    Raises:
+        InvalidModel: more than 2 GiB, or a negative dimension.
+    """
+    if any(d < 0 for d in shape):
+        raise InvalidModel(f'tensor "{name}" has the negative dimension in shape {list(shape)}')
+    n_bytes = stored_bytes(shape, dtype)
+    if n_bytes > MAX_TENSOR_BYTES:
+        raise InvalidModel(
+            f'tensor "{name}" of shape {list(shape)} would take {n_bytes} bytes; the limit is 2 GiB'
+        )
+    return n_bytes
+
+
+class Constants:
+    """Reads the constants of one model.
+
+    Args:
+        folder: where external data may lie; None refuses them.
+        real_folder: a second folder that a link in ``folder`` may lead to (where the model itself really lies).
+    """
+
+    def __init__(self, folder: str | None, real_folder: str | None) -> None:
+        self._folder = folder
+        self._roots = [os.path.realpath(f) for f in (folder, real_folder) if f is not None]
+
+    def read(
+        self, tensor, raw: memoryview | None = None, name: str = ""
+    ) -> tuple[str, tuple[int, ...], np.ndarray]:
+        """Reads a TensorProto, of which ``raw`` is the raw data if that was taken out.
+
+        Returns:
+            dtype, shape and data; the data of a type that numpy lacks are the stored bytes, uint8 [n].
+
+        Raises:
+            InvalidModel: the data do not fit the declared shape, or external data lie where they must not.
+            IoError: external data are missing.
+        """
+        name = name or tensor.name
+        shape = tuple(tensor.dims)
+        dtype = dtype_name(tensor.data_type, f'constant "{name}"')
+        n_bytes = check_size(name, shape, dtype)
+        if tensor.data_location == tensor.EXTERNAL:
+            data = self._external(tensor, name, n_bytes)
+        elif raw is not None or tensor.HasField("raw_data"):
+            data = np.frombuffer(tensor.raw_data if raw is None else raw, np.uint8)
+        else:
+            return dtype, shape, self._typed(tensor, name, shape, dtype)
+        if len(data) != n_bytes:
+            raise InvalidModel(
+                f'constant "{name}" holds {len(data)} bytes; shape {list(shape)} of {dtype} takes {n_bytes}'
+            )
+        if is_numpy(dtype):
+            data = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+        return dtype, shape, data
+
+    def _typed(self, tensor, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Data stored as numbers of the message."""
+        from onnx import numpy_helper
+
+        if dtype == "string":
+            values = list(tensor.string_data)
+            array = np.array(values, dtype=np.bytes_) if values else np.empty(0, "S1")
+        else:
+            try:
+                array = numpy_helper.to_array(tensor)
+            except (ValueError, TypeError) as e:
+                raise InvalidModel(f'constant "{name}" cannot be read: {e}') from None
+        size = int(np.prod(shape, dtype=np.int64))
+        if array.size != size:
+            raise InvalidModel(
+                f'constant "{name}" holds {array.size} elements; its shape {list(shape)} has {size}'
+            )
+        array = array.reshape(shape)
+        if dtype != "string" and not is_numpy(dtype):
+            packed = numpy_helper.from_array(array)
+            array = np.frombuffer(packed.raw_data, np.uint8)
+        array.flags.writeable = False
+        return array
+
+    def _external(self, tensor, name: str, n_bytes: int) -> np.ndarray:
+        """Maps a file that holds the tensor's bytes."""
+        entries = {e.key: e.value for e in tensor.external_data}
+        location = entries.get("location", "")
+        if self._folder is None:
+            raise InvalidModel(
+                f'constant "{name}" lies in external data ("{location}"), which need a model in a folder'
+            )
+        path = self._resolve(name, location)
+        try:
+            offset = int(entries.get("offset", "0") or 0)
+            length = int(entries.get("length", "") or n_bytes)
+        except ValueError:
+            raise InvalidModel(
+                f'constant "{name}" has external data with an offset or length that is no number'
+            ) from None
+        try:
+            size = os.stat(path).st_size
+            if offset < 0 or length != n_bytes or offset > size or length > size - offset:
+                raise InvalidModel(
+                    f'constant "{name}" needs {n_bytes} bytes, but its external data are {length} bytes '
+                    f'at offset {offset} of the {size} bytes of "{location}"'
+                )
+            if n_bytes == 0:
+                return np.empty(0, np.uint8)
+            return np.memmap(path, np.uint8, "r", offset, (length,)).view(np.ndarray)
+        except OSError as e:
+            raise IoError(
+                f'cannot read the external data "{location}" of constant "{name}": {e.strerror}'
+            ) from None
+
+    def _resolve(self, name: str, location: str) -> str:
+        """The path of external data.
+
+        Raises:
+            InvalidModel: the location is absolute, climbs with "..", or a link leads outside.
+            IoError: there is no such file.
+        """
+        parts = location.replace("\\", "/").split("/")
+        if not location or "\0" in location or os.path.isabs(location) or ".." in parts or ":" in parts[0]:
+            raise InvalidModel(
+                f'constant "{name}" has external data at "{location}": they must lie in the model\'s own folder'
+            )
+        path = os.path.join(self._folder, location)
+        real = os.path.realpath(path)
+        if not any(os.path.commonpath([root, real]) == root for root in self._roots):
+            raise InvalidModel(
+                f'constant "{name}" has external data at "{location}", a link that leads out of the model\'s folder'
+            )
+        if not os.path.isfile(real):
+            raise IoError(
+                f'the external data "{location}" of constant "{name}" are not a file in the model\'s folder'
+            )
+        return real

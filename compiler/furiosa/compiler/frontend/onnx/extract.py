@@ -1,0 +1,94 @@
+"""Cuts operators out of an imported ONNX model as an ONNX model of their own, for the reference runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx import wire
+from furiosa.compiler.frontend.onnx.constants import CODES
+
+# Since IR version 4 an initialiser need not be an input as well.
+_MIN_IR_VERSION = 4
+
+
+def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> bytes:
+    """Builds an ONNX model of ``operators`` (in topological order) with the given inputs and outputs.
+
+    Attributes, subgraphs and operator sets are those of the imported model; constants are those of the dfg, which a
+    batch size may have changed.  The same arguments give the same bytes.
+
+    Raises:
+        InvalidModel: a value that is no tensor would have to cross the model's border.
+    """
+    names = _Names([*inputs, *outputs])
+    borders = [_value_info(t, names) for t in (*inputs, *outputs)]
+    captured = [t for op in operators for t in op.inputs[len(op.source.input) :] if t is not None]
+    for tensor in captured:  # subgraphs know these by name
+        names.of(tensor)
+    given = {id(t) for t in inputs}
+    nodes = []
+    constants: dict[int, Tensor] = {}
+    for op in operators:
+        node = onnx.NodeProto()
+        node.CopyFrom(op.source)
+        explicit = op.inputs[: len(node.input)]
+        node.input[:] = [names.of(t) if t is not None else "" for t in explicit]
+        node.output[:] = [names.of(t) if t.name else "" for t in op.outputs]
+        nodes.append(node)
+        constants |= {id(t): t for t in op.inputs if t is not None and t.is_constant and id(t) not in given}
+    constants |= {id(t): t for t in outputs if t.is_constant and id(t) not in given}
+    small, big = [], []
+    for tensor in constants.values():
+        message = onnx.TensorProto(name=names.of(tensor), dims=tensor.shape, data_type=CODES[tensor.dtype])
+        if tensor.dtype == "string":
+            message.string_data.extend(tensor.data.reshape(-1).tolist())
+            small.append(message)
+        else:
+            raw = np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8)
+            big.append((message.SerializeToString(deterministic=True), memoryview(raw)))
+    model = onnx.ModelProto(
+        ir_version=max(graph.source.ir_version, _MIN_IR_VERSION),
+        opset_import=[
+            onnx.OperatorSetIdProto(domain=d, version=v) for d, v in sorted(graph.source.opsets.items())
+        ],
+        graph=onnx.GraphProto(
+            name="main",
+            node=nodes,
+            input=borders[: len(inputs)],
+            output=borders[len(inputs) :],
+            initializer=small,
+        ),
+    )
+    return wire.join(model.SerializeToString(deterministic=True), big)
+
+
+class _Names:
+    """One name for every tensor; who comes first keeps its own."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._names: dict[int, str] = {}
+        self._taken: set[str] = set()
+        for tensor in tensors:
+            self.of(tensor)
+
+    def of(self, tensor: Tensor) -> str:
+        name = self._names.get(id(tensor))
+        if name is None:
+            name, n = tensor.name, 0
+            while name in self._taken:
+                n += 1
+                name = f"{tensor.name}:{n}"
+            self._taken.add(name)
+            self._names[id(tensor)] = name
+        return name
+
+
+def _value_info(tensor: Tensor, names: _Names) -> onnx.ValueInfoProto:
+    if tensor.dtype not in CODES:
+        raise InvalidModel(
+            f'"{tensor.name}" is a {tensor.dtype}, which cannot leave the operators that share it'
+        )
+    return onnx.helper.make_tensor_value_info(names.of(tensor), CODES[tensor.dtype], tensor.shape)

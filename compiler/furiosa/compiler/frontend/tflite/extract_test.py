@@ -1,0 +1,133 @@
+"""Host clusters cut out of TFLite models give the results of the original in the reference runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.tflite.extract import extract
+from furiosa.compiler.frontend.tflite.importer import import_tflite
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, options, random_inputs, run
+
+
+def whole(data: bytes, batch_size: int = 1) -> tuple:
+    graph = import_tflite(data, batch_size=batch_size)
+    return graph, extract(graph, graph.operators, graph.inputs, graph.outputs)
+
+
+def assert_same(data: bytes, seed: int = 0) -> None:
+    graph, again = whole(data)
+    inputs = random_inputs(graph.inputs, seed)
+    for expected, actual in zip(run(data, inputs), run(again, inputs), strict=True):
+        np.testing.assert_array_equal(expected, actual)
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    return conv_model(np.random.default_rng(0))
+
+
+def test_all_operators(model: bytes) -> None:
+    assert_same(model)
+    assert whole(model)[1] == whole(model)[1]
+
+
+def test_in_two_parts(model: bytes) -> None:
+    graph = import_tflite(model)
+    border = graph.operators[0].outputs[0]
+    first = extract(graph, graph.operators[:1], graph.inputs, [border])
+    second = extract(graph, graph.operators[1:], [border], graph.outputs)
+    (x,) = random_inputs(graph.inputs, 1)
+    (middle,) = run(first, [x])
+    np.testing.assert_array_equal(run(second, [middle])[0], run(model, [x])[0])
+    again = import_tflite(second)
+    assert again.inputs[0].name == "y" and again.inputs[0].quantization.zero_point.tolist() == [-128]
+
+
+def test_order_of_inputs_and_outputs_is_the_callers() -> None:
+    b = ModelBuilder()
+    x, y, z = (b.tensor(n, [1, 4], "float32") for n in "xyz")
+    b.operator("SUB", [x, y], [z])
+    graph = import_tflite(b.build([x, y], [z]))
+    swapped = extract(graph, graph.operators, graph.inputs[::-1], [graph.outputs[0], graph.inputs[0]])
+    a, c = np.full((1, 4), 5, np.float32), np.full((1, 4), 2, np.float32)
+    difference, passed = run(swapped, [c, a])
+    assert difference.tolist() == [[3.0] * 4] and passed.tolist() == [[5.0] * 4]
+
+
+def test_batch(model: bytes) -> None:
+    graph, twice = whole(model, 2)
+    (x,) = random_inputs(graph.inputs, 3)
+    expected = [run(model, [x[i : i + 1]])[0] for i in range(2)]
+    np.testing.assert_array_equal(np.concatenate(expected), run(twice, [x])[0])
+
+
+def test_control_flow_takes_its_subgraphs_along() -> None:
+    """y = x + 1 while the first element is below 10, with constants and operators in the other subgraphs."""
+    b = ModelBuilder()
+    main = b.graph
+    x, y = b.tensor("x", [1], "float32"), b.tensor("y", [1], "float32")
+    b.operator("WHILE", [x], [y], options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2))
+    cond = b.subgraph()
+    a, ten, less = (
+        b.tensor("a", [1], "float32"),
+        b.tensor("ten", [1], "float32", [10.0]),
+        b.tensor("less", [1], "bool"),
+    )
+    b.operator("LESS", [a, ten], [less])
+    cond.inputs, cond.outputs = [a], [less]
+    body = b.subgraph()
+    a, one, s = (
+        b.tensor("a", [1], "float32"),
+        b.tensor("one", [1], "float32", [1.0]),
+        b.tensor("s", [1], "float32"),
+    )
+    b.operator("ADD", [a, one], [s], options("AddOptions"))
+    body.inputs, body.outputs = [a], [s]
+    b.graph = main
+    data = b.build([x], [y])
+    _, again = whole(data)
+    assert run(again, [np.float32([3.5])])[0].tolist() == [10.5]
+
+
+def test_variables_and_omitted_inputs_stay() -> None:
+    rng = np.random.default_rng(0)
+    b = ModelBuilder()
+    x = b.tensor("x", [1, 3], "float32")
+    feature = b.tensor("feature", [4, 3], "float32", rng.standard_normal((4, 3)))
+    time = b.tensor("time", [4, 2], "float32", rng.standard_normal((4, 2)))
+    state = b.tensor("state", [1, 8], "float32", isVariable=True)
+    y = b.tensor("y", [1, 4], "float32")
+    b.operator("SVDF", [x, feature, time, -1, state], [y], options("SVDFOptions", rank=1))
+    assert_same(b.build([x], [y]))
+
+
+def test_state_cannot_leave() -> None:
+    b = ModelBuilder()
+    handle = b.tensor("handle", [], "resource")
+    b.operator("VAR_HANDLE", [], [handle], options("VarHandleOptions", sharedName="v"))
+    value = b.tensor("value", [2], "float32")
+    b.operator("READ_VARIABLE", [handle], [value])
+    graph = import_tflite(b.build([], [value]))
+    with pytest.raises(InvalidModel, match='"handle" of type resource cannot leave'):
+        extract(graph, graph.operators[:1], [], [graph.operators[0].outputs[0]])
+
+
+def test_float_with_several_operators() -> None:
+    rng = np.random.default_rng(1)
+    b = ModelBuilder()
+    x = b.tensor("x", [1, 6, 6, 2], "float32")
+    w = b.tensor("w", [1, 3, 3, 4], "float32", rng.standard_normal((1, 3, 3, 4)))
+    bias = b.tensor("bias", [4], "float32", rng.standard_normal(4))
+    y = b.tensor("y", [1, 4, 4, 4], "float32")
+    b.operator(
+        "DEPTHWISE_CONV_2D", [x, w, bias], [y],
+        options("DepthwiseConv2DOptions", padding=1, strideH=1, strideW=1, depthMultiplier=2, dilationHFactor=1, dilationWFactor=1),
+    )  # fmt: skip
+    axes = b.tensor("axes", [2], "int32", [1, 2])
+    m = b.tensor("m", [1, 4], "float32")
+    b.operator("MEAN", [y, axes], [m], options("ReducerOptions"))
+    s = b.tensor("s", [1, 4], "float32")
+    b.operator("SOFTMAX", [m], [s], options("SoftmaxOptions", beta=1.0))
+    assert_same(b.build([x], [s]))

@@ -1,0 +1,299 @@
+"""Imports a TFLite model as a dfg: every tensor typed, every shape static, constants as views of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
+from furiosa.compiler.frontend.tflite import flatbuffer, fold, options, shapes
+from furiosa.compiler.frontend.tflite.schema import members
+
+SCHEMA_VERSION = 3
+MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
+# Custom operators that LiteRT's own resolver registers.
+KNOWN_CUSTOM_OPERATORS = frozenset(
+    {"AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"}
+)
+_NO_ZERO_POINT = np.zeros(1, np.int64)
+_PLACEHOLDER = 127  # in deprecated_builtin_code: "look at builtin_code"
+# Bits of an element where the type's name does not end with them.
+_BITS = {"bool": 8, "float8_e4m3fn": 8, "float8_e5m2": 8, "resource": 0, "variant": 0, "string": 0}
+_PACKED = frozenset({"int4", "uint4", "int2"})
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What a host cluster is cut out of: the decoded Model table and the bytes of the file."""
+
+    model: flatbuffer.Table
+    data: memoryview
+
+
+def import_tflite(data: bytes | memoryview, *, batch_size: int = 1) -> Graph:
+    """Imports the first subgraph of a TFLite model; the others are reached only by its control flow operators.
+
+    Operators stand in the file's order, with their builtin options as attributes: enums by name ("SAME", "RELU6"),
+    vectors as lists.  A custom operator has op_type "CUSTOM", "custom_code" and "custom_options" (bytes).  An input
+    that is left out, or is a variable (state that lives in the operator), is None.  ``Operator.source`` is the
+    operator's index in the subgraph.
+
+    A tensor whose type numpy lacks ("int4", "string", "resource", …) has that name as its dtype, a sparse constant
+    has dtype "sparse"; the data of such a constant are the stored bytes, uint8 [n].
+
+    Args:
+        data: the bytes of the file; constants stay views of them.
+        batch_size: multiplies dimension 0 of every input and output.
+
+    Raises:
+        InvalidFormat: not a whole TFLite file.
+        InvalidModel: a dynamic shape, an unknown custom operator, a reference to what is not there.
+        InvalidConfig: the batch size is below 1.
+    """
+    if batch_size < 1:
+        raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
+    view = memoryview(data).toreadonly()
+    try:
+        model = flatbuffer.Reader(view).root("Model")
+    except flatbuffer.UnknownField as e:
+        raise InvalidModel(f"the TFLite model cannot be read: {e}") from None
+    except flatbuffer.Malformed as e:
+        raise InvalidFormat(f"not a whole TFLite file ({len(view)} bytes): {e}") from None
+    if model.get("version", 0) != SCHEMA_VERSION:
+        raise InvalidModel(
+            f"TFLite schema version {model.get('version', 0)}; only version {SCHEMA_VERSION} is known"
+        )
+    if not model.get("subgraphs"):
+        raise InvalidModel("the TFLite model has no subgraph")
+    graph = _Importer(Source(model, view)).graph()
+    if batch_size != 1:
+        from furiosa.compiler.frontend.tflite.batch import apply_batch
+
+        apply_batch(graph, batch_size)
+    return graph
+
+
+class _Importer:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.subgraph = source.model["subgraphs"][0]
+        self.tables: list[flatbuffer.Table] = self.subgraph.get("tensors", [])
+        self.names: set[str] = set()
+
+    def graph(self) -> Graph:
+        inputs = [self._index(i, "the inputs") for i in self.subgraph.get("inputs", ())]
+        outputs = [self._index(i, "the outputs") for i in self.subgraph.get("outputs", ())]
+        operators = self.subgraph.get("operators", [])
+        produced = {int(i) for op in operators for i in op.get("outputs", ())}
+        self.not_constant = produced | set(inputs)
+        self.tensors = [self._tensor(i, table) for i, table in enumerate(self.tables)]
+        for i in inputs:
+            self._refuse_dynamic(i)
+        written = set(inputs)
+        graph = Graph(
+            format="tflite",
+            name=self.subgraph.get("name") or "main",
+            inputs=[self.tensors[i] for i in inputs],
+            outputs=[self.tensors[i] for i in outputs],
+            operators=[op for i, table in enumerate(operators) if (op := self._operator(i, table, written))],
+            source=self.source,
+        )
+        for i in outputs:
+            if i not in written and not self.tensors[i].is_constant:
+                raise InvalidModel(f'the output "{self.tensors[i].name}" is computed by no operator')
+        return graph
+
+    def _index(self, index: int, where: str) -> int:
+        if not 0 <= index < len(self.tables):
+            raise InvalidModel(
+                f"{where} refer to tensor {index}, but the model has {len(self.tables)} tensors"
+            )
+        return int(index)
+
+    def _unique(self, name: str, index: int) -> str:
+        if not name or name in self.names:
+            name = f"{name}:{index}"
+        self.names.add(name)
+        return name
+
+    # Tensors
+
+    def _tensor(self, index: int, table: flatbuffer.Table) -> Tensor:
+        name = self._unique(table.get("name", ""), index)
+        types = members("TensorType")
+        code = table.get("type", 0)
+        if not 0 <= code < len(types):
+            raise InvalidModel(f'tensor "{name}" has the unknown type {code}')
+        dtype = types[code].lower()
+        shape = tuple(table["shape"].tolist()) if "shape" in table else ()
+        size = 1
+        for d in shape:
+            if d < 0:
+                raise InvalidModel(
+                    f'tensor "{name}" has the dynamic shape {list(shape)}: export it with fixed shapes'
+                )
+            size *= d
+        n_bytes = (size * _bits(dtype) + 7) // 8
+        if n_bytes > MAX_TENSOR_BYTES:
+            raise InvalidModel(
+                f'tensor "{name}" of shape {list(shape)} would take {n_bytes} bytes; the limit is 2 GiB'
+            )
+        data = None
+        if index not in self.not_constant and not table.get("is_variable"):
+            data = self._constant(name, table, shape, dtype, n_bytes)
+            if data is not None and "sparsity" in table:
+                dtype = "sparse"
+        return Tensor(name, shape, dtype, self._quantization(name, table, shape), data)
+
+    def _constant(
+        self, name: str, table: flatbuffer.Table, shape: tuple[int, ...], dtype: str, n_bytes: int
+    ) -> np.ndarray | None:
+        """The tensor's buffer; None where it has none and is not empty by its shape."""
+        raw = self._buffer(name, table)
+        if raw is None:
+            if n_bytes or not shape or 0 not in shape:
+                return None
+            raw = np.frombuffer(b"", np.uint8)
+        if dtype == "string" or "sparsity" in table:
+            return raw
+        if len(raw) != n_bytes:
+            raise InvalidModel(
+                f'constant "{name}" holds {len(raw)} bytes; shape {list(shape)} of {dtype} takes {n_bytes}'
+            )
+        if dtype in _PACKED or not hasattr(np, "bool_" if dtype == "bool" else dtype):
+            return raw
+        return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+    def _buffer(self, name: str, table: flatbuffer.Table) -> np.ndarray | None:
+        if table.get("external_buffer"):
+            raise InvalidModel(f'constant "{name}" lies in an external buffer: export the model as one file')
+        buffers = self.source.model.get("buffers", [])
+        index = table.get("buffer", 0)
+        if index == 0:  # by convention the empty buffer
+            return None
+        if index >= len(buffers):
+            raise InvalidModel(
+                f'tensor "{name}" refers to buffer {index}, but the model has {len(buffers)} buffers'
+            )
+        buffer = buffers[index]
+        offset, size = buffer.get("offset", 0), buffer.get("size", 0)
+        if offset > 1:  # the data of a file beyond 2 GiB lie behind the flatbuffer; 1 is a placeholder
+            if size > len(self.source.data) - offset:
+                raise InvalidModel(f'constant "{name}" leads out of the file (offset {offset}, {size} bytes)')
+            return np.frombuffer(self.source.data, np.uint8, size, offset)
+        raw = buffer.get("data")
+        return raw if raw is not None and len(raw) else None
+
+    def _quantization(
+        self, name: str, table: flatbuffer.Table, shape: tuple[int, ...]
+    ) -> Quantization | None:
+        """Affine quantisation; None for a float tensor and for custom or blockwise details."""
+        q = table.get("quantization", {})
+        scale = q.get("scale")
+        if scale is None or not len(scale) or "details" in q:
+            return None
+        if not np.isfinite(scale).all() or scale.min() < 0:
+            raise InvalidModel(f'tensor "{name}" has a scale that is negative or not finite')
+        if scale.max() == 0:
+            return None
+        zero_point = q.get("zero_point")
+        if zero_point is None or not len(zero_point):
+            zero_point = _NO_ZERO_POINT
+        axis = None if len(scale) == 1 else q.get("quantized_dimension", 0)
+        if axis is not None and not (0 <= axis < len(shape) and shape[axis] == len(scale)):
+            raise InvalidModel(
+                f'tensor "{name}" has {len(scale)} scales along dimension {axis}, but its shape is {list(shape)}'
+            )
+        if len(zero_point) not in (1, len(scale)):
+            raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_point)} zero points')
+        if zero_point.min() < -(2**31) or zero_point.max() >= 2**31:
+            raise InvalidModel(f'tensor "{name}" has a zero point beyond 32 bits')
+        zero_point = zero_point.astype(np.int32)
+        if len(zero_point) != len(scale):
+            zero_point = np.repeat(zero_point, len(scale))
+        return Quantization(scale, zero_point, axis)
+
+    def _refuse_dynamic(self, index: int) -> None:
+        """Refuses an input whose signature leaves more than the batch (dimension 0, stored as 1) open."""
+        signature = self.tables[index].get("shape_signature", ())
+        for axis, d in enumerate(signature):
+            if d < 0 and axis > 0:
+                raise InvalidModel(
+                    f'input "{self.tensors[index].name}" has the dynamic shape {list(map(int, signature))} '
+                    f"(dimension {axis} is open): export the model with fixed shapes"
+                )
+
+    # Operators
+
+    def _operator(self, index: int, table: flatbuffer.Table, written: set[int]) -> Operator | None:
+        """An operator, or None if its output has become a constant."""
+        op_type, custom_code = self._op_type(index, table)
+        where = f"operator {index} ({custom_code or op_type})"
+        inputs: list[Tensor | None] = []
+        for i in table.get("inputs", np.empty(0, np.int32)).tolist():
+            if i == -1:
+                inputs.append(None)
+                continue
+            i = self._index(i, where)
+            if self.tables[i].get("is_variable"):
+                inputs.append(None)
+                continue
+            if i not in written and not self.tensors[i].is_constant:
+                raise InvalidModel(
+                    f'{where} reads tensor "{self.tensors[i].name}" before anything has written it'
+                )
+            inputs.append(self.tensors[i])
+        outputs = []
+        for i in table.get("outputs", np.empty(0, np.int32)).tolist():
+            i = self._index(i, where)
+            if i in written:
+                raise InvalidModel(
+                    f'{where} writes tensor "{self.tensors[i].name}", which has already been written'
+                )
+            written.add(i)
+            outputs.append(self.tensors[i])
+        attributes = options.decode(op_type, where, table)
+        if custom_code is not None:
+            custom_options = table.get("custom_options", np.empty(0, np.uint8)).tobytes()
+            attributes |= {"custom_code": custom_code, "custom_options": custom_options}
+        name = outputs[0].name if outputs else f"{op_type}:{index}"
+        op = Operator(name, op_type, inputs, outputs, attributes, source=index)
+        shapes.check(op)
+        value = fold.fold(op)
+        if value is None:
+            return op
+        outputs[0].shape, outputs[0].data = value.shape, value
+        return None
+
+    def _op_type(self, index: int, table: flatbuffer.Table) -> tuple[str, str | None]:
+        """The builtin operator's name, and the custom code of a custom operator."""
+        codes = self.source.model.get("operator_codes", [])
+        k = table.get("opcode_index", 0)
+        if k >= len(codes):
+            raise InvalidModel(
+                f"operator {index} refers to operator code {k}, but the model has {len(codes)}"
+            )
+        # The wide field replaced the 8-bit one; old files have only that.
+        number = max(codes[k].get("builtin_code", 0), codes[k].get("deprecated_builtin_code", 0))
+        known = members("BuiltinOperator")
+        if not 0 <= number < len(known) or number == _PLACEHOLDER:
+            raise InvalidModel(
+                f"operator {index} has the builtin code {number}, which the TFLite schema does not know"
+            )
+        if known[number] != "CUSTOM":
+            return known[number], None
+        custom_code = codes[k].get("custom_code", "")
+        if custom_code not in KNOWN_CUSTOM_OPERATORS:
+            raise InvalidModel(
+                f'operator {index} is the unknown custom operator "{custom_code}": '
+                f"the reference runtime has no kernel for it, so the model must do without it"
+            )
+        return "CUSTOM", custom_code
+
+
+def _bits(dtype: str) -> int:
+    if dtype in _BITS:
+        return _BITS[dtype]
+    return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))

@@ -1,0 +1,389 @@
+"""Stage cdfg -> gir for one NPU cluster: stages of work, every operator cut to what fits SRAM and spread over the PEs.
+
+A tensor lives in SRAM as a whole for as long as it is needed, or, where that does not fit, in DRAM; an operator on a tensor
+in DRAM runs band by band.  Which tensors go to DRAM is found by trying: the largest one at the tightest moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from furiosa.compiler.cdfg.cluster import Cluster
+from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.gir.forms import Form, Read, forms
+from furiosa.compiler.gir.storage import Storage, constant_bytes, constants, storages
+from furiosa.compiler.gir.tile import Box, Buffer, Holder, Stage, View, Work, box_bytes, pad_rank, whole
+from furiosa.enf.dtypes import ITEMSIZE
+from furiosa.enf.isa import BY_NAME, Engine, Space, dense_strides
+from furiosa.enf.target import Target
+
+ALIGNMENT = 64  # of buffers and constants, in bytes: the vendor's io_alignment
+# an operator with less work than this runs on one PE: the second would be done before it has started
+SMALL_WORK = 1 << 16
+_MAX_BANDS = 1 << 16
+
+
+class ConstantPool:
+    """The constants section: every constant once, the constants of one operator next to each other."""
+
+    def __init__(self) -> None:
+        self.buffer = Buffer("constants", 0, Space.CONST)
+        self.pieces: list[tuple[int, np.ndarray]] = []
+        self._placed: dict[Tensor, int] = {}
+        self._small: dict[bytes, int] = {}
+
+    def place(self, t: Tensor) -> int:
+        """The byte offset of a constant in the section."""
+        if t not in self._placed:
+            data = np.ascontiguousarray(t.data)
+            if data.nbytes <= 4096:  # tables repeat
+                key = data.tobytes()
+                at = self._small.get(key)
+                if at is None:
+                    at = self._small[key] = self._append(data)
+            else:
+                at = self._append(data)
+            self._placed[t] = at
+        return self._placed[t]
+
+    def _append(self, data: np.ndarray) -> int:
+        at = -(-self.buffer.size // ALIGNMENT) * ALIGNMENT
+        self.buffer.size = at + data.nbytes
+        self.pieces.append((at, data))
+        return at
+
+
+class Tiler:
+    """Tiles one cluster.  ``dram`` gives the DRAM buffers of the tensors that cross into or out of it."""
+
+    def __init__(self, cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer]):
+        self.cluster, self.target, self.pool, self.dram = cluster, target, pool, dram
+        self.storage = storages(cluster)
+        self.forms = [forms(op, target) for op in cluster.operators]
+        self.scratch: list[Buffer] = []  # DRAM buffers of spilled tensors
+
+    def tile(self, spilled: set[Storage]) -> list[Stage]:
+        """The stages with the given storages in DRAM.
+
+        Raises:
+            OutOfSram: not even the smallest band of an operator fits.
+        """
+        self.spilled = spilled
+        self.scratch = []
+        self._sram: dict[Storage, Buffer] = {}
+        self._spill: dict[Storage, Buffer] = {}
+        self._limits = self._band_limits()
+        self._loaded: set[Storage] = set()
+        stages: list[Stage] = []
+        for place, op in enumerate(self.cluster.operators):
+            constants_at_hand: dict[Tensor, Holder] = {}
+            for form in self.forms[place]:
+                for box in self._bands(place, op, form):
+                    stages.append(self._stage(op, form, box, place, constants_at_hand))
+            if not self.forms[place]:
+                stages.append(self._rename(op))
+            self._store_outputs(op, stages)
+        return stages
+
+    # -- residency --------------------------------------------------------------------------------------------------
+
+    def live_bytes(self, spilled: set[Storage]) -> list[int]:
+        """Bytes of the tensors in SRAM at each operator."""
+        out = [0] * len(self.cluster.operators)
+        for s in dict.fromkeys(self.storage.values()):
+            if s not in spilled:
+                for place in range(s.first, s.last + 1):
+                    out[place] += s.size
+        return out
+
+    def victim(self, spilled: set[Storage], place: int) -> Storage | None:
+        """The largest tensor in SRAM at an operator."""
+        candidates = [s for s in dict.fromkeys(self.storage.values()) if s not in spilled and s.first <= place <= s.last]
+        return max(candidates, key=lambda s: s.size, default=None)
+
+    def _band_limits(self) -> list[int]:
+        """For each operator the bytes that the tiles of one band may take: a third of what is free, for bands overlap."""
+        live = self.live_bytes(self.spilled)
+        ops = self.cluster.operators
+        fixed = [constant_bytes(op) if self._constants_resident(op) else 0 for op in ops] + [0]
+        return [
+            (self.target.sram_bytes - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT for i in range(len(ops))
+        ]
+
+    def _constants_resident(self, op: Operator) -> bool:
+        return constant_bytes(op) <= self.target.sram_bytes // 4
+
+    # -- one operator -----------------------------------------------------------------------------------------------
+
+    def _bands(self, place: int, op: Operator, form: Form) -> Iterator[Box]:
+        """Cuts the form's output so that the tiles of one band fit."""
+        shape = form.shape
+        limit = self._limits[place]
+        size = list(shape)
+
+        def fits() -> bool:
+            return self._footprint(op, form, tuple((0, s) for s in size)) <= limit
+
+        for dim in form.bands:
+            if fits():
+                break
+            step = form.granularity.get(dim, 1)
+            parts = -(-size[dim] // step)  # the most steps that may be worth trying, by halving, then refining
+            low, high = 1, parts
+            while low < high:
+                middle = (low + high + 1) // 2
+                size[dim] = min(middle * step, shape[dim])
+                if fits():
+                    low = middle
+                else:
+                    high = middle - 1
+            size[dim] = min(low * step, shape[dim])
+        if not fits():
+            raise OutOfSram(
+                f"operator '{op.name}' ({op.op_type}) does not fit the {self.target.sram_bytes} bytes of SRAM of "
+                f"{self.target.name}, not even in the smallest tiles: use a smaller batch or smaller tensors"
+            )
+        counts = [-(-d // s) for d, s in zip(shape, size)]
+        if int(np.prod(counts)) > _MAX_BANDS:
+            raise OutOfSram(f"operator '{op.name}' ({op.op_type}) would need more than {_MAX_BANDS} tiles")
+        for index in np.ndindex(*counts):
+            yield tuple((i * s, min(s, d - i * s)) for i, s, d in zip(index, size, shape))
+
+    def _footprint(self, op: Operator, form: Form, box: Box) -> int:
+        """Bytes of the tiles that a band brings to SRAM and takes from it."""
+        total = 0
+        reads, _ = form.operands(box)
+        for read in reads:
+            if read.tensor.is_constant:
+                if not self._constants_resident(op):
+                    total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT
+            elif self.storage[read.tensor] in self.spilled:
+                total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT
+        if self.storage[form.output] in self.spilled:
+            total += box_bytes(box, form.output.dtype) + ALIGNMENT
+        return total
+
+    def _stage(self, op: Operator, form: Form, box: Box, place: int, constants_at_hand: dict[Tensor, Holder]) -> Stage:
+        stage = Stage()
+        out_storage = self.storage[form.output]
+        out_spilled = out_storage in self.spilled
+        reads, _ = form.operands(box)
+        if form.is_copy and self._move(op, form, box, reads[0], stage):
+            return stage
+        holders = [self._hold(op, read, stage, constants_at_hand) for read in reads]
+        if out_spilled:
+            tile = Buffer(f"{form.output.name}/band", box_bytes(box, form.output.dtype), Space.SRAM)
+            out = Holder(tile, form.output.dtype, tuple(s for _, s in box), tuple(s for s, _ in form.out_box(box)))
+        else:
+            out = Holder(self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * len(form.out_shape))
+        for pe, part in enumerate(self._parts(form, box)):
+            part_reads, params = form.operands(part)
+            operands = [_operand(h, r) for h, r in zip(holders, part_reads)]
+            operands.append(out.view(form.out_box(part)))
+            stage.computes.append(_work(form.instruction, Engine.PE0 + pe, operands, params, op))
+        if out_spilled:
+            home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
+            stage.stores.append(
+                _work("STORE", Engine.STORE, [out.view(form.out_box(box)), home.view(form.out_box(box))], {}, op)
+            )
+        return stage
+
+    def _move(self, op: Operator, form: Form, box: Box, read: Read, stage: Stage) -> bool:
+        """A copy to or from DRAM is a DMA and nothing else; False where it is not."""
+        source_spilled = self.storage[read.tensor] in self.spilled if not read.tensor.is_constant else False
+        out_storage = self.storage[form.output]
+        if source_spilled == (out_storage in self.spilled):
+            return False
+        if source_spilled:
+            source = self._dram_holder(self.storage[read.tensor], read.tensor.dtype, read.shape)
+            out = Holder(self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * 4)
+            name, engine, works = "LOAD", Engine.LOAD, stage.loads
+        else:
+            source = self._hold(op, read, stage, {})
+            out = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
+            name, engine, works = "STORE", Engine.STORE, stage.stores
+        works.append(_work(name, engine, [_operand(source, read), out.view(form.out_box(box))], {}, op))
+        return True
+
+    def _parts(self, form: Form, box: Box) -> list[Box]:
+        """The box, cut in two for two PEs where that is worth it."""
+        elements = form.work_per_element
+        for _, size in box:
+            elements *= size
+        if self.target.pes == 1 or elements < SMALL_WORK:
+            return [box]
+        for dim in form.halves:
+            start, size = box[dim]
+            step = form.granularity.get(dim, 1)
+            half = -(-(-(-size // 2)) // step) * step
+            if 0 < half < size:
+                return [
+                    (*box[:dim], (start, half), *box[dim + 1 :]),
+                    (*box[:dim], (start + half, size - half), *box[dim + 1 :]),
+                ]
+        return [box]
+
+    # -- where bytes are ----------------------------------------------------------------------------------------------
+
+    def _hold(self, op: Operator, read: Read, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> Holder:
+        """Brings an operand's box to SRAM where it is not there yet."""
+        t = read.tensor
+        if t.is_constant:
+            if self._constants_resident(op):
+                if t not in constants_at_hand:
+                    self._load_constants(op, stage, constants_at_hand)
+                holder = constants_at_hand[t]
+                return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
+            home = Holder(self.pool.buffer, t.dtype, read.shape, (0,) * len(read.shape), self.pool.place(t))
+            return self._load(home, read.box, f"{t.name}/band", op, stage)
+        storage = self.storage[t]
+        if storage in self.spilled:
+            home = self._dram_holder(storage, t.dtype, read.shape)
+            return self._load(home, read.box, f"{t.name}/band", op, stage)
+        buffer = self._resident(storage)
+        if storage not in self._loaded and self._from_outside(storage):
+            self._loaded.add(storage)
+            source = self.dram[storage.tensors[0]]
+            stage.loads.append(_transfer("LOAD", Engine.LOAD, source, buffer, storage.size, op))
+        return Holder(buffer, t.dtype, read.shape, (0,) * len(read.shape))
+
+    def _load(self, home: Holder, box: Box, name: str, op: Operator, stage: Stage) -> Holder:
+        tile = Buffer(name, box_bytes(box, home.dtype), Space.SRAM)
+        held = Holder(tile, home.dtype, tuple(s for _, s in box), tuple(s for s, _ in box))
+        stage.loads.append(_work("LOAD", Engine.LOAD, [_rank4(home.view(box)), _rank4(held.view(box))], {}, op))
+        return held
+
+    def _load_constants(self, op: Operator, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> None:
+        """One transfer brings all constants of an operator that lie next to each other."""
+        runs: list[list[tuple[int, Tensor]]] = []
+        for t in constants(op):
+            at = self.pool.place(t)
+            if runs:
+                last_at, last = runs[-1][-1]
+                end = last_at + last.size * ITEMSIZE[last.dtype]
+                if 0 <= at - end < ALIGNMENT:
+                    runs[-1].append((at, t))
+                    continue
+            runs.append([(at, t)])
+        for run in runs:
+            start, (last_at, last) = run[0][0], run[-1]
+            size = last_at + last.size * ITEMSIZE[last.dtype] - start
+            buffer = Buffer(f"{op.name}/constants", size, Space.SRAM)
+            stage.loads.append(_transfer("LOAD", Engine.LOAD, self.pool.buffer, buffer, size, op, source_offset=start))
+            for at, t in run:
+                constants_at_hand[t] = Holder(buffer, t.dtype, t.shape, (0,) * len(t.shape), at - start)
+
+    def _resident(self, storage: Storage) -> Buffer:
+        if storage not in self._sram:
+            self._sram[storage] = Buffer(storage.name, storage.size, Space.SRAM)
+        return self._sram[storage]
+
+    def _from_outside(self, storage: Storage) -> bool:
+        return storage.tensors[0] in self.cluster.inputs
+
+    def _dram_holder(self, storage: Storage, dtype: str, shape: tuple[int, ...]) -> Holder:
+        buffer = self._spill.get(storage)
+        if buffer is None:
+            outside = [t for t in storage.tensors if t in self.dram]
+            if outside:
+                buffer = self.dram[outside[0]]
+            else:
+                buffer = Buffer(f"{storage.name}/spilled", storage.size, Space.DRAM)
+                self.scratch.append(buffer)
+            self._spill[storage] = buffer
+        return Holder(buffer, dtype, shape, (0,) * len(shape))
+
+    # -- crossings ----------------------------------------------------------------------------------------------------
+
+    def _rename(self, op: Operator) -> Stage:
+        """A reshape moves nothing, but what it renames must have come from outside; constants are brought in."""
+        stage = Stage()
+        x, y = op.inputs[0], op.outputs[0]
+        if x.is_constant:
+            flat = (1, 1, 1, x.size)
+            home = Holder(self.pool.buffer, x.dtype, flat, (0,) * 4, self.pool.place(x))
+            out = Holder(self._resident(self.storage[y]), y.dtype, flat, (0,) * 4)
+            stage.loads.append(_work("LOAD", Engine.LOAD, [home.view(whole(flat)), out.view(whole(flat))], {}, op))
+        elif self.storage[x] not in self.spilled:
+            self._hold(op, Read(x, x.shape, whole(x.shape)), stage, {})
+        return stage
+
+    def _store_outputs(self, op: Operator, stages: list[Stage]) -> None:
+        """Sends what an operator made to DRAM where somebody outside needs it."""
+        y = op.outputs[0]
+        if y not in self.cluster.outputs:
+            return
+        storage, home = self.storage[y], self.dram[y]
+        if storage not in self.spilled:
+            stages[-1].stores.append(_transfer("STORE", Engine.STORE, self._resident(storage), home, storage.size, op))
+        elif self._spill.get(storage) is not home:
+            self._copy_within_dram(storage, home, op, stages)
+
+    def _copy_within_dram(self, storage: Storage, home: Buffer, op: Operator, stages: list[Stage]) -> None:
+        """A spilled tensor that is needed under a second name."""
+        source = self._dram_holder(storage, "int8", (1, 1, 1, storage.size)).buffer
+        step = max(self._limits[self.cluster.operators.index(op)] // ALIGNMENT * ALIGNMENT, ALIGNMENT)
+        for start in range(0, storage.size, step):
+            size = min(step, storage.size - start)
+            tile = Buffer(f"{storage.name}/band", size, Space.SRAM)
+            stage = Stage()
+            stage.loads.append(_transfer("LOAD", Engine.LOAD, source, tile, size, op, source_offset=start))
+            stage.stores.append(_transfer("STORE", Engine.STORE, tile, home, size, op, destination_offset=start))
+            stages.append(stage)
+
+
+def _operand(holder: Holder, read: Read) -> View:
+    view = holder.view(read.box)
+    if read.perm is not None:
+        view.shape = tuple(view.shape[p] for p in read.perm)
+        view.strides = tuple(view.strides[p] for p in read.perm)
+    if read.broadcast is not None:
+        view.strides = tuple(0 if d != b else s for d, b, s in zip(view.shape, read.broadcast, view.strides))
+        view.shape = read.broadcast
+    return view
+
+
+def _work(instruction: str, engine: int, operands: list[View], params: dict, op: Operator) -> Work:
+    """Brings the operands to the ranks of the instruction and picks its parameters; those of other roundings are 0."""
+    row = BY_NAME[instruction]
+    fitted = []
+    for view, spec in zip(operands, row.operands):
+        lead = spec.rank - len(view.shape)
+        if lead:
+            view.shape = pad_rank(view.shape, spec.rank)
+            view.strides = (0,) * lead + view.strides
+        # a dimension of one element has no stride: one spelling for equal views
+        view.strides = tuple(s if d > 1 else 0 for d, s in zip(view.shape, view.strides))
+        fitted.append(view)
+    return Work(instruction, engine, tuple(fitted), {n: params.get(n, 0) for n in row.param_names}, op)
+
+
+def _rank4(view: View) -> View:
+    """The view in four dimensions, leading ones added or dropped."""
+    while len(view.shape) > 4 and view.shape[0] == 1:
+        view.shape, view.strides = view.shape[1:], view.strides[1:]
+    return view
+
+
+def _transfer(
+    instruction: str,
+    engine: int,
+    source: Buffer,
+    destination: Buffer,
+    size: int,
+    op: Operator,
+    *,
+    source_offset: int = 0,
+    destination_offset: int = 0,
+) -> Work:
+    """Moves ``size`` bytes as they are."""
+    shape = (1, 1, 1, size)
+    strides = dense_strides(shape, 1)
+    views = [
+        View(source, "int8", source_offset, shape, strides),
+        View(destination, "int8", destination_offset, shape, strides),
+    ]
+    return _work(instruction, engine, views, {}, op)

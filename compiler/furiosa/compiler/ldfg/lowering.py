@@ -1,0 +1,195 @@
+"""What both formats' lowerings build on: forms of a tensor, operators emitted, verdicts recorded.
+
+A tensor of the source model may exist in up to three forms: as the source says ("host form": its dtype and layout), as
+int8 in the source's layout ("plain"), and as int8 with the channels last ("image", four dimensions).  A form is made
+where it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
+from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg.rules import Facts
+from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures
+
+NCHW_TO_NHWC = (0, 2, 3, 1)
+NHWC_TO_NCHW = (0, 3, 1, 2)
+
+
+class Lowering:
+    """The ldfg under construction.
+
+    ``operators`` are ``npu.*`` operators and host operators (the source's own), in order; ``verdicts`` maps each source
+    operator to where it runs; ``origins`` maps each lowered operator to the source operators it stands for.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.channels_last = graph.format == "tflite"
+        self.operators: list[Operator] = []
+        self.verdicts: dict[Operator, Verdict] = {}
+        self.origins: dict[Operator, list[Operator]] = {}
+        self.current: list[Operator] = []  # the source operators being lowered
+        self._plain: dict[Tensor, Tensor] = {}
+        self._image: dict[Tensor, Tensor] = {}
+        self._host: set[Tensor] = set(graph.inputs)
+        self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
+        self.consumers: dict[Tensor, list[Operator]] = {}
+        self.producer: dict[Tensor, Operator] = {}
+        for op in graph.operators:
+            for t in op.inputs:
+                if t is not None:
+                    self.consumers.setdefault(t, []).append(op)
+            for t in op.outputs:
+                self.producer[t] = op
+
+    # -- forms of a tensor ----------------------------------------------------------------------------------------
+
+    def quantization(self, t: Tensor) -> tuple[np.float32, int]:
+        """Scale and zero point of a tensor's int8 form."""
+        assert t.quantization is not None
+        zero_point = int(t.quantization.zero_point.reshape(-1)[0])
+        return np.float32(t.quantization.scale.reshape(-1)[0]), zero_point - 128 * (t.dtype == "uint8")
+
+    def plain(self, t: Tensor) -> Tensor:
+        """The int8 (or float32) form in the source's layout."""
+        form = self._plain.get(t)
+        if form is not None:
+            return form
+        if t.is_constant:
+            form = self.constant(t.name, _as_int8(t.data), t.quantization)
+        elif t in self._image:
+            form = self._permuted(self._image[t], t, NHWC_TO_NCHW)
+        elif t in self._host:
+            form = t
+            if t.dtype == "uint8":
+                form = self.emit(
+                    "npu.table_lookup", [t, self.table("uint8_to_int8", _flip_sign)], t.name, t.shape, t.quantization
+                )
+        else:
+            raise AssertionError(f"tensor {t.name} is used before it is made")
+        self._plain[t] = form
+        return form
+
+    def image(self, t: Tensor) -> Tensor:
+        """The int8 form with the channels last; ``t`` has four dimensions."""
+        if self.channels_last:
+            return self.plain(t)
+        form = self._image.get(t)
+        if form is None:
+            plain = self.plain(t)
+            if plain.is_constant:
+                form = self.constant(t.name, plain.data.transpose(NCHW_TO_NHWC), t.quantization)
+            else:
+                form = self._permuted(plain, t, NCHW_TO_NHWC)
+            self._image[t] = form
+        return form
+
+    def _permuted(self, form: Tensor, t: Tensor, perm: tuple[int, ...]) -> Tensor:
+        """The other layout of a tensor; where only dimensions of one element change places the bytes stay."""
+        shape = tuple(form.shape[i] for i in perm)
+        moved = [i for i in perm if form.shape[i] != 1]
+        if moved == sorted(moved):
+            return self.emit("npu.reshape", [form], t.name, shape, t.quantization, dtype=form.dtype)
+        return self.emit("npu.transpose", [form], t.name, shape, t.quantization, dtype=form.dtype, perm=perm)
+
+    def has_image(self, t: Tensor) -> bool:
+        """Whether the channels-last form is at hand or free."""
+        return self.channels_last or t in self._image or (t.is_constant and len(t.shape) == 4)
+
+    def is_made(self, t: Tensor) -> bool:
+        """Whether any form of the tensor is there."""
+        return t.is_constant or t in self._host or t in self._plain or t in self._image
+
+    def host(self, t: Tensor) -> Tensor:
+        """The tensor as the source says, for a host operator or as an output of the model."""
+        if t.is_constant or t in self._host:
+            return t
+        plain = self.plain(t)
+        if plain is not t:
+            if t.dtype == "uint8":
+                self.emit_to("npu.table_lookup", [plain, self.table("int8_to_uint8", _flip_sign)], t)
+            else:
+                self.emit_to("npu.reshape", [plain], t)
+        self._host.add(t)
+        return t
+
+    def result(self, t: Tensor, *, image: bool = False) -> Tensor:
+        """A fresh int8 tensor for the value of the source tensor ``t``, in the layout asked for."""
+        is_image = image and not self.channels_last
+        if t.dtype in ("int8", "float32") and not is_image:
+            form = t
+            self._host.add(t)
+        else:
+            shape = tuple(t.shape[i] for i in NCHW_TO_NHWC) if is_image else t.shape
+            form = Tensor(t.name, shape, "int8", t.quantization)
+        (self._image if is_image else self._plain)[t] = form
+        return form
+
+    # -- operators ------------------------------------------------------------------------------------------------
+
+    def emit_to(self, op_type: str, inputs: list[Tensor], output: Tensor, **attributes: Any) -> Tensor:
+        """Appends an NPU operator that writes ``output``."""
+        op = Operator(output.name, op_type, list(inputs), [output], attributes)
+        self.operators.append(op)
+        self.origins[op] = list(self.current)
+        return output
+
+    def emit(
+        self,
+        op_type: str,
+        inputs: list[Tensor],
+        name: str,
+        shape: tuple[int, ...],
+        quantization: Quantization | None,
+        dtype: str = "int8",
+        **attributes: Any,
+    ) -> Tensor:
+        """Appends an NPU operator with a fresh output."""
+        return self.emit_to(op_type, inputs, Tensor(name, shape, dtype, quantization), **attributes)
+
+    def constant(self, name: str, data: np.ndarray, quantization: Quantization | None = None) -> Tensor:
+        return Tensor(name, data.shape, data.dtype.name, quantization, data)
+
+    def table(self, name: str, function: Any) -> Tensor:
+        return self.constant(name, arithmetic.table(function))
+
+    def check(self, rule_set: tuple[Rule, ...], facts: Facts) -> None:
+        """Applies the rules; the operator is refused for all that fail."""
+        reasons = failures(rule_set, facts)
+        if reasons:
+            raise Refused(reasons)
+
+    def to_host(self, op: Operator, verdict: Verdict) -> None:
+        """Places a source operator on the host."""
+        for t in (*op.inputs, *self.captured(op)):
+            if t is not None:
+                self.host(t)
+        self.operators.append(op)
+        self.origins[op] = [op]
+        self._host.update(op.outputs)
+        self.verdicts[op] = verdict
+
+    def captured(self, op: Operator) -> list[Tensor]:
+        """Tensors of the graph that the subgraphs of a control-flow operator read by name."""
+        return [t for t in op.attributes.get("captured", ()) if not t.is_constant]
+
+    def requantize(self, source: Tensor, target: Tensor, function: Any, *, image: bool) -> None:
+        """A table lookup from one source tensor to another, in either layout."""
+        x = self.image(source) if image else self.plain(source)
+        self.emit_to("npu.table_lookup", [x, self.table(target.name, function)], self.result(target, image=image))
+
+
+def _flip_sign(q: int) -> int:
+    return q ^ 0x80
+
+
+def _as_int8(data: np.ndarray) -> np.ndarray:
+    return (data ^ np.uint8(0x80)).view(np.int8) if data.dtype == np.uint8 else data
+
+
+__all__ = ["Lowering", "Facts", "Refused", "rules"]

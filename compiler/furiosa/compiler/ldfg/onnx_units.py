@@ -1,0 +1,209 @@
+"""Units of an ONNX graph: what quantisation makes one operator, DequantizeLinear -> op (-> Relu | Clip) -> QuantizeLinear.
+
+A unit is lowered as a whole or goes to the host as a whole, so that onnxruntime can fuse it there as it would in the
+model; an operator in QOperator form (QLinearConv, ...) is a unit by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+ACTIVATIONS = ("Relu", "Clip")
+EIGHT_BIT = ("int8", "uint8")
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One operator with the quantisation around it.
+
+    ``inputs`` are the operator's inputs, the quantised tensor in place of a dequantised one; ``output`` is what the unit
+    makes; ``operators`` all that it stands for, in topological order.
+    """
+
+    op: Operator
+    inputs: list[Tensor | None]
+    output: Tensor
+    operators: list[Operator]
+    activation: Operator | None = None
+    dequantizes: list[Operator] = field(default_factory=list)
+    fused: bool = True  # between quantised tensors; False for an operator on real numbers
+
+
+def annotate(graph: Graph) -> set[Operator]:
+    """Gives 8-bit and bias tensors the quantisation that the operators around them state.
+
+    Returns the operators that read a tensor with another quantisation than it was made with, or with one that is no
+    constant.
+    """
+    odd: set[Operator] = set()
+    for op in graph.operators:
+        for t, scale, zero_point, axis in _stated(op):
+            if t is None:
+                continue
+            if scale is None or not scale.is_constant or (zero_point is not None and not zero_point.is_constant):
+                odd.add(op)
+                continue
+            q = _quantization(t, scale, zero_point, axis)
+            if t.quantization is None:
+                t.quantization = q
+            elif not _equal(t.quantization, q):
+                odd.add(op)
+    return odd
+
+
+def _quantization(t: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int) -> Quantization:
+    values = np.asarray(scale.data, np.float32).reshape(-1)
+    zeros = np.zeros(values.size, np.int32)
+    if zero_point is not None:
+        zeros = np.asarray(zero_point.data).reshape(-1).astype(np.int32)
+    per_channel = values.size > 1 or (len(scale.shape) == 1 and t.is_constant and values.size > 1)
+    return Quantization(values, zeros, axis % max(len(t.shape), 1) if per_channel else None)
+
+
+def _equal(a: Quantization, b: Quantization) -> bool:
+    return np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point) and a.axis == b.axis
+
+
+_Stated = tuple[Tensor | None, Tensor | None, Tensor | None, int]
+
+
+def _stated(op: Operator) -> list[_Stated]:
+    """The quantisations that an operator states: (tensor, scale, zero point, axis)."""
+    i = [*op.inputs, None, None]
+    y = op.outputs[0]
+    match op.op_type:
+        case "QuantizeLinear":
+            return [(y, i[1], i[2], op.attributes.get("axis", 1))]
+        case "DequantizeLinear":
+            return [(i[0], i[1], i[2], op.attributes.get("axis", 1))]
+        case "QLinearConv":
+            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], 0), (y, i[6], i[7], 1)]
+        case "QLinearMatMul":
+            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], -1), (y, i[6], i[7], 1)]
+        case "QGemm" if len(op.inputs) > 7:
+            axis = 0 if op.attributes.get("transB", 0) else 1
+            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], axis), (y, i[7], i[8], 1)]
+        case "QLinearAdd" | "QLinearMul":
+            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], 1), (y, i[6], i[7], 1)]
+        case (
+            "QLinearGlobalAveragePool"
+            | "QLinearAveragePool"
+            | "QLinearSigmoid"
+            | "QLinearLeakyRelu"
+            | "QLinearSoftmax"
+        ):
+            return [(i[0], i[1], i[2], 1), (y, i[3], i[4], 1)]
+        case "QLinearConcat":
+            parts = op.inputs[2:]
+            return [(y, i[0], i[1], 1), *((parts[k], parts[k + 1], parts[k + 2], 1) for k in range(0, len(parts), 3))]
+    return []
+
+
+# QOperator form: the type of the plain operator, and where its inputs stand
+_QOPERATORS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "QLinearConv": ("Conv", (0, 3, 8)),
+    "QLinearMatMul": ("MatMul", (0, 3)),
+    "QGemm": ("Gemm", (0, 3, 6)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearSigmoid": ("Sigmoid", (0,)),
+    "QLinearLeakyRelu": ("LeakyRelu", (0,)),
+    "QLinearSoftmax": ("Softmax", (0,)),
+}
+# operators that only move or compare values take 8-bit tensors as they are
+_BYTE_OPERATORS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Pad")
+
+
+def plain_type(op: Operator) -> str:
+    """The operator that a unit computes: "Conv" for QLinearConv."""
+    if op.op_type == "QLinearConcat":
+        return "Concat"
+    return _QOPERATORS.get(op.op_type, (op.op_type, ()))[0]
+
+
+def units(graph: Graph, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]]) -> list[Unit]:
+    """The units in topological order.  A DequantizeLinear may belong to several; what no unit absorbs is one itself."""
+    results = set(graph.outputs)
+    absorbed: dict[Operator, Unit] = {}
+    for op in graph.operators:
+        if op in absorbed or op.op_type in (QUANTIZE, DEQUANTIZE):
+            continue
+        unit = _qoperator(op) or _qdq(op, producer, consumers, results) or _bytes(op)
+        if unit is not None:
+            for member in unit.operators:
+                if member.op_type != DEQUANTIZE:
+                    absorbed[member] = unit
+    out: list[Unit] = []
+    for op in graph.operators:
+        unit = absorbed.get(op)
+        if unit is None:
+            out.append(Unit(op, list(op.inputs), op.outputs[0] if op.outputs else None, [op], fused=False))
+        elif unit.operators[-1] is op:  # at its last member everything that it reads has been made
+            out.append(unit)
+    return out
+
+
+def _qoperator(op: Operator) -> Unit | None:
+    if op.op_type == "QLinearConcat":
+        return Unit(op, op.inputs[2::3], op.outputs[0], [op])
+    row = _QOPERATORS.get(op.op_type)
+    if row is None or (op.op_type == "QGemm" and len(op.inputs) <= 7):
+        return None
+    return Unit(op, [op.inputs[i] if i < len(op.inputs) else None for i in row[1]], op.outputs[0], [op])
+
+
+def _bytes(op: Operator) -> Unit | None:
+    if op.op_type in _BYTE_OPERATORS and len(op.outputs) == 1 and op.outputs[0].dtype in EIGHT_BIT:
+        x = op.inputs[0]
+        if x is not None and x.quantization is not None and op.outputs[0].quantization is None:
+            op.outputs[0].quantization = x.quantization
+        return Unit(op, list(op.inputs), op.outputs[0], [op])
+    return None
+
+
+def _qdq(
+    op: Operator, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]], results: set[Tensor]
+) -> Unit | None:
+    """The unit around an operator on real numbers, if its data comes dequantised and its result is quantised."""
+    if len(op.outputs) != 1:
+        return None
+    dequantizes = []
+    inputs: list[Tensor | None] = []
+    for t in op.inputs:
+        source = producer.get(t) if t is not None else None
+        if source is not None and source.op_type == DEQUANTIZE:
+            dequantizes.append(source)
+            inputs.append(source.inputs[0])
+        else:
+            inputs.append(t)
+            if t is not None and not t.is_constant:
+                return None
+    if not dequantizes:
+        return None
+    tail: list[Operator] = []
+    activation = None
+    at = op.outputs[0]
+    while True:
+        users = consumers.get(at, [])
+        if len(users) != 1 or at in results:
+            return None
+        (user,) = users
+        if user.op_type == QUANTIZE and user.inputs[0] is at:
+            break
+        if activation is None and user.op_type in ACTIVATIONS and op.op_type not in ACTIVATIONS and user.inputs[0] is at:
+            if any(t is not None and not t.is_constant for t in user.inputs[1:]):
+                return None
+            activation = user
+            tail.append(user)
+            at = user.outputs[0]
+            continue
+        return None
+    unique = list(dict.fromkeys(dequantizes))
+    return Unit(op, inputs, user.outputs[0], [*unique, op, *tail, user], activation, unique)

@@ -1,0 +1,65 @@
+"""What a lir must be.
+
+- The plan's ranges of commands follow each other and are all commands.
+- A command waits only for commands that stand before it, and its operands suit its instruction.
+- Buffers lie within their memory, and no two that live at the same time share a byte.
+
+The verifier of the ENF proves more (reads after writes, no races), from the file alone.
+"""
+
+from __future__ import annotations
+
+from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.lir.linear import Linear
+from furiosa.compiler.program import NpuStep, Step
+from furiosa.enf.isa import Engine
+from furiosa.enf.target import Target
+
+
+def check(linear: Linear, steps: list[Step], target: Target) -> None:
+    """Checks the rules above.
+
+    Raises:
+        Illegal: a rule is broken.
+    """
+    done = 0
+    for step in steps:
+        if isinstance(step, NpuStep):
+            if step.first != done:
+                raise Illegal("lir", f"a range of commands starts at {step.first}, not at {done}")
+            done += step.count
+    if done != len(linear.commands):
+        raise Illegal("lir", f"the plan runs {done} of {len(linear.commands)} commands")
+    _check_commands(linear)
+    _check_sram(linear, target)
+    at = 0
+    for b in sorted(linear.dram, key=linear.addresses.__getitem__):
+        if linear.addresses[b] < at:
+            raise Illegal("lir", f"buffer '{b.name}' shares bytes of DRAM with another")
+        at = linear.addresses[b] + max(b.size, 1)
+    if at > linear.dram_bytes:
+        raise Illegal("lir", f"a buffer ends at byte {at} of the {linear.dram_bytes} of DRAM")
+
+
+def _check_commands(linear: Linear) -> None:
+    issued = [0] * Engine.COUNT
+    for i, c in enumerate(linear.commands):
+        if any(wait > count for wait, count in zip(c.waits, issued)):
+            raise Illegal("lir", f"command {i} ({c.instruction}) waits for {c.waits} where {tuple(issued)} have been issued")
+        problem = c.instruction.check(*c.operands, **c.arguments)
+        if problem:
+            raise Illegal("lir", f"command {i} ({c.instruction}): {problem}")
+        issued[c.engine] += 1
+
+
+def _check_sram(linear: Linear, target: Target) -> None:
+    live = []
+    for x in sorted(linear.sram, key=lambda x: x.first):
+        end = x.address + x.buffer.size
+        if x.address < 0 or end > target.sram_bytes or x.first > x.last:
+            raise Illegal("lir", f"buffer '{x.buffer.name}' lies at {x.address} to {end}, {x.first} to {x.last}")
+        live = [y for y in live if y.last >= x.first]
+        for y in live:
+            if y.address < end and x.address < y.address + y.buffer.size:
+                raise Illegal("lir", f"buffers '{y.buffer.name}' and '{x.buffer.name}' share bytes of SRAM while both live")
+        live.append(x)

@@ -1,0 +1,192 @@
+"""Stage gir -> lir: order, addresses, dependencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from furiosa.compiler.cdfg.cluster import Cluster
+from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.gir.storage import Storage
+from furiosa.compiler.gir.tile import Buffer, Stage, Work
+from furiosa.compiler.gir.tiler import ALIGNMENT, ConstantPool, Tiler
+from furiosa.compiler.lir.allocate import Lifetime, allocate, peak_bytes
+from furiosa.enf import hazards
+from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space
+from furiosa.enf.target import Target
+
+
+@dataclass(slots=True)
+class Segment:
+    """The commands of one NPU cluster, its buffers in SRAM, and how many bytes of SRAM they take."""
+
+    works: list[Work]
+    lifetimes: list[Lifetime]
+    scratch: list[Buffer]
+    sram_peak: int
+
+
+def order(stages: list[Stage]) -> list[Work]:
+    """One list of all work; a stage's loads go ahead of the previous stage's computation where nothing forbids it."""
+    works: list[Work] = []
+    previous: list[Work] = []  # computes and stores of the stage before, not yet emitted
+    for stage in stages:
+        touched = {v.buffer for w in previous for v in w.operands if v.buffer.space == Space.SRAM}
+        stored = {w.operands[-1].buffer for w in previous if w.engine == Engine.STORE}
+        late = []
+        for load in stage.loads:
+            if load.operands[0].buffer in stored or load.operands[1].buffer in touched or late:
+                late.append(load)
+            else:
+                works.append(load)
+        works += previous
+        works += late
+        previous = stage.computes + stage.stores
+    return works + previous
+
+
+def _lifetimes(works: list[Work]) -> list[Lifetime]:
+    out: dict[Buffer, Lifetime] = {}
+    for i, w in enumerate(works):
+        for view in w.operands:
+            if view.buffer.space == Space.SRAM:
+                if view.buffer in out:
+                    out[view.buffer].last = i
+                else:
+                    out[view.buffer] = Lifetime(view.buffer, i, i)
+    return list(out.values())
+
+
+def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer]) -> Segment:
+    """Tiles a cluster and finds addresses, sending tensors to DRAM until everything fits.
+
+    Raises:
+        OutOfSram: an operator does not fit in any way.
+    """
+    tiler = Tiler(cluster, target, pool, dram)
+    spilled: set[Storage] = set()
+    places = {op: i for i, op in enumerate(cluster.operators)}
+    while True:
+        crowded = _crowded(tiler, spilled, target)
+        if crowded is None:
+            try:
+                works = order(tiler.tile(spilled))
+            except OutOfSram:
+                crowded = max(range(len(cluster.operators)), key=tiler.live_bytes(spilled).__getitem__)
+                if tiler.victim(spilled, crowded) is None:
+                    raise
+            else:
+                lifetimes = _lifetimes(works)
+                failed = allocate(lifetimes, target.sram_bytes, ALIGNMENT)
+                if failed is None:
+                    used = max((x.address + x.buffer.size for x in lifetimes), default=0)
+                    return Segment(works, lifetimes, tiler.scratch, used)
+                _, at = peak_bytes(lifetimes)
+                crowded = places[works[at].operator]
+                if tiler.victim(spilled, crowded) is None:
+                    crowded = places[works[failed.first].operator]
+        victim = tiler.victim(spilled, crowded)
+        if victim is None:
+            op = cluster.operators[crowded]
+            raise OutOfSram(
+                f"operator '{op.name}' ({op.op_type}) does not fit the {target.sram_bytes} bytes of SRAM of "
+                f"{target.name}: use a smaller batch or smaller tensors"
+            )
+        spilled.add(victim)
+
+
+def _crowded(tiler: Tiler, spilled: set[Storage], target: Target) -> int | None:
+    """An operator at which the tensors alone are more than SRAM holds."""
+    live = tiler.live_bytes(spilled)
+    worst = max(range(len(live)), key=live.__getitem__, default=None)
+    return worst if worst is not None and live[worst] > target.sram_bytes else None
+
+
+@dataclass(slots=True)
+class Linear:
+    """The lir of a program: commands, the source of each, SRAM buffers by command, DRAM buffers with addresses."""
+
+    commands: list[Command] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)  # for each command the lowered operator
+    sram: list[Lifetime] = field(default_factory=list)
+    dram: list[Buffer] = field(default_factory=list)
+    addresses: dict[Buffer, int] = field(default_factory=dict)
+    dram_bytes: int = 0
+    sram_peak: int = 0
+
+
+class Linearizer:
+    """Turns segments into commands, one after the other."""
+
+    def __init__(self, target: Target):
+        self.linear = Linear()
+        self._clocks = hazards.Clocks()
+        self._sram = hazards.Memory("sram", target.sram_bytes)
+        self._dram = hazards.Memory("dram", target.dram_bytes)
+        self._open: dict[Buffer, hazards.Buffer] = {}
+
+    def dram_buffer(self, buffer: Buffer) -> int:
+        """The address of a DRAM buffer, given at its first use."""
+        lin = self.linear
+        if buffer not in lin.addresses:
+            lin.addresses[buffer] = lin.dram_bytes
+            self._open[buffer] = self._dram.open(buffer.name, lin.dram_bytes, max(buffer.size, 1))
+            lin.dram_bytes += -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT
+            lin.dram.append(buffer)
+        return lin.addresses[buffer]
+
+    def segment(self, segment: Segment) -> tuple[int, int]:
+        """Appends a segment; returns (first command, number of commands)."""
+        lin = self.linear
+        first = len(lin.commands)
+        births: dict[int, list[Lifetime]] = {}
+        deaths: dict[int, list[Lifetime]] = {}
+        for x in segment.lifetimes:
+            births.setdefault(x.first, []).append(x)
+            deaths.setdefault(x.last, []).append(x)
+        for i, work in enumerate(segment.works):
+            for x in births.get(i, ()):
+                lin.addresses[x.buffer] = x.address
+                self._open[x.buffer] = self._sram.open(x.buffer.name, x.address, x.buffer.size)
+                lin.sram.append(Lifetime(x.buffer, first + x.first, first + x.last, x.address))
+            lin.commands.append(self._command(work))
+            lin.operators.append(work.operator)
+            for x in deaths.get(i, ()):
+                self._sram.close(self._open.pop(x.buffer))
+        self._clocks.barrier()
+        lin.sram_peak = max(lin.sram_peak, segment.sram_peak)
+        return first, len(segment.works)
+
+    def _command(self, work: Work) -> Command:
+        row = BY_NAME[work.instruction]
+        regions = []
+        accesses = []
+        clock = self._clocks.at_start(work.engine, hazards.ZERO)
+        needed = hazards.ZERO
+        for view, spec in zip(work.operands, row.operands):
+            space = view.buffer.space
+            if space == Space.CONST:
+                base = 0
+            elif space == Space.DRAM:
+                base = self.dram_buffer(view.buffer)
+            else:
+                base = self.linear.addresses[view.buffer]
+            region = Region(space, view.dtype, base + view.offset, view.shape, view.strides)
+            regions.append(region)
+            if space == Space.CONST:
+                continue
+            tracked = self._open[view.buffer]
+            start, end = region.address, region.address + region.extent
+            if spec.access == "r":
+                needed = hazards.join(needed, tracked.needed_to_read(clock, start, end))
+            else:
+                needed = hazards.join(needed, tracked.needed_to_write(clock, start, end))
+            accesses.append((spec.access, tracked, region, start, end))
+        waits = tuple(n if n > known else 0 for n, known in zip(needed, clock))
+        index = self._clocks.issue(work.engine, self._clocks.at_start(work.engine, waits))
+        for access, tracked, region, start, end in accesses:
+            if access == "r":
+                tracked.read(work.engine, index, start, end)
+            else:
+                tracked.write(work.engine, index, start, end, region)
+        return Command(row, work.engine, waits, tuple(regions), tuple(work.params.values()))

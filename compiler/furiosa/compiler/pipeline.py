@@ -1,0 +1,205 @@
+"""The way a model goes: dfg, ldfg, cdfg, gir, lir, enf."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from furiosa.compiler import __version__
+from furiosa.compiler.cdfg import legality as cdfg_legality
+from furiosa.compiler.cdfg.cluster import Cluster, cluster
+from furiosa.compiler.dfg import legality as dfg_legality
+from furiosa.compiler.dfg.graph import Graph, Tensor
+from furiosa.compiler.dfg.macs import macs
+from furiosa.compiler.enf.encode import Encoder
+from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, OutOfDram
+from furiosa.compiler.frontend.importer import extract_host_model, import_model
+from furiosa.compiler.gir import legality as gir_legality
+from furiosa.compiler.gir.tile import Buffer
+from furiosa.compiler.gir.tiler import ConstantPool
+from furiosa.compiler.ldfg import legality as ldfg_legality
+from furiosa.compiler.ldfg.lower import lower
+from furiosa.compiler.ldfg.lowering import Lowering
+from furiosa.compiler.lir import legality as lir_legality
+from furiosa.compiler.lir.linear import Linear, Linearizer, Segment, place
+from furiosa.compiler.program import HostStep, NpuStep, Step
+from furiosa.enf import container, enf_pb2, timing
+from furiosa.enf.dtypes import ITEMSIZE
+from furiosa.enf.isa import Space
+from furiosa.enf.target import DEFAULT_TARGET, Target, load_target
+
+STAGES = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
+MAX_BATCH = 1 << 16
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class Options:
+    """What a user chooses."""
+
+    target_npu: str = DEFAULT_TARGET
+    batch_size: int = 1
+
+
+class Compilation:
+    """One model on its way; each stage fills the field of its name.
+
+    Raises (from ``run``):
+        CompileError: a sentence for the user and a native code, see furiosa.compiler.errors.
+    """
+
+    dfg: Graph
+    ldfg: Lowering
+    cdfg: list[Cluster]
+    gir: dict[Cluster, Segment]
+    lir: Linear
+    enf: dict[str, bytes | container.Chunked]
+
+    def __init__(self, data: bytes, options: Options, *, folder: str | None = None):
+        try:
+            self.target: Target = load_target(options.target_npu)
+        except ValueError as e:
+            raise InvalidNpuId(str(e)) from None
+        if not 1 <= options.batch_size <= MAX_BATCH:
+            raise InvalidConfig(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
+        self.data, self.options, self.folder = data, options, folder
+        self.steps: list[Step] = []
+        self.pool = ConstantPool()
+        self.dram: dict[Tensor, Buffer] = {}
+
+    def run(self, until: str = "enf", progress: Progress = lambda source, target: None) -> Compilation:
+        """Runs the stages up to ``until``; ``progress`` is told of each before it starts."""
+        source = "model"
+        for stage in STAGES:
+            progress(source, stage)
+            getattr(self, f"_{stage}")()
+            source = self.dfg.format if stage == "dfg" else stage
+            if stage == until:
+                break
+            source = stage
+        return self
+
+    def _dfg(self) -> None:
+        self.dfg = import_model(self.data, batch_size=self.options.batch_size, folder=self.folder)
+        dfg_legality.check(self.dfg)
+
+    def _ldfg(self) -> None:
+        self.ldfg = lower(self.dfg)
+        ldfg_legality.check(self.ldfg)
+
+    def _cdfg(self) -> None:
+        self.cdfg = cluster(self.ldfg)
+        cdfg_legality.check(self.dfg, self.cdfg)
+
+    def _gir(self) -> None:
+        """Tiles and places; the tensors that cross between clusters, users and the host get their DRAM buffers here."""
+        crossing = [*self.dfg.inputs]
+        for c in self.cdfg:
+            crossing += c.outputs
+        for t in crossing:
+            if t not in self.dram and not t.is_constant:
+                self.dram[t] = Buffer(t.name, t.size * ITEMSIZE.get(t.dtype, 1), Space.DRAM)
+        self.gir = {c: place(c, self.target, self.pool, self.dram) for c in self.cdfg if c.kind == "npu"}
+        for segment in self.gir.values():
+            gir_legality.check(segment, self.target)
+
+    def _lir(self) -> None:
+        linearizer = Linearizer(self.target)
+        for buffer in self.dram.values():
+            linearizer.dram_buffer(buffer)
+        for c in self.cdfg:
+            if c.kind == "npu":
+                segment = self.gir[c]
+                for buffer in segment.scratch:
+                    linearizer.dram_buffer(buffer)
+                self.steps.append(NpuStep(*linearizer.segment(segment)))
+            else:
+                model = extract_host_model(self.dfg, c.operators, c.inputs, c.outputs)
+                self.steps.append(HostStep(c, model, self._host_us(c)))
+        self.lir = linearizer.linear
+        lir_legality.check(self.lir, self.steps, self.target)
+        if self.dram_bytes > self.target.dram_bytes:
+            raise OutOfDram(
+                f"the program needs {self.dram_bytes} bytes of DRAM, {self.target.name} has {self.target.dram_bytes}: "
+                "use a smaller batch"
+            )
+
+    def _enf(self) -> None:
+        order = {op: i for i, op in enumerate(self.dfg.operators)}
+        debug = enf_pb2.DebugMap()
+        for op in self.dfg.operators:
+            placed_on = self.ldfg.verdicts[op].placed_on
+            debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=macs(op))
+        debug.command_operator.extend(
+            order[origins[-1]] if (origins := self.ldfg.origins[op]) else 0 for op in self.lir.operators
+        )
+        for t in self.dfg.outputs:
+            if t.is_constant:
+                self.pool.place(t)
+        self.enf = Encoder(
+            self.dfg, self.lir, self.pool, self.steps, self.metadata(), debug, self.dram
+        ).sections()
+
+    # -- figures ----------------------------------------------------------------------------------------------------
+
+    @property
+    def dram_bytes(self) -> int:
+        return self.pool.buffer.size + self.lir.dram_bytes
+
+    @property
+    def latency_us(self) -> float:
+        """The estimate for one run, weights loaded in it: PCIe in and out, NPU and DMA, host clusters.  Not calibrated."""
+        ranges = [(s.first, s.count) for s in self.steps if isinstance(s, NpuStep)]
+        spans = timing.schedule(self.lir.commands, ranges, self.target)
+        npu = max((s.end for s in spans), default=0) / self.target.clock_hz
+        crossing = sum(self.dram[t].size for t in {*self.dfg.inputs, *self.dfg.outputs} if t in self.dram)
+        host = sum(s.estimated_us for s in self.steps if isinstance(s, HostStep))
+        return round((npu + crossing / self.target.pcie_bytes_per_s) * 1e6 + host, 3)
+
+    def _host_us(self, c: Cluster) -> float:
+        count = sum(macs(op) for op in c.operators)
+        moved = sum(t.size * ITEMSIZE.get(t.dtype, 1) for op in c.operators for t in (*op.inputs, *op.outputs) if t is not None)
+        return round((count / self.target.host_macs_per_s + moved / self.target.host_bytes_per_s) * 1e6, 3)
+
+    def metadata(self) -> enf_pb2.Metadata:
+        """The section "metadata"."""
+        placed = [(macs(op), self.ldfg.verdicts[op].placed_on) for op in self.dfg.operators]
+        return enf_pb2.Metadata(
+            compiler_version=__version__,
+            target_npu=self.target.name,
+            batch_size=self.options.batch_size,
+            source_format=self.dfg.format,
+            source_sha256=hashlib.sha256(self.data).digest(),
+            sram_peak_bytes=self.lir.sram_peak,
+            dram_bytes=self.dram_bytes,
+            working_dram_bytes=self.lir.dram_bytes,
+            latency_us=self.latency_us,
+            npu_macs=sum(n for n, where in placed if where == "npu"),
+            total_macs=sum(n for n, _ in placed),
+            npu_operators=sum(1 for _, where in placed if where == "npu"),
+            host_operators=sum(1 for _, where in placed if where == "host"),
+        )
+
+
+def compile_model(
+    data: bytes,
+    *,
+    target_npu: str = DEFAULT_TARGET,
+    batch_size: int = 1,
+    folder: str | None = None,
+) -> bytes:
+    """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
+
+    Args:
+        data: the model file.
+        target_npu: "warboy" or "warboy-2pe".
+        batch_size: multiplies dimension 0 of every input and output.
+        folder: where ONNX external data may lie; None refuses it.
+
+    Raises:
+        CompileError: see furiosa.compiler.errors.
+    """
+    compilation = Compilation(data, Options(target_npu, batch_size), folder=folder)
+    return container.to_bytes(compilation.run().enf)

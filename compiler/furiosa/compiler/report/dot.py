@@ -1,0 +1,69 @@
+"""The clustered graph (cdfg) in the language of Graphviz."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from furiosa.enf.dtypes import ITEMSIZE
+
+if TYPE_CHECKING:
+    from furiosa.compiler.cdfg.cluster import Cluster
+    from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+
+_COLOURS = {"npu": "#d5e8d4", "host": "#ffe6cc"}
+
+
+def dot(graph: Graph, clusters: list[Cluster]) -> str:
+    """A digraph: a box for each operator, in a frame for each cluster; an edge for each use of a tensor, with its shape."""
+    lines = [
+        f"digraph {quote(graph.name or 'model')} {{",
+        '  node [shape=box, style="rounded,filled", fillcolor=white, fontname="sans-serif"];',
+        '  edge [fontname="sans-serif", fontsize=10];',
+    ]
+    maker: dict[Tensor, str] = {}
+    for i, t in enumerate(graph.inputs):
+        maker[t] = f"input{i}"
+        lines.append(f"  input{i} [shape=ellipse, label={quote(_tensor(t))}];")
+    edges = []
+    number = 0
+    for i, cluster in enumerate(clusters):
+        label = f"{i}: {cluster.kind}, {len(cluster.operators)} operators"
+        lines.append(f"  subgraph cluster_{i} {{")
+        lines.append(f"    label={quote(label)}; style=filled; fillcolor={quote(_COLOURS[cluster.kind])};")
+        for op in cluster.operators:
+            node = f"op{number}"
+            number += 1
+            lines.append(f"    {node} [label={quote(_operator(op))}];")
+            edges += [(t, node) for t in dict.fromkeys([*op.inputs, *op.attributes.get("captured", ())]) if t in maker]
+            maker.update((t, node) for t in op.outputs)
+        lines.append("  }")
+    for i, t in enumerate(graph.outputs):
+        lines.append(f"  output{i} [shape=ellipse, label={quote(_tensor(t))}];")
+        edges += [(t, f"output{i}")] if t in maker else []
+    lines += [f"  {maker[t]} -> {node} [label={quote(_shape(t))}];" for t, node in edges]
+    return "\n".join([*lines, "}\n"])
+
+
+def quote(text: str) -> str:
+    """A DOT string; control characters become spaces."""
+    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    escaped = clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _shape(t: Tensor) -> str:
+    return f"{t.dtype}[{','.join(map(str, t.shape))}]"
+
+
+def _tensor(t: Tensor) -> str:
+    return f"{_one_line(t.name)}\n{_shape(t)}"
+
+
+def _operator(op: Operator) -> str:
+    constants = sum(t.size * ITEMSIZE.get(t.dtype, 1) for t in op.inputs if t is not None and t.is_constant)
+    lines = [op.op_type, *([_one_line(op.name)] if op.name else []), *([f"{constants:,} B constant"] if constants else [])]
+    return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ")

@@ -1,0 +1,87 @@
+"""The door: bytes or a file in, a verified program out.  There is no other way to load an ENF."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from google.protobuf.message import DecodeError
+
+from furiosa.enf import codec, container, enf_pb2, verify
+from furiosa.enf.errors import EnfFormatError
+from furiosa.enf.isa import Command
+from furiosa.enf.target import Target, load_target
+
+_MESSAGES = {
+    "metadata": enf_pb2.Metadata,
+    "interface": enf_pb2.Interface,
+    "plan": enf_pb2.Plan,
+    "memory": enf_pb2.MemoryPlan,
+    "debug": enf_pb2.DebugMap,
+}
+
+
+class Enf:
+    """A verified program.
+
+    ``metadata``, ``interface``, ``plan``, ``memory`` and ``debug`` are the messages of enf.proto; ``commands`` the decoded
+    code; ``constants`` the mapped bytes of that section; ``sections`` the section table; ``size`` in bytes.
+    """
+
+    def __init__(self, data: memoryview):
+        self.size = len(data)
+        self.sections = container.read_table(data)
+        self._data = data
+        for name, message in _MESSAGES.items():
+            try:
+                setattr(self, name, message.FromString(bytes(self.section(name))))
+            except DecodeError:
+                raise EnfFormatError(f"section '{name}' is not a {message.DESCRIPTOR.name} message") from None
+        self.commands: list[Command] = codec.decode(self.section("code"))
+        self.constants: memoryview = self.section("constants")
+        try:
+            self.target: Target = load_target(self.metadata.target_npu)
+        except ValueError as e:
+            raise EnfFormatError(str(e)) from None
+        verify.verify(self)
+
+    metadata: enf_pb2.Metadata
+    interface: enf_pb2.Interface
+    plan: enf_pb2.Plan
+    memory: enf_pb2.MemoryPlan
+    debug: enf_pb2.DebugMap
+
+    def section(self, name: str) -> memoryview:
+        """The bytes of a section, not copied; empty where an optional section is missing."""
+        for s in self.sections:
+            if s.name == name:
+                return self._data[s.offset : s.offset + s.size]
+        return self._data[:0]
+
+    def host_model(self, call: enf_pb2.HostCall) -> memoryview:
+        """The bytes of a host cluster's model."""
+        return self.section("host_models")[call.offset : call.offset + call.size]
+
+
+def load(data: bytes | memoryview) -> Enf:
+    """A verified program from bytes, which stay referenced.
+
+    Raises:
+        EnfFormatError, EnfVerifyError: the file must not be run.
+    """
+    return Enf(memoryview(data).cast("B"))
+
+
+def load_file(path: str | os.PathLike[str]) -> Enf:
+    """A verified program from a file, mapped and not read into memory.
+
+    The file must not be truncated in place while the program is in use: replace it by renaming.
+
+    Raises:
+        OSError: the file cannot be opened.
+        EnfFormatError, EnfVerifyError: the file must not be run.
+    """
+    with open(path, "rb") as f:
+        if os.fstat(f.fileno()).st_size == 0:
+            raise EnfFormatError("not an ENF: the file is empty")
+        return load(memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)))

@@ -1,0 +1,1 @@
+"""Example models with exact architectures and deterministic weights, generated as ONNX files."""

@@ -1,0 +1,20 @@
+"""Public API: NPU model compilation as a build step.
+
+`npu_model` compiles a model file to an ENF, `npu_bundle` links ENFs into one deployable archive,
+`npu_compiler_toolchain` puts another compiler in the place of the default one.
+"""
+
+load("//furiosa_rules/private:npu_bundle.bzl", _npu_bundle = "npu_bundle")
+load("//furiosa_rules/private:npu_bundle_info.bzl", _NpuBundleInfo = "NpuBundleInfo")
+load("//furiosa_rules/private:npu_compiler_info.bzl", _NpuCompilerInfo = "NpuCompilerInfo")
+load("//furiosa_rules/private:npu_compiler_toolchain.bzl", _npu_compiler_toolchain = "npu_compiler_toolchain")
+load("//furiosa_rules/private:npu_model.bzl", _npu_model = "npu_model")
+load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo")
+
+npu_model = _npu_model
+npu_bundle = _npu_bundle
+npu_compiler_toolchain = _npu_compiler_toolchain
+
+NpuModelInfo = _NpuModelInfo
+NpuBundleInfo = _NpuBundleInfo
+NpuCompilerInfo = _NpuCompilerInfo

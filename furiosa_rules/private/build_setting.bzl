@@ -1,0 +1,21 @@
+"""Build settings that can be set on the command line (bazel_skylib has the like; the rules do without it)."""
+
+BuildSettingInfo = provider(
+    doc = "The value of a build setting.",
+    fields = {"value": "What the flag was set to: an int or a string, as the setting's rule says."},
+)
+
+def _impl(ctx):
+    return [BuildSettingInfo(value = ctx.build_setting_value)]
+
+int_setting = rule(
+    implementation = _impl,
+    doc = "An int flag.",
+    build_setting = config.int(flag = True),
+)
+
+string_setting = rule(
+    implementation = _impl,
+    doc = "A string flag.",
+    build_setting = config.string(flag = True),
+)

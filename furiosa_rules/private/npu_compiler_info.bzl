@@ -1,0 +1,12 @@
+"""Provider of an NPU compiler."""
+
+NpuCompilerInfo = provider(
+    doc = "An NPU compiler and what it can do; the field `npu_compiler` of a resolved toolchain.",
+    fields = {
+        "compiler": "FilesToRunProvider: the compiler, for the machine that builds.",
+        "supports_dot_graph": "bool: `compile` takes `--dot-graph FILE`.",
+        "supports_report": "bool: `compile` takes `--report-json FILE`.",
+        "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",
+        "target_npus": "list of strings: the NPUs it compiles for.",
+    },
+)

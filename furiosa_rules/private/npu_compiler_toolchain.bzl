@@ -1,0 +1,58 @@
+"""The rule that declares an NPU compiler."""
+
+load(":npu_compiler_info.bzl", "NpuCompilerInfo")
+
+_DOC = """\
+Declares an NPU compiler, to be registered with `toolchain(toolchain_type = "@furiosa_rules//furiosa_rules:toolchain_type")`.
+
+`npu_model` runs the compiler as `COMPILER @FILE`; FILE holds one argument a line:
+
+    compile MODEL -o OUT.enf --target-npu NPU --batch-size N [--report-json FILE] [--dot-graph FILE] [copts...]
+
+It must write every named output and end with exit code 0, or explain itself on stderr and end with another code. It gets no
+environment variables and no network.
+"""
+
+_ATTRS = {
+    "compiler": attr.label(
+        doc = "The compiler: a target that can be run, or an executable file.",
+        allow_files = True,
+        cfg = "exec",
+        executable = True,
+        mandatory = True,
+    ),
+    "supports_dot_graph": attr.bool(
+        doc = "Whether `compile` takes `--dot-graph FILE`. Without it `npu_model` has no output group `dot`.",
+        default = True,
+    ),
+    "supports_report": attr.bool(
+        doc = "Whether `compile` takes `--report-json FILE`. Without it `npu_model` has no output group `report`.",
+        default = True,
+    ),
+    "supports_verify": attr.bool(
+        doc = "Whether `COMPILER enf verify FILE --stamp STAMP` checks an ENF and writes STAMP if it is valid. " +
+              "Without it `npu_model` has no validation.",
+        default = True,
+    ),
+    "target_npus": attr.string_list(
+        doc = "The NPUs the compiler knows; `npu_model` refuses others before anything is built.",
+        default = ["warboy", "warboy-2pe"],
+    ),
+}
+
+def _impl(ctx):
+    info = NpuCompilerInfo(
+        compiler = ctx.attr.compiler[DefaultInfo].files_to_run,
+        supports_dot_graph = ctx.attr.supports_dot_graph,
+        supports_report = ctx.attr.supports_report,
+        supports_verify = ctx.attr.supports_verify,
+        target_npus = ctx.attr.target_npus,
+    )
+    return [info, platform_common.ToolchainInfo(npu_compiler = info)]
+
+npu_compiler_toolchain = rule(
+    implementation = _impl,
+    doc = _DOC,
+    attrs = _ATTRS,
+    provides = [NpuCompilerInfo, platform_common.ToolchainInfo],
+)

@@ -1,0 +1,177 @@
+"""The rule that compiles a model file to an ENF."""
+
+load(":build_setting.bzl", "BuildSettingInfo")
+load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
+load(":npu_model_info.bzl", "NpuModelInfo")
+
+_DOC = """\
+Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
+
+A target `foo_enf` writes `foo.enf`; any other name `x` writes `x.enf`. The ENF is also in the runfiles, so a `py_binary` or
+`py_test` that has the target in `data` finds it. Every build checks the ENF (`--norun_validations` switches that off).
+
+Output groups: `report` (the compiler's report, JSON), `dot` (the compiled graph, Graphviz).
+"""
+
+_ATTRS = {
+    "batch_size": attr.int(
+        doc = "Samples in one inference; 0 stands for the setting `//furiosa_rules/settings:batch_size` (1).",
+    ),
+    "copts": attr.string_list(
+        doc = "More options for the compiler, one argument each.",
+    ),
+    "data": attr.label_list(
+        doc = "Files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`.",
+        allow_files = True,
+    ),
+    "src": attr.label(
+        doc = "The model file.",
+        allow_single_file = [".onnx", ".tflite"],
+        mandatory = True,
+    ),
+    "target_npu": attr.string(
+        doc = "The NPU: `warboy` (one PE) or `warboy-2pe` (both PEs fused); an empty string stands for the setting " +
+              "`//furiosa_rules/settings:target_npu` (`warboy-2pe`).",
+    ),
+    "_batch_size": attr.label(default = "//furiosa_rules/settings:batch_size", providers = [BuildSettingInfo]),
+    "_target_npu": attr.label(default = "//furiosa_rules/settings:target_npu", providers = [BuildSettingInfo]),
+}
+
+_TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
+
+# Options of the compiler that are the rule's business, and what a user wants instead.
+_RULE_OPTIONS = {
+    "--batch": "batch_size",
+    "--batch-size": "batch_size",
+    "--dot-graph": "the output group dot",
+    "--output": "the target's name",
+    "--report-json": "the output group report",
+    "--target-ir": "the command `furiosa compile`",
+    "--target-npu": "target_npu",
+    "-o": "the target's name",
+}
+
+def _target_npu(ctx, known):
+    """The NPU to compile for: the attribute, else the setting."""
+    npu = ctx.attr.target_npu or ctx.attr._target_npu[BuildSettingInfo].value
+    if npu not in known:
+        fail("target_npu is '%s'%s, but the compiler knows only %s" % (
+            npu,
+            "" if ctx.attr.target_npu else " (from %s)" % ctx.attr._target_npu.label,
+            ", ".join(["'%s'" % k for k in known]),
+        ))
+    return npu
+
+def _batch_size(ctx):
+    """The batch size: the attribute, else the setting."""
+    size = ctx.attr.batch_size or ctx.attr._batch_size[BuildSettingInfo].value
+    if size < 1:
+        fail("batch_size is %d%s, but must be at least 1" % (
+            size,
+            "" if ctx.attr.batch_size else " (from %s)" % ctx.attr._batch_size.label,
+        ))
+    return size
+
+def _check_copts(copts):
+    for opt in copts:
+        if "\n" in opt:
+            fail("copts: %r holds a line break, which no option of the compiler has" % opt)
+        instead = _RULE_OPTIONS.get(opt.split("=")[0])
+        if instead:
+            fail("copts: %s is not for npu_model; use %s" % (opt.split("=")[0], instead))
+
+def _check_data(src, files):
+    folder = src.dirname + "/" if src.dirname else ""
+    for f in files:
+        if f.root.path != src.root.path or not f.path.startswith(folder):
+            fail("data: %s is not in or below the folder of the model, %s; if one of the two is generated, so must be the other" %
+                 (f.path, src.dirname or "."))
+
+def _impl(ctx):
+    toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].npu_compiler
+    src = ctx.file.src
+    target_npu = _target_npu(ctx, toolchain.target_npus)
+    batch_size = _batch_size(ctx)
+    _check_copts(ctx.attr.copts)
+    _check_data(src, ctx.files.data)
+
+    stem = ctx.label.name.removesuffix("_enf") or ctx.label.name
+    enf = ctx.actions.declare_file(stem + ".enf")
+    report = ctx.actions.declare_file(stem + ".report.json") if toolchain.supports_report else None
+    dot = ctx.actions.declare_file(stem + ".dot") if toolchain.supports_dot_graph else None
+
+    args = ctx.actions.args()
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
+    args.add("compile")
+    args.add(src)
+    args.add("-o", enf)
+    args.add("--target-npu", target_npu)
+    args.add("--batch-size", batch_size)
+    if report:
+        args.add("--report-json", report)
+    if dot:
+        args.add("--dot-graph", dot)
+    args.add_all(ctx.attr.copts)
+    ctx.actions.run(
+        executable = toolchain.compiler,
+        arguments = [args],
+        inputs = [src] + ctx.files.data,
+        outputs = [f for f in (enf, report, dot) if f],
+        env = {},
+        execution_requirements = EXECUTION_REQUIREMENTS,
+        mnemonic = "NpuCompile",
+        progress_message = "Compiling %%{label} for %s, batch size %d" % (target_npu, batch_size),
+        toolchain = _TOOLCHAIN_TYPE,
+    )
+
+    groups = {}
+    if report:
+        groups["report"] = depset([report])
+    if dot:
+        groups["dot"] = depset([dot])
+    if toolchain.supports_verify:
+        groups["_validation"] = depset([_verify(ctx, toolchain.compiler, enf, stem)])
+
+    return [
+        DefaultInfo(files = depset([enf]), runfiles = ctx.runfiles([enf])),
+        OutputGroupInfo(**groups),
+        NpuModelInfo(
+            batch_size = batch_size,
+            dot_graph = dot,
+            enf = enf,
+            label = ctx.label,
+            model_name = stem.split("/")[-1],
+            report = report,
+            source = src,
+            target_npu = target_npu,
+        ),
+    ]
+
+def _verify(ctx, compiler, enf, stem):
+    """Adds the action that verifies the ENF, and returns its stamp file."""
+    stamp = ctx.actions.declare_file(stem + ".enf.verified")
+    args = ctx.actions.args()
+    args.add("enf")
+    args.add("verify", enf)
+    args.add("--stamp", stamp)
+    ctx.actions.run(
+        executable = compiler,
+        arguments = [args],
+        inputs = [enf],
+        outputs = [stamp],
+        env = {},
+        execution_requirements = EXECUTION_REQUIREMENTS,
+        mnemonic = "NpuVerify",
+        progress_message = "Verifying the ENF of %{label}",
+        toolchain = _TOOLCHAIN_TYPE,
+    )
+    return stamp
+
+npu_model = rule(
+    implementation = _impl,
+    doc = _DOC,
+    attrs = _ATTRS,
+    provides = [NpuModelInfo],
+    toolchains = [_TOOLCHAIN_TYPE],
+)

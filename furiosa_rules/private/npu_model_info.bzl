@@ -1,0 +1,15 @@
+"""Provider of a compiled model."""
+
+NpuModelInfo = provider(
+    doc = "A model compiled for an NPU, by `npu_model`.",
+    fields = {
+        "batch_size": "int: samples in one inference.",
+        "dot_graph": "File or None: the graph of the compiled model in Graphviz dot.",
+        "enf": "File: the executable (ENF).",
+        "label": "Label: the target that compiles the model.",
+        "model_name": "string: the model's name in a bundle, which is the target's without a trailing `_enf`.",
+        "report": "File or None: the compiler's report in JSON.",
+        "source": "File: the model file that was compiled (.onnx or .tflite).",
+        "target_npu": "string: the NPU it was compiled for, e.g. `warboy-2pe`.",
+    },
+)

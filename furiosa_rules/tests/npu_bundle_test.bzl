@@ -1,0 +1,84 @@
+"""Analysis tests of npu_bundle: outputs, the bundler's command line, and what is refused."""
+
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("//furiosa_rules:defs.bzl", "NpuBundleInfo", "npu_bundle", "npu_model")
+load(":analysis.bzl", "PACKAGE", "action_of", "assert_portable", "command_of", "failure_test", "names_of")
+
+def _bundle_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    action = action_of(env, "NpuBundle")
+    asserts.equals(env, [
+        "pack",
+        "--output",
+        "BIN/" + PACKAGE + "pair.tar",
+        "--manifest-json",
+        "BIN/" + PACKAGE + "pair.manifest/manifest.json",
+        "--manifest-binpb",
+        "BIN/" + PACKAGE + "pair.manifest/manifest.binpb",
+        "--model",
+        "second=BIN/" + PACKAGE + "second.enf",
+        "--model",
+        "first=BIN/" + PACKAGE + "first.enf",
+    ], command_of(action))
+    assert_portable(env, action)
+
+    unpack = action_of(env, "NpuUnpack")
+    asserts.equals(env, [
+        "unpack",
+        "BIN/" + PACKAGE + "pair.tar",
+        "--output",
+        "BIN/" + PACKAGE + "pair.tree",
+    ], command_of(unpack))
+    assert_portable(env, unpack)
+    verify = action_of(env, "NpuVerify")
+    asserts.equals(env, [
+        "verify",
+        "BIN/" + PACKAGE + "pair.tar",
+        "--stamp",
+        "BIN/" + PACKAGE + "pair.tar.verified",
+    ], command_of(verify))
+    assert_portable(env, verify)
+
+    asserts.equals(env, ["pair.tar"], names_of(target[DefaultInfo].files))
+    asserts.equals(env, ["pair.tar"], names_of(target[DefaultInfo].default_runfiles.files))
+    asserts.equals(env, ["pair.tree"], names_of(target[OutputGroupInfo].tree))
+    asserts.equals(env, ["pair.manifest/manifest.binpb", "pair.manifest/manifest.json"], names_of(target[OutputGroupInfo].manifest))
+    asserts.equals(env, ["first.enf.verified", "pair.tar.verified", "second.enf.verified"], names_of(target[OutputGroupInfo]._validation))
+
+    info = target[NpuBundleInfo]
+    asserts.equals(env, "pair.tar", info.bundle.basename)
+    asserts.equals(env, "manifest.json", info.manifest_json.basename)
+    asserts.equals(env, "manifest.binpb", info.manifest_binpb.basename)
+    asserts.equals(env, ["second", "first"], [m.model_name for m in info.models])
+    asserts.true(env, info.tree.is_directory)
+    return analysistest.end(env)
+
+_bundle_test = analysistest.make(_bundle_test_impl)
+
+# Refused bundles: (name, models, the sentence).
+_REFUSED = [
+    ("empty", [], "models is empty; a bundle needs at least one npu_model"),
+    ("duplicate", ["first_enf", "first"], "models: //furiosa_rules/tests:first_enf and //furiosa_rules/tests:first would both be 'first' in the bundle; rename one of them"),
+    ("name", ["a+b_enf"], "models: //furiosa_rules/tests:a+b_enf cannot have the name 'a+b' in the bundle"),
+    ("no_model", ["bare_compiler"], "does not have mandatory providers: 'NpuModelInfo'"),
+]
+
+def npu_bundle_test_suite(name):
+    """All tests of npu_bundle.
+
+    Args:
+      name: the name of the test suite, and the prefix of its tests
+    """
+    for model in ["first_enf", "second_enf", "a+b_enf", "first"]:
+        npu_model(name = model, src = "model.onnx", tags = ["manual"])
+
+    npu_bundle(name = "pair", models = ["second_enf", "first_enf"], tags = ["manual"])
+    tests = [name + "_outputs"]
+    _bundle_test(name = tests[-1], target_under_test = "pair")
+    for refused, models, message in _REFUSED:
+        npu_bundle(name = "refused_bundle_" + refused, models = models, tags = ["manual"])
+        tests.append("%s_refused_%s" % (name, refused))
+        failure_test(name = tests[-1], target_under_test = "refused_bundle_" + refused, message = message)
+
+    native.test_suite(name = name, tests = tests)

@@ -1,0 +1,186 @@
+"""Analysis tests of npu_model: outputs, the compiler's command line, fallbacks, and what is refused."""
+
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("//furiosa_rules:defs.bzl", "NpuModelInfo", "npu_model")
+load(":analysis.bzl", "FAILURE_ATTRS", "PACKAGE", "action_of", "assert_portable", "command_of", "failure_test", "failure_test_impl", "names_of")
+
+_TOOLCHAINS = "//command_line_option:extra_toolchains"
+
+def _compile_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    action = action_of(env, "NpuCompile")
+
+    asserts.equals(env, [
+        "compile",
+        PACKAGE + "model.onnx",
+        "-o",
+        "BIN/" + PACKAGE + ctx.attr.stem + ".enf",
+        "--target-npu",
+        ctx.attr.target_npu,
+        "--batch-size",
+        str(ctx.attr.batch_size),
+        "--report-json",
+        "BIN/" + PACKAGE + ctx.attr.stem + ".report.json",
+        "--dot-graph",
+        "BIN/" + PACKAGE + ctx.attr.stem + ".dot",
+    ] + ctx.attr.copts, command_of(action))
+    assert_portable(env, action)
+    inputs = [f.basename for f in action.inputs.to_list()]
+    asserts.true(env, "model.onnx" in inputs, "the model is an input")
+    asserts.equals(env, ctx.attr.has_data, "weights.bin" in inputs, "external data is an input")
+
+    asserts.equals(env, [ctx.attr.stem + ".enf"], names_of(target[DefaultInfo].files))
+    asserts.equals(env, [ctx.attr.stem + ".enf"], names_of(target[DefaultInfo].default_runfiles.files))
+    asserts.equals(env, [ctx.attr.stem + ".report.json"], names_of(target[OutputGroupInfo].report))
+    asserts.equals(env, [ctx.attr.stem + ".dot"], names_of(target[OutputGroupInfo].dot))
+
+    info = target[NpuModelInfo]
+    asserts.equals(env, ctx.attr.stem + ".enf", info.enf.basename)
+    asserts.equals(env, ctx.attr.stem + ".report.json", info.report.basename)
+    asserts.equals(env, ctx.attr.stem + ".dot", info.dot_graph.basename)
+    asserts.equals(env, "model.onnx", info.source.basename)
+    asserts.equals(env, ctx.attr.target_npu, info.target_npu)
+    asserts.equals(env, ctx.attr.batch_size, info.batch_size)
+    asserts.equals(env, ctx.attr.stem, info.model_name)
+    asserts.equals(env, target.label, info.label)
+    return analysistest.end(env)
+
+_COMPILE_ATTRS = {
+    "batch_size": attr.int(),
+    "copts": attr.string_list(),
+    "has_data": attr.bool(),
+    "stem": attr.string(),
+    "target_npu": attr.string(),
+}
+
+_compile_test = analysistest.make(_compile_test_impl, attrs = _COMPILE_ATTRS)
+
+_settings_test = analysistest.make(
+    _compile_test_impl,
+    attrs = _COMPILE_ATTRS,
+    config_settings = {
+        str(Label("//furiosa_rules/settings:batch_size")): 3,
+        str(Label("//furiosa_rules/settings:target_npu")): "warboy",
+    },
+)
+
+def _verify_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    action = action_of(env, "NpuVerify")
+    asserts.equals(env, [
+        "enf",
+        "verify",
+        "BIN/" + PACKAGE + "plain.enf",
+        "--stamp",
+        "BIN/" + PACKAGE + "plain.enf.verified",
+    ], command_of(action))
+    assert_portable(env, action)
+    asserts.equals(env, ["plain.enf.verified"], names_of(target[OutputGroupInfo]._validation))
+    return analysistest.end(env)
+
+_verify_test = analysistest.make(_verify_test_impl)
+
+def _bare_compiler_test_impl(ctx):
+    """With a compiler that has neither by-products nor `enf verify`, nothing of them is asked for."""
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    action = action_of(env, "NpuCompile")
+    asserts.equals(env, ["plain.enf"], names_of(action.outputs))
+    for option in ("--report-json", "--dot-graph"):
+        asserts.false(env, option in action.argv, option)
+    asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "NpuVerify"])
+    for group in ("report", "dot", "_validation"):
+        asserts.false(env, hasattr(target[OutputGroupInfo], group), group)
+    asserts.equals(env, None, target[NpuModelInfo].report)
+    asserts.equals(env, None, target[NpuModelInfo].dot_graph)
+    return analysistest.end(env)
+
+_bare_compiler_test = analysistest.make(
+    _bare_compiler_test_impl,
+    config_settings = {_TOOLCHAINS: [str(Label(":bare_toolchain"))]},
+)
+
+_bad_settings_test = analysistest.make(
+    failure_test_impl,
+    attrs = FAILURE_ATTRS,
+    config_settings = {str(Label("//furiosa_rules/settings:batch_size")): -2},
+    expect_failure = True,
+)
+
+_other_compiler_test = analysistest.make(
+    failure_test_impl,
+    attrs = FAILURE_ATTRS,
+    config_settings = {_TOOLCHAINS: [str(Label(":other_npu_toolchain"))]},
+    expect_failure = True,
+)
+
+# Refused models: (name, attributes, the sentence).
+_REFUSED = [
+    ("wrong_extension", {"src": "weights.bin"}, "expected .onnx or .tflite"),
+    ("unknown_npu", {"target_npu": "warboy-3pe"}, "target_npu is 'warboy-3pe', but the compiler knows only 'warboy', 'warboy-2pe'"),
+    ("negative_batch", {"batch_size": -1}, "batch_size is -1, but must be at least 1"),
+    ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
+    ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
+    ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
+    ("data_generated", {"data": ["generated_weights.bin"]}, "if one of the two is generated, so must be the other"),
+]
+
+def npu_model_test_suite(name):
+    """All tests of npu_model.
+
+    Args:
+      name: the name of the test suite, and the prefix of its tests
+    """
+    tests = []
+
+    def model(target, **kwargs):
+        npu_model(name = target, **dict({"src": "model.onnx", "tags": ["manual"]}, **kwargs))
+
+    model("plain")
+    model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
+    compile_tests = {
+        "attributes": (_compile_test, "suffixed_enf", dict(
+            stem = "suffixed",
+            target_npu = "warboy",
+            batch_size = 2,
+            copts = ["-v"],
+            has_data = True,
+        )),
+        "attributes_before_settings": (_settings_test, "suffixed_enf", dict(
+            stem = "suffixed",
+            target_npu = "warboy",
+            batch_size = 2,
+            copts = ["-v"],
+            has_data = True,
+        )),
+        "defaults": (_compile_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe", batch_size = 1)),
+        "settings": (_settings_test, "plain", dict(stem = "plain", target_npu = "warboy", batch_size = 3)),
+    }
+    for test, (rule, target, kwargs) in compile_tests.items():
+        tests.append("%s_%s" % (name, test))
+        rule(name = tests[-1], target_under_test = target, **kwargs)
+
+    tests.append(name + "_verify")
+    _verify_test(name = tests[-1], target_under_test = "plain")
+    tests.append(name + "_bare_compiler")
+    _bare_compiler_test(name = tests[-1], target_under_test = "plain")
+    tests.append(name + "_bad_settings")
+    _bad_settings_test(
+        name = tests[-1],
+        message = "batch_size is -2 (from @@//furiosa_rules/settings:batch_size), but must be at least 1",
+        target_under_test = "plain",
+    )
+    tests.append(name + "_other_compiler")
+    _other_compiler_test(
+        name = tests[-1],
+        message = "but the compiler knows only 'other'",
+        target_under_test = "plain",
+    )
+    for refused, kwargs, message in _REFUSED:
+        model("refused_" + refused, **kwargs)
+        tests.append("%s_refused_%s" % (name, refused))
+        failure_test(name = tests[-1], target_under_test = "refused_" + refused, message = message)
+
+    native.test_suite(name = name, tests = tests)

@@ -1,0 +1,168 @@
+"""Opening, checking and unpacking a bundle, which may come from anybody."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+
+from google.protobuf.message import DecodeError
+
+from furiosa.enf import reader as enf_reader
+from furiosa.enf.errors import EnfError
+from furiosa.runtime.bundle import manifest as manifests
+from furiosa.runtime.bundle import tar
+from furiosa.runtime.bundle.manifest_pb2 import Manifest, Model
+from furiosa.runtime.errors import BundleError
+from furiosa.runtime.source import map_file
+
+MAX_MANIFEST = 16 << 20  # bytes
+
+
+class Bundle:
+    """A bundle whose archive and manifest agree about names and sizes; nothing is copied.
+
+    ``manifest`` is the message of manifest.proto.  What only reading every byte can show, ``verify`` and ``unpack`` check.
+    """
+
+    def __init__(self, data: memoryview, name: str = "the bundle"):
+        """A bundle from its bytes; ``name`` is what sentences call it.
+
+        Raises:
+            BundleError: no bundle, a damaged one, or one that holds what it may not.
+        """
+        self.name = name
+        try:
+            entries = list(tar.members(data))
+            self._files = {m.name: data[m.offset : m.offset + m.size] for m in entries if not m.is_folder}
+            self.manifest = self._read_manifest()
+            self._compare([m.name for m in entries if m.is_folder])
+        except BundleError as e:
+            raise BundleError(f"{name}: {e.message}") from None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Bundle:
+        """A bundle from a file, mapped and not read.
+
+        Raises:
+            OSError: the file cannot be opened.
+            BundleError: as the constructor.
+        """
+        return cls(map_file(os.fspath(path)), os.fspath(path))
+
+    def _read_manifest(self) -> Manifest:
+        for file in (manifests.BINPB_FILE, manifests.JSON_FILE):
+            if file not in self._files:
+                raise BundleError(f"it has no {file}, so it is no bundle")
+            if len(self._files[file]) > MAX_MANIFEST:
+                raise BundleError(f"{file} is larger than {MAX_MANIFEST} bytes")
+        try:
+            manifest = Manifest.FromString(bytes(self._files[manifests.BINPB_FILE]))
+        except DecodeError:
+            raise BundleError(f"{manifests.BINPB_FILE} is damaged") from None
+        if manifest.format_version != manifests.FORMAT_VERSION:
+            raise BundleError(
+                f"its format has version {manifest.format_version}; this reader knows {manifests.FORMAT_VERSION}"
+            )
+        return manifest
+
+    def _compare(self, folders: list[str]) -> None:
+        """Refuses an archive that does not hold exactly what its manifest says."""
+        wanted = {manifests.BINPB_FILE, manifests.JSON_FILE}
+        names = [model.name for model in self.manifest.models]
+        if names != sorted(set(names)):
+            raise BundleError("the manifest's models are not in order of their names, or one is there twice")
+        for model in self.manifest.models:
+            manifests.check_name(model.name)
+            if model.file != f"{manifests.MODEL_FOLDER}/{model.name}.enf":
+                raise BundleError(f"model '{model.name}' is in another place than its name says")
+            if model.file not in self._files:
+                raise BundleError(f"'{model.file}' is missing")
+            if len(self._files[model.file]) != model.size:
+                raise BundleError(
+                    f"'{model.file}' has {len(self._files[model.file])} bytes where the manifest says {model.size}"
+                )
+            wanted.add(model.file)
+        strange = sorted(set(self._files) - wanted) or [f for f in folders if f != manifests.MODEL_FOLDER]
+        if strange:
+            raise BundleError(f"'{strange[0]}' is not in the manifest")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models, sorted."""
+        return [model.name for model in self.manifest.models]
+
+    def enf_bytes(self, name: str) -> memoryview:
+        """The ENF of a model, not copied.  Its own checksums tell of damage when it is loaded.
+
+        Raises:
+            BundleError: no such model.
+        """
+        return self._files[self._model(name).file]
+
+    def _model(self, name: str) -> Model:
+        for model in self.manifest.models:
+            if model.name == name:
+                return model
+        raise BundleError(f"{self.name} has no model '{name}'; it has {', '.join(self.names) or 'none'}")
+
+    def verify(self) -> None:
+        """Checks every byte: the digests, each ENF by the verifier, and that the manifest says what the ENFs say.
+
+        Raises:
+            BundleError: the first thing that is wrong.
+        """
+        self._check_json()
+        found = Manifest(format_version=self.manifest.format_version)
+        for model in self.manifest.models:
+            digest = self._check_digest(model)
+            try:
+                enf = enf_reader.load(self._files[model.file])
+            except EnfError as e:
+                raise BundleError(f"{self.name}: model '{model.name}': {e}") from e
+            found.models.append(manifests.describe(model.name, enf, digest))
+            if found.models[-1] != model:
+                raise BundleError(
+                    f"{self.name}: the manifest says something else of model '{model.name}' than its ENF"
+                )
+        if manifests.to_binpb(found) != self._files[manifests.BINPB_FILE]:
+            raise BundleError(f"{self.name}: {manifests.BINPB_FILE} holds more than a manifest")
+
+    def _check_json(self) -> None:
+        """manifest.json must say what manifest.binpb says, in the very bytes that ``pack`` writes."""
+        if self._files[manifests.JSON_FILE] != manifests.to_json(self.manifest):
+            raise BundleError(f"{self.name}: {manifests.JSON_FILE} and {manifests.BINPB_FILE} differ")
+
+    def _check_digest(self, model: Model) -> str:
+        digest = hashlib.sha256(self._files[model.file]).hexdigest()
+        if digest != model.sha256:
+            raise BundleError(f"{self.name}: '{model.file}' is damaged: its SHA-256 is not the manifest's")
+        return digest
+
+    def unpack(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the bundle's files to a folder that does not exist yet, or is empty; all of them or nothing.
+
+        Raises:
+            FileExistsError: the folder has something in it.
+            OSError: it cannot be written.
+            BundleError: a digest does not match.
+        """
+        folder = os.path.abspath(folder)
+        if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+            raise FileExistsError(errno.EEXIST, "it exists and is not an empty folder", folder)
+        self._check_json()
+        for model in self.manifest.models:
+            self._check_digest(model)
+        temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}.", dir=os.path.dirname(folder))
+        try:
+            os.mkdir(os.path.join(temporary, manifests.MODEL_FOLDER))
+            for name, data in self._files.items():
+                with open(os.path.join(temporary, name), "xb") as f:
+                    f.write(data)
+            os.chmod(temporary, os.stat(os.path.join(temporary, manifests.MODEL_FOLDER)).st_mode & 0o777)
+            os.rename(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise

@@ -1,0 +1,217 @@
+"""Command lines of the runtime: ``furiosa bundle``, ``furiosa run`` and the bundler that the Bazel rule runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from furiosa.runtime.errors import (
+    BundleError,
+    CompilationFailed,
+    FuriosaRuntimeError,
+    IncompatibleModel,
+    InvalidCompilerConfig,
+    InvalidInput,
+    InvalidSessionOption,
+    UnsupportedTensorType,
+)
+
+# Exit codes, after the vendor's public list of native codes.
+_BAD_ARGUMENT, _IO_ERROR, _INVALID_FORMAT, _INVALID_CONFIG, _OTHER = 255, 2, 4, 12, 13
+_INTERRUPTED, _READER_GONE = 128 + 2, 128 + 13  # as shells have it for SIGINT and SIGPIPE
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (InvalidInput, _BAD_ARGUMENT),
+    (UnsupportedTensorType, _BAD_ARGUMENT),
+    (InvalidSessionOption, _BAD_ARGUMENT),
+    (InvalidCompilerConfig, _INVALID_CONFIG),
+    (IncompatibleModel, _INVALID_FORMAT),
+    (BundleError, _INVALID_FORMAT),
+    (FuriosaRuntimeError, _OTHER),
+    (OSError, _IO_ERROR),
+)
+
+
+class _Usage(Exception):
+    """Arguments that make no sense."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(f"{message} (see {self.prog} --help)")
+
+
+def bundle_main(argv: Sequence[str] | None = None, prog: str = "furiosa bundle") -> int:
+    """``furiosa bundle pack|verify|list|unpack|run``; returns the exit code."""
+    return _main(lambda: _bundle_parser(prog), argv)
+
+
+def bundler_main(argv: Sequence[str] | None = None) -> int:
+    """The same, as the tool of the rule ``npu_bundle``: ``@file`` stands for the arguments in a file, one a line."""
+    return bundle_main(argv, "furiosa_bundler")
+
+
+def run_main(argv: Sequence[str] | None = None) -> int:
+    """``furiosa run MODEL``; returns the exit code."""
+    return _main(_run_parser, argv)
+
+
+def _main(make_parser: Callable[[], _Parser], argv: Sequence[str] | None) -> int:
+    try:
+        args = make_parser().parse_args(argv)
+        args.run(args)
+        sys.stdout.flush()
+    except _Usage as e:
+        return _fail(str(e), _BAD_ARGUMENT)
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except MemoryError:
+        return _fail("not enough memory", _OTHER)
+    except CompilationFailed as e:
+        return _fail(e.message, e.compiler_code or 1)
+    except (FuriosaRuntimeError, OSError) as e:
+        code = next(code for kind, code in _CODES if isinstance(e, kind))
+        return _fail(_sentence(e), code)
+    return 0
+
+
+def _sentence(e: Exception) -> str:
+    if isinstance(e, OSError) and e.strerror:
+        return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
+    return e.message if isinstance(e, FuriosaRuntimeError) else str(e)
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"ERROR: {_plain(sentence)}", file=sys.stderr)
+    return code
+
+
+def _plain(text: str) -> str:
+    """Names out of a stranger's file without what a terminal would act on."""
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _bundle_parser(prog: str) -> _Parser:
+    parser = _Parser(
+        prog=prog, description="Bundles of compiled models.", fromfile_prefix_chars="@", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        p.set_defaults(run=run)
+        return p
+
+    p = command("pack", _pack, "Packs ENFs into a bundle.")
+    p.add_argument("--output", "-o", required=True, metavar="TAR", help="the archive to write")
+    p.add_argument(
+        "--model", action="append", required=True, metavar="NAME=ENF", help="a model; may be repeated"
+    )
+    p.add_argument("--tree", metavar="DIR", help="also write the unpacked archive, to a new or empty folder")
+    p.add_argument("--manifest-json", metavar="FILE", help="also write the manifest as JSON")
+    p.add_argument("--manifest-binpb", metavar="FILE", help="also write the manifest as a binary protobuf")
+    p = command("verify", _verify, "Checks a bundle to the last byte.")
+    p.add_argument("bundle", metavar="TAR")
+    p.add_argument("--stamp", metavar="FILE", help="an empty file to write if all is well")
+    p = command("list", _list, "Shows what is in a bundle.")
+    p.add_argument("bundle", metavar="TAR")
+    p.add_argument("--json", action="store_true", help="the whole manifest as JSON")
+    p = command("unpack", _unpack, "Writes a bundle's files to a folder.")
+    p.add_argument("bundle", metavar="TAR")
+    p.add_argument("--output", "-o", required=True, metavar="DIR", help="a folder that is new or empty")
+    p = command("run", _run, "Runs a model of a bundle on the NPU simulator.")
+    p.add_argument("bundle", metavar="TAR")
+    p.add_argument("--model", metavar="NAME", help="which model; may be left out where there is only one")
+    _add_run_arguments(p)
+    return parser
+
+
+def _run_parser() -> _Parser:
+    text = "Runs a model on the NPU simulator."
+    parser = _Parser(prog="furiosa run", description=text, allow_abbrev=False)
+    parser.add_argument(
+        "source", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME"
+    )
+    _add_run_arguments(parser)
+    parser.set_defaults(run=_run, bundle=None)
+    return parser
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--input",
+        "-i",
+        action="append",
+        metavar="[NAME=]NPY",
+        help="an input as a .npy file, in the model's order or by name; repeated for several",
+    )
+    group.add_argument("--random", type=int, metavar="SEED", help="random inputs")
+    parser.add_argument("--output", "-o", metavar="NPZ", help="write the outputs to a .npz file")
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from furiosa.runtime.bundle import manifest as manifests
+    from furiosa.runtime.bundle import writer
+    from furiosa.runtime.bundle.reader import Bundle
+    from furiosa.runtime.files import replacing
+
+    models = [text.partition("=") for text in args.model]
+    for name, _, path in models:
+        if not path:
+            raise _Usage(f"--model {name}: NAME=PATH is expected")
+    manifest = writer.pack(args.output, [(name, path) for name, _, path in models])
+    for path, convert in ((args.manifest_json, manifests.to_json), (args.manifest_binpb, manifests.to_binpb)):
+        if path:
+            with replacing(path) as f:
+                f.write(convert(manifest))
+    if args.tree:
+        Bundle.open(args.output).unpack(args.tree)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from furiosa.runtime.bundle.reader import Bundle
+    from furiosa.runtime.files import replacing
+
+    Bundle.open(args.bundle).verify()
+    if args.stamp:
+        with replacing(args.stamp):
+            pass
+
+
+def _list(args: argparse.Namespace) -> None:
+    from furiosa.runtime.bundle.manifest import to_json
+    from furiosa.runtime.bundle.reader import Bundle
+
+    manifest = Bundle.open(args.bundle).manifest
+    if args.json:
+        print(to_json(manifest).decode("ascii"), end="")
+        return
+    rows = [("MODEL", "TARGET", "BATCH", "BYTES", "NPU MACS", "LATENCY (ESTIMATE)", "INPUTS")]
+    for m in manifest.models:
+        inputs = ", ".join(f"{t.dtype}{list(t.shape)}" for t in m.inputs)
+        share = f"{m.operator_coverage.mac_share:.1%}"
+        rows.append(
+            (m.name, m.target_npu, str(m.batch_size), str(m.size), share, f"{m.latency_us:.1f} us", inputs)
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(_plain("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()))
+
+
+def _unpack(args: argparse.Namespace) -> None:
+    from furiosa.runtime.bundle.reader import Bundle
+
+    Bundle.open(args.bundle).unpack(args.output)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from furiosa.runtime import run_files
+
+    source = args.source if args.bundle is None else run_files.model_of_bundle(args.bundle, args.model)
+    run_files.run(source, args.input or [], args.random, args.output)

@@ -1,0 +1,128 @@
+"""What can go wrong at run time, by the names and native codes of the vendor's public runtime."""
+
+from __future__ import annotations
+
+import enum
+
+
+class NativeError(enum.IntEnum):
+    """The vendor's public list of native runtime codes."""
+
+    SUCCESS = 0
+    NUX_CREATION_FAILED = 1
+    MODEL_DEPLOY_FAILED = 2
+    MODEL_EXECUTION_FAILED = 3
+    INVALID_INPUT_INDEX = 4
+    INVALID_OUTPUT_INDEX = 5
+    INVALID_BUFFER = 6
+    INVALID_INPUTS = 7
+    INVALID_OUTPUTS = 8
+    GET_TASK_FAILED = 9
+    DUMP_PROFILE_FAILED = 10
+    QUEUE_WAIT_TIMEOUT = 11
+    QUEUE_NO_DATA = 12
+    INCOMPATIBLE_MODEL = 13
+    COMPILATION_FAILED = 14
+    INTERNAL_ERROR = 15
+    INVALID_YAML = 16
+    NULL_POINTER = 20
+    INVALID_SESSION_OPTIONS = 21
+    SESSION_TERMINATED = 22
+    DEVICE_BUSY = 23
+    TENSOR_NAME_NOT_FOUND = 24
+    UNSUPPORTED_FEATURE = 25
+    INVALID_COMPILER_CONFIG = 30
+
+
+class FuriosaRuntimeError(Exception):
+    """Base of all errors of this package: one sentence, and the native code where the vendor's runtime has one.
+
+    ``native_err`` is that code or None; ``str()`` appends it.
+    """
+
+    native_err: NativeError | None = None
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        if self.native_err is None:
+            return self.message
+        return f"{self.message} (native error code: {self.native_err.value})"
+
+
+class SessionClosed(FuriosaRuntimeError):
+    """The session was used after ``close()``."""
+
+
+class UnsupportedTensorType(FuriosaRuntimeError):
+    """A value that is no tensor, or of an element type that no model can have."""
+
+
+class ModelDeployFailed(FuriosaRuntimeError):
+    """A part of the model that runs on the host could not be loaded by its runtime."""
+
+    native_err = NativeError.MODEL_DEPLOY_FAILED
+
+
+class ModelExecutionFailed(FuriosaRuntimeError):
+    """A part of the model that runs on the host failed while it ran."""
+
+    native_err = NativeError.MODEL_EXECUTION_FAILED
+
+
+class InvalidInput(FuriosaRuntimeError):
+    """Tensors of a wrong number, shape or element type."""
+
+    native_err = NativeError.INVALID_INPUTS
+
+
+class TensorNameNotFound(InvalidInput):
+    """A name that is no input and no output of the model."""
+
+    native_err = NativeError.TENSOR_NAME_NOT_FOUND
+
+
+class QueueWaitTimeout(FuriosaRuntimeError):
+    """No result arrived in time."""
+
+    native_err = NativeError.QUEUE_WAIT_TIMEOUT
+
+
+class IncompatibleModel(FuriosaRuntimeError):
+    """A file that cannot be run: damaged, unsafe, or compiled for another target, device or batch size."""
+
+    native_err = NativeError.INCOMPATIBLE_MODEL
+
+
+class CompilationFailed(FuriosaRuntimeError):
+    """The model file given to the session could not be compiled; ``compiler_code`` is the compiler's native code, if any."""
+
+    native_err = NativeError.COMPILATION_FAILED
+
+    def __init__(self, message: str, compiler_code: int | None = None):
+        super().__init__(message)
+        self.compiler_code = compiler_code
+
+
+class InvalidCompilerConfig(FuriosaRuntimeError):
+    """``compile_config`` holds a key or a value that the compiler does not know."""
+
+    native_err = NativeError.INVALID_COMPILER_CONFIG
+
+
+class InvalidSessionOption(FuriosaRuntimeError):
+    """A device, a number of workers or a queue size that cannot be."""
+
+    native_err = NativeError.INVALID_SESSION_OPTIONS
+
+
+class SessionTerminated(FuriosaRuntimeError):
+    """The asynchronous session behind a queue was closed."""
+
+    native_err = NativeError.SESSION_TERMINATED
+
+
+class BundleError(FuriosaRuntimeError):
+    """A bundle that must not be used: one sentence that says what is wrong and where."""

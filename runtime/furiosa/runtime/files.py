@@ -1,0 +1,33 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file to write, in the same folder; it takes the place of ``path`` at the end, or is removed after an error.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    path = os.fspath(path)
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        f = open(temporary, "xb")  # noqa: SIM115  # closed below
+    except OSError as e:
+        e.filename = path
+        raise
+    try:
+        with f:
+            yield f
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,58 @@
+"""Host clusters: what the NPU cannot take, run by the reference runtime of the model's own source format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
+from furiosa.enf.reader import Enf
+from furiosa.runtime.errors import ModelDeployFailed
+from furiosa.runtime.tensor import DataType
+
+
+class Executor(Protocol):
+    """One host cluster, loaded.  Not for several threads at once."""
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The cluster's outputs; arrays are in the order of the host call.
+
+        Raises:
+            ModelExecutionFailed: the reference runtime refused, or returned another shape or element type than the file says.
+        """
+
+
+def open_executor(enf: Enf, call: HostCall, where: str) -> Executor:
+    """Loads the model of a host call; ``where`` names it in sentences.
+
+    Raises:
+        ModelDeployFailed: the reference runtime is not installed, refuses the model, or it does not fit the host call.
+    """
+    try:
+        if call.format == "onnx":
+            from furiosa.runtime.host.onnx import OnnxExecutor as executor
+        else:
+            from furiosa.runtime.host.tflite import TfliteExecutor as executor
+    except ModuleNotFoundError as e:
+        raise ModelDeployFailed(f"{where} runs on the host by {e.name}, which is not installed") from None
+    return executor(bytes(enf.host_model(call)), call, f"{where} (host, {call.format})")
+
+
+def thread_count() -> int:
+    """Threads for a host cluster: the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def expected(descriptors: Sequence[TensorDescriptor]) -> list[tuple[str, tuple[int, ...], np.dtype]]:
+    """Name, shape and element type of each tensor as the file says."""
+    return [(d.name, tuple(d.shape), DataType(d.dtype).numpy_dtype) for d in descriptors]
+
+
+def mismatch(
+    name: str, shape: Sequence[int], dtype: object, found_shape: Sequence[object], found_dtype: object
+) -> str:
+    """The sentence for a tensor that differs from what the file says."""
+    return f"tensor '{name}': the file says {tuple(shape)} ({dtype}), the host model {tuple(found_shape)} ({found_dtype})"

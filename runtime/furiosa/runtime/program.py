@@ -1,0 +1,60 @@
+"""One worker: a memory of the card and what executes a plan on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
+from furiosa.enf.isa import Space
+from furiosa.enf.reader import Enf
+from furiosa.runtime.tensor import DataType
+
+
+class Program:
+    """Runs the plan of an ENF, one inference at a time: commands on the NPU simulator, host clusters on the host.
+
+    Not for several threads at once.  The reference runtimes of host clusters are loaded by the first run.
+    """
+
+    def __init__(self, enf: Enf):
+        from furiosa.runtime.simulator.machine import Simulator
+
+        self._enf = enf
+        self._simulator = Simulator(enf)
+        self._inputs = list(enf.interface.inputs)
+        self._outputs = list(enf.interface.outputs)
+        self._steps = [getattr(step, step.WhichOneof("step")) for step in enf.plan.steps]
+        self._executors: dict[int, object] = {}
+
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """One inference: arrays that fit the interface in, new arrays out.
+
+        Raises:
+            ModelDeployFailed, ModelExecutionFailed: a host cluster could not be loaded or failed.
+        """
+        for descriptor, array in zip(self._inputs, inputs, strict=True):
+            self._simulator.write(descriptor.address, np.ascontiguousarray(array))
+        for i, step in enumerate(self._steps):
+            if isinstance(step, HostCall):
+                self._call_host(i, step)
+            else:
+                self._simulator.run(step.first, step.count)
+        return [self._view(d).copy() for d in self._outputs]
+
+    def _call_host(self, index: int, call: HostCall) -> None:
+        executor = self._executors.get(index)
+        if executor is None:
+            from furiosa.runtime.host import open_executor
+
+            executor = self._executors[index] = open_executor(self._enf, call, f"step {index} of the plan")
+        results = executor.run([self._view(d) for d in call.inputs])
+        for descriptor, result in zip(call.outputs, results, strict=True):
+            self._simulator.write(descriptor.address, result)
+
+    def _view(self, d: TensorDescriptor) -> np.ndarray:
+        """A tensor at rest in DRAM or among the constants, not copied."""
+        dtype, shape = DataType(d.dtype), tuple(d.shape)
+        if d.space == Space.DRAM:
+            return self._simulator.read(d.address, dtype.name.lower(), shape)
+        count = int(np.prod(shape, dtype=np.int64))
+        return np.frombuffer(self._enf.constants, dtype.numpy_dtype, count, d.address).reshape(shape)

@@ -1,0 +1,111 @@
+"""One inference from files to files: what ``furiosa run`` and ``furiosa bundle run`` do."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+
+import numpy as np
+
+from furiosa.runtime import session
+from furiosa.runtime.bundle.reader import Bundle
+from furiosa.runtime.errors import InvalidInput
+from furiosa.runtime.files import replacing
+from furiosa.runtime.model import find
+from furiosa.runtime.tensor import TensorArray, rand
+
+_SAFE_KEY = re.compile(r"[\w:.-]+(/[\w:.-]+)*", re.ASCII)
+
+
+def model_of_bundle(bundle: str, name: str | None) -> str:
+    """``bundle#name``; the name may be None where the bundle has only one model.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        InvalidInput: it has several models and none is named.
+        OSError: it cannot be opened.
+    """
+    if name is None:
+        names = Bundle.open(bundle).names
+        if len(names) != 1:
+            raise InvalidInput(f"{bundle} has the models {', '.join(names)}: say which one by --model")
+        name = names[0]
+    return f"{bundle}#{name}"
+
+
+def run(model: str, inputs: list[str], seed: int | None, output: str | None) -> None:
+    """Runs a model once and prints a line for each output.
+
+    Args:
+        model: what ``session.create`` takes.
+        inputs: .npy files in the model's order, or as ``name=file``.
+        seed: None, or random inputs of that seed.
+        output: None, or a .npz file for the outputs, by their names.
+
+    Raises:
+        FuriosaRuntimeError: as ``session.create`` and ``Session.run``.
+        InvalidInput: a file that is no array, a name that the model does not have or an input twice.
+        OSError: a file cannot be read or written.
+    """
+    with session.create(model) as sess:
+        if seed is None:
+            arrays = _read_inputs(sess, inputs)
+        else:
+            if seed < 0:
+                raise InvalidInput(f"--random {seed}: a seed of 0 or more is expected")
+            arrays = [rand(desc, seed + i) for i, desc in enumerate(sess.inputs())]
+        outputs = sess.run(arrays)
+    for i, tensor in enumerate(outputs):
+        print(f"{i} {tensor.desc.name!a} {tensor.shape} {tensor.numpy_dtype}: {_describe(tensor.view())}")
+    if output is not None:
+        _write_npz(output, outputs)
+
+
+def _read_inputs(sess: session.Session, inputs: list[str]) -> list[np.ndarray]:
+    descs = sess.inputs()
+    named = [text.partition("=") for text in inputs]
+    if not all(separator for _, separator, _ in named):
+        return [read_npy(path) for path in inputs]
+    arrays = {find(descs, name).name: read_npy(path) for name, _, path in named}
+    missing = [d.name for d in descs if d.name not in arrays]
+    if missing or len(arrays) != len(named):
+        raise InvalidInput(f"input '{missing[0]}' is missing" if missing else "an input is given twice")
+    return [arrays[d.name] for d in descs]
+
+
+def read_npy(path: str) -> np.ndarray:
+    """An array from a .npy file, mapped; never unpickled.
+
+    Raises:
+        InvalidInput: the file is no .npy file, or a truncated one.
+        OSError: it cannot be opened.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as e:
+        raise InvalidInput(f"{path} is not a whole .npy file: {e}") from e
+
+
+def _describe(array: np.ndarray) -> str:
+    if not array.size:
+        return "empty"
+    best = int(array.argmax())
+    index = (
+        best
+        if max(array.shape, default=1) == array.size
+        else tuple(map(int, np.unravel_index(best, array.shape)))
+    )
+    return f"min {array.min()}, max {array.max()} at {index}"
+
+
+def _write_npz(path: str, outputs: TensorArray) -> None:
+    """A .npz file with a fixed time in it; a name that makes no safe file name becomes ``output_<n>``."""
+    with replacing(path) as f, zipfile.ZipFile(f, "w") as archive:
+        used: set[str] = set()
+        for i, tensor in enumerate(outputs):
+            name = tensor.desc.name
+            safe = _SAFE_KEY.fullmatch(name) and not {".", ".."} & set(name.split("/")) and name not in used
+            key = name if safe else f"output_{i}"
+            used.add(key)
+            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, tensor.view(), allow_pickle=False)

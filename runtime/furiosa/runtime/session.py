@@ -1,0 +1,264 @@
+"""Sessions: ``session.create("foo.enf").run(x)``.
+
+The only device is the NPU simulator of this package: it runs the commands of the ENF bit-exactly on the host's CPU.  There
+is no driver for real hardware here, and the time that a run takes says nothing about the NPU's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from furiosa.enf import reader
+from furiosa.enf.errors import EnfError
+from furiosa.enf.target import DEFAULT_TARGET
+from furiosa.runtime import device as devices
+from furiosa.runtime import source as sources
+from furiosa.runtime.errors import IncompatibleModel, InvalidInput, InvalidSessionOption, SessionClosed
+from furiosa.runtime.model import Model, find
+from furiosa.runtime.program import Program
+from furiosa.runtime.tensor import Tensor, TensorArray, TensorDesc, as_array
+
+if TYPE_CHECKING:
+    from furiosa.runtime.async_session import AsyncSession, CompletionQueue
+
+Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | np.generic | Tensor]
+
+
+class Session(Model):
+    """A model that is ready to run on the NPU simulator.  Safe for several threads; close it, or use it in a ``with``."""
+
+    def __init__(self, enf: reader.Enf, worker_num: int = 1):
+        """A session of a verified program; up to ``worker_num`` inferences run at once, each with a memory of its own."""
+        self._workers: _Workers | None = None
+        self.worker_num = worker_num
+        super().__init__(
+            [TensorDesc.from_descriptor(d) for d in enf.interface.inputs],
+            [TensorDesc.from_descriptor(d) for d in enf.interface.outputs],
+        )
+        for desc in self._inputs + self._outputs:
+            desc.numpy_dtype  # noqa: B018  # refuses a type that numpy lacks now and not in the first run
+        self.target_npu: str = enf.metadata.target_npu
+        self.batch_size: int = enf.metadata.batch_size
+        self._workers = _Workers(enf, worker_num)
+
+    def run(self, inputs: Inputs) -> TensorArray:
+        """One inference.
+
+        Args:
+            inputs: an array where the model has one input, else a list of arrays or a ``TensorArray``, in the order and of
+                the exact shapes and element types of ``inputs()``.
+
+        Returns:
+            The outputs, in the order of ``outputs()``; they stay valid after further runs.
+
+        Raises:
+            InvalidInput: a wrong number of tensors, a wrong shape or element type.
+            UnsupportedTensorType: a value that is no tensor.
+            SessionClosed: the session is closed.
+            ModelDeployFailed, ModelExecutionFailed: a part of the model that runs on the host failed.
+        """
+        return TensorArray(
+            [Tensor(d, a) for d, a in zip(self._outputs, self._execute(self.check(inputs)), strict=True)]
+        )
+
+    def run_with(
+        self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray | np.generic | Tensor]
+    ) -> TensorArray:
+        """One inference with tensors by name: the named outputs, in that order, from all the inputs.
+
+        Raises:
+            InvalidInput: no outputs, an unknown name, an input that is missing or does not fit.
+            UnsupportedTensorType, SessionClosed, ModelDeployFailed, ModelExecutionFailed: as ``run``.
+        """
+        if outputs is None:
+            raise InvalidInput("outputs must not be None: name at least one output")
+        wanted = [find(self._outputs, name) for name in ([outputs] if isinstance(outputs, str) else outputs)]
+        for name in inputs:
+            find(self._inputs, name)
+        missing = [d.name for d in self._inputs if d.name not in inputs]
+        if missing:
+            raise InvalidInput(f"{self.input_num} tensors are expected, but '{missing[0]}' is missing")
+        results = self._execute(self.check([inputs[d.name] for d in self._inputs]))
+        return TensorArray([Tensor(d, results[self._outputs.index(d)]) for d in wanted])
+
+    def close(self) -> None:
+        """Ends the session; runs of other threads that have begun still end well.  May be called again."""
+        self._workers = None
+
+    def summary(self) -> str:
+        """The inputs and outputs as text, and what they run on."""
+        return f"{super().summary()}\nDevice:\nNPU simulator ({self.target_npu}); no NPU hardware is used"
+
+    def check(self, inputs: Inputs) -> list[np.ndarray]:
+        """The arrays of the inputs, not copied, if each fits its description.
+
+        Raises:
+            InvalidInput, UnsupportedTensorType: as ``run``.
+        """
+        if isinstance(inputs, (np.ndarray, np.generic, Tensor)):
+            inputs = [inputs]
+        elif not isinstance(inputs, (list, tuple, TensorArray)):
+            as_array(inputs, "inputs")
+        if len(inputs) != self.input_num:
+            raise InvalidInput(f"{self.input_num} tensors are expected, but {len(inputs)} are given")
+        arrays = []
+        for i, (desc, value) in enumerate(zip(self._inputs, inputs, strict=True)):
+            what = f"input {i} '{desc.name}'"
+            array = as_array(value, what)
+            desc.check(array, what)
+            arrays.append(array)
+        return arrays
+
+    def _execute(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        workers = self._workers
+        if workers is None:
+            raise SessionClosed("the session is closed")
+        with workers.take() as program:
+            return program.run(arrays)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._workers is None else "open"
+        return f"Session({state}, NPU simulator of {self.target_npu}, batch size {self.batch_size})"
+
+
+class _Workers:
+    """Up to ``count`` programs over one ENF; a thread takes an idle one or waits."""
+
+    def __init__(self, enf: reader.Enf, count: int):
+        self._enf = enf
+        self._slots = threading.Semaphore(count)
+        self._idle = [Program(enf)]
+
+    @contextmanager
+    def take(self) -> Iterator[Program]:
+        with self._slots:
+            try:
+                program = self._idle.pop()
+            except IndexError:  # all are at work and a slot is free
+                program = Program(self._enf)
+            try:
+                yield program
+            finally:
+                self._idle.append(program)
+
+
+def create(
+    model: str | os.PathLike[str] | bytes,
+    device: str | None = None,
+    worker_num: int | None = None,
+    compile_config: Mapping[str, object] | None = None,
+    batch_size: int | None = None,
+    *,
+    compiler_config: Mapping[str, object] | None = None,
+) -> Session:
+    """A session for a model, on the NPU simulator.
+
+    Args:
+        model: the path or the bytes of an ENF, which starts at once, or of a .onnx or .tflite model, which is compiled
+            first (recognised by content); or ``"vision.tar#resnet50"`` for a model of a bundle.
+        device: npu0pe0 or npu0pe1 (target warboy), npu0pe0-1 (target warboy-2pe), warboy*1, warboy(2)*1, or several of one
+            kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was compiled for, else npu0pe0-1.
+            Every name stands for the simulator.
+        worker_num: how many inferences may run at once; None for one a device.  Each has a memory of its own.
+        compile_config: options of the compiler; an ENF needs none.
+        batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it must be the one that it was
+            compiled with.
+        compiler_config: the same as ``compile_config``, under the name of later SDK versions.
+
+    Raises:
+        TypeError: ``model`` is no path and no bytes.
+        OSError: the file cannot be opened.
+        IncompatibleModel: a damaged or unsafe ENF, or one for another target or batch size.
+        BundleError: a bundle that cannot be used, or has no such model.
+        CompilationFailed, InvalidCompilerConfig: the model cannot be compiled.
+        InvalidSessionOption: a device, number of workers or batch size that cannot be.
+    """
+    if compile_config is not None and compiler_config is not None:
+        raise TypeError("compile_config and compiler_config are two names of one thing: give one of them")
+    chosen = devices.choose(device)
+    worker_num = _at_least_one("worker_num", worker_num)
+    batch_size = _at_least_one("batch_size", batch_size)
+    enf = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
+    return Session(enf, worker_num or (chosen.count if chosen else 1))
+
+
+def create_async(
+    model: str | os.PathLike[str] | bytes,
+    context_ty: type | None = None,  # any object may be a context
+    device: str | None = None,
+    worker_num: int | None = None,
+    input_queue_size: int | None = None,
+    output_queue_size: int | None = None,
+    compile_config: Mapping[str, object] | None = None,
+    batch_size: int | None = None,
+) -> tuple[AsyncSession, CompletionQueue]:
+    """A session in two ends: ``submit(x, context)`` on the one, ``recv() -> (context, outputs)`` on the other.
+
+    Args:
+        model, device, worker_num, compile_config, batch_size: as for ``create``.
+        context_ty: the type of the contexts; taken for compatibility, any object will do.
+        input_queue_size: inputs that may wait, 1 to 2^31 - 1; None for any number.
+        output_queue_size: results that may wait, likewise.
+
+    Raises:
+        InvalidSessionOption: a queue size out of its range.
+        Exception: as ``create``.
+    """
+    from furiosa.runtime.async_session import connect
+
+    for name, size in (("input_queue_size", input_queue_size), ("output_queue_size", output_queue_size)):
+        if (_at_least_one(name, size) or 1) >= 1 << 31:
+            raise InvalidSessionOption(f"{name} is {size}, but must be less than 2^31")
+    session = create(model, device, worker_num, compile_config, batch_size)
+    return connect(session, session.worker_num, input_queue_size, output_queue_size)
+
+
+def _load(
+    model: object, chosen: devices.Device | None, config: Mapping[str, object], batch_size: int | None
+) -> reader.Enf:
+    source = sources.read(model)
+    data = source.data
+    compiled = source.is_enf
+    if compiled and config:
+        warnings.warn("compile_config has no effect: the model is compiled already", stacklevel=3)
+    if not compiled:
+        from furiosa.runtime.compile_door import compile_model
+
+        target = chosen.target if chosen else DEFAULT_TARGET
+        data = memoryview(compile_model(bytes(data), source.name, target, batch_size, source.folder, config))
+    try:
+        enf = reader.load(data)
+    except EnfError as e:
+        raise IncompatibleModel(f"{source.name}: {e}") from e
+    target = enf.metadata.target_npu
+    if chosen and chosen.target != target:
+        raise IncompatibleModel(
+            f"{source.name} is compiled for {target}, but {chosen.source} says '{chosen.text}', which is {chosen.target}"
+        )
+    if batch_size and compiled and enf.metadata.batch_size != batch_size:
+        raise IncompatibleModel(
+            f"{source.name} is compiled for batch size {enf.metadata.batch_size}, but batch_size is {batch_size}"
+        )
+    return enf
+
+
+def _at_least_one(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidSessionOption(f"{name} is {value!r}, but must be a whole number of at least 1")
+    return value

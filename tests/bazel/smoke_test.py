@@ -1,0 +1,182 @@
+"""Bazel in Bazel: the smoke repository (examples/smoke) built, tested, cached, reproduced, and looked at in the sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inner_bazel import InnerBazel, copy_checkout, executions, scratch
+
+_CHECKS = "@furiosa_rules//tests/bazel/checks:"
+_SANDBOXED = ("--spawn_strategy=linux-sandbox", "--nosandbox_default_allow_network")
+
+
+_ALL_GROUPS = "--output_groups=+report,+dot"
+
+
+@pytest.fixture(scope="module")
+def bazel() -> Iterator[InnerBazel]:
+    """The smoke repository as a user has it, with things in the user's environment that no action may see."""
+    canary = scratch() / "canary"
+    canary.mkdir()
+    (canary / "furiosa_canary.py").touch()
+    environment = {
+        "PYTHONPATH": str(canary),
+        "FURIOSA_CANARY": "1",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+    }
+    workspace = copy_checkout(scratch() / "first") / "examples/smoke"
+    with InnerBazel(workspace, "first", environment=environment) as inner:
+        yield inner
+
+
+@pytest.fixture(scope="module")
+def other_bazel() -> Iterator[InnerBazel]:
+    """The same in another folder, with another output base, home, user, hash seed, time zone and locale."""
+    environment = {
+        "LANG": "tr_TR.UTF-8",
+        "LC_ALL": "tr_TR.UTF-8",
+        "TZ": "Asia/Seoul",
+        "PYTHONHASHSEED": "12345",
+    }
+    workspace = copy_checkout(scratch() / "second/a longer path") / "examples/smoke"
+    with InnerBazel(workspace, "second", environment=environment) as inner:
+        yield inner
+
+
+@pytest.fixture(scope="module")
+def disk_cache() -> str:
+    return f"--disk_cache={scratch() / 'disk_cache'}"
+
+
+@pytest.fixture(scope="module")
+def built(bazel: InnerBazel, disk_cache: str) -> Path:
+    """The whole smoke repository built, with an empty disk cache; the execution log."""
+    log = scratch() / "log_first.json"
+    bazel.run("build", "//...", disk_cache, _ALL_GROUPS, f"--execution_log_json_file={log}")
+    return log
+
+
+def _artifacts(bazel: InnerBazel) -> dict[str, str]:
+    """SHA-256 of the ENFs, reports, graphs and bundles, by name."""
+    bin_folder = Path(bazel.run("info", "bazel-bin").strip())
+    files = [f for pattern in ("*.enf", "*.json", "*.dot", "*.tar") for f in bin_folder.glob(pattern)]
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def test_repository_builds_and_its_test_passes(bazel: InnerBazel, built: Path, disk_cache: str) -> None:
+    compiled = executions(built, "NpuCompile")
+    assert sorted(entry["targetLabel"] for entry in compiled) == [
+        "//:tiny_batch4_enf",
+        "//:tiny_float32_enf",
+        "//:tiny_int8_enf",
+    ]
+    assert "disk cache hit" not in {entry["runner"] for entry in compiled}
+    assert len(executions(built, "NpuVerify")) == 4
+    bazel.run("test", "//...", disk_cache)
+
+
+@pytest.mark.usefixtures("built")
+def test_same_bytes_elsewhere(bazel: InnerBazel, other_bazel: InnerBazel) -> None:
+    log = scratch() / "log_second.json"
+    other_bazel.run("build", "//...", _ALL_GROUPS, f"--execution_log_json_file={log}")
+    assert [entry["runner"] for entry in executions(log, "NpuCompile") if "cache" in entry["runner"]] == []
+    first = _artifacts(bazel)
+    assert {"tiny_int8.enf", "tiny_int8.report.json", "tiny_int8.dot", "vision.tar"} <= first.keys()
+    assert first == _artifacts(other_bazel)
+
+
+@pytest.mark.usefixtures("built")
+def test_cache_hands_on_what_was_compiled(
+    bazel: InnerBazel, other_bazel: InnerBazel, disk_cache: str
+) -> None:
+    other_bazel.run("clean")
+    log = scratch() / "log_cached.json"
+    other_bazel.run("build", "//...", disk_cache, _ALL_GROUPS, f"--execution_log_json_file={log}")
+    for mnemonic, count in {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1}.items():
+        assert [entry["runner"] for entry in executions(log, mnemonic)] == ["disk cache hit"] * count
+    assert _artifacts(bazel) == _artifacts(other_bazel)
+
+
+def test_one_action_serves_all_configurations(bazel: InnerBazel) -> None:
+    """With mapped paths, what was compiled in one configuration is a cache hit in another."""
+    flags = [
+        "--experimental_output_paths=strip",
+        f"--disk_cache={scratch() / 'mapped_cache'}",
+        "//:tiny_int8_enf",
+    ]
+    bazel.run("build", *flags)
+    log = scratch() / "log_mapped.json"
+    bazel.run("build", "-c", "opt", *flags, f"--execution_log_json_file={log}")
+    assert [entry["runner"] for entry in executions(log, "NpuCompile")] == ["disk cache hit"]
+
+
+def _sandboxed(bazel: InnerBazel, target: str, *flags: str):
+    """Builds in linux-sandbox without network; skips the test where this machine has no such sandbox."""
+    done = bazel.attempt("build", *_SANDBOXED, *flags, target)
+    if "no strategy with that identifier was registered" in done.stderr:
+        pytest.skip("Bazel's linux-sandbox does not work on this machine")
+    return done
+
+
+def test_compiler_works_in_the_sandbox_without_network(bazel: InnerBazel) -> None:
+    log = scratch() / "log_sandbox.json"
+    done = _sandboxed(bazel, f"{_CHECKS}tiny_enf", f"--execution_log_json_file={log}")
+    assert done.returncode == 0, done.stderr
+    assert [entry["runner"] for entry in executions(log, "NpuCompile")] == ["linux-sandbox"]
+
+
+def test_action_sees_its_inputs_and_locked_wheels_only(bazel: InnerBazel) -> None:
+    toolchain = f"--extra_toolchains={_CHECKS}reporting_toolchain"
+    done = _sandboxed(bazel, f"{_CHECKS}tiny_enf", toolchain)
+    assert done.returncode == 0, done.stderr
+    (report,) = bazel.outputs(f"{_CHECKS}tiny_enf", toolchain).values()
+    seen = json.loads(report.read_text())
+
+    assert [argument[0] for argument in seen["arguments"]] == ["@"]
+    assert seen["lines"][0] == "compile" and seen["lines"][4:8] == [
+        "--target-npu",
+        "warboy-2pe",
+        "--batch-size",
+        "1",
+    ]
+    assert not [line for line in seen["lines"] if line.startswith("/")]
+    assert not {"HOME", "USER", "LANG", "TZ", "PYTHONHASHSEED", "FURIOSA_CANARY"} & seen["environment"].keys()
+    assert seen["network_interfaces"] == ["lo"]
+    assert not seen["can_write_home"]
+
+    lock = (bazel.workspace.parents[1] / "tools/python/requirements_lock.txt").read_text()
+    locked = {_normal(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)}
+    visible = {_normal(name) for name in seen["distributions"]}
+    assert {"numpy", "onnx"} <= visible, "the compiler's own wheels are there"
+    assert visible <= locked, "nothing else is, such as the machine's site-packages"
+    assert not [entry for entry in seen["import_path"] if "canary" in entry]
+
+
+def _normal(name: str) -> str:
+    """A distribution's name in its normal form."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_bad_model_fails_the_build_with_one_sentence(bazel: InnerBazel) -> None:
+    done = bazel.attempt("build", f"{_CHECKS}truncated")
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    # Bazel's own begin with the path of the BUILD file, and do not name the model.
+    assert len([line for line in errors if "truncated.onnx" in line]) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_enf_fails_validation(bazel: InnerBazel) -> None:
+    flags = [f"--extra_toolchains={_CHECKS}damaging_toolchain", f"{_CHECKS}tiny_enf"]
+    done = bazel.attempt("build", *flags)
+    assert done.returncode == 1
+    assert "Verifying the ENF of @@furiosa_rules~//tests/bazel/checks:tiny_enf failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    bazel.run("build", "--norun_validations", *flags)

@@ -1,0 +1,1 @@
+"""The arithmetic of the reference runtimes as plain NumPy: slow, obvious functions, each tested bit for bit against its runtime."""

@@ -1,0 +1,70 @@
+"""Operators of one 8-bit tensor as tables of 256 results, entry i belonging to the input value i (uint8) or i - 128 (int8).
+
+The functions are evaluated in double by Python's `math` and rounded once to float32, so that a table does not depend on
+the vector instructions of the machine that computes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tests.reference.rounding import f32, rint, saturate
+
+
+def values(dtype: str) -> np.ndarray:
+    """All 256 values of the type in ascending order: the inputs that the entries of a table belong to."""
+    info = np.iinfo(dtype)
+    return np.arange(info.min, info.max + 1).astype(dtype)
+
+
+def lookup(x: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The table's entry of each element of x."""
+    return table[x.astype(np.int64) - np.iinfo(x.dtype).min]
+
+
+def sigmoid(x: float) -> float:
+    """exp(x) / (1 + exp(x)) in double, 0 and 1 beyond -100 and 100 (XNNPACK's form; onnxruntime's results agree with it)."""
+    if abs(x) > 100:
+        return float(x > 0)
+    exponential = math.exp(x)
+    return exponential / (1 + exponential)
+
+
+def table_xnnpack(
+    function: Callable[[float], float], x_scale, x_zero_point, y_scale, y_zero_point, dtype: str
+) -> np.ndarray:
+    """LOGISTIC (`sigmoid`) and TANH (`math.tanh`) of TFLite: rint(float32(f(A * sx)) * float32(1/sy)) + zy. Equals XNNPACK."""
+    inputs = (values(dtype).astype(np.int64) - x_zero_point).astype(f32) * f32(x_scale)
+    results = np.array([function(float(x)) for x in inputs], f32)
+    return saturate(rint(results * (f32(1) / f32(y_scale))) + y_zero_point, dtype)
+
+
+def table_onnxruntime(
+    function: Callable[[np.float32], float], x_scale, x_zero_point, y_scale, y_zero_point, dtype: str
+) -> np.ndarray:
+    """DequantizeLinear -> function -> QuantizeLinear of one tensor: rint(float32(f(A * sx)) / sy) + zy. Equals onnxruntime.
+
+    It holds whether onnxruntime fuses the three (QLinearSigmoid, QLinearLeakyRelu, QLinearConcat) or runs them in float.
+    `function` gets a float32: the identity requantises, `leaky_relu(alpha)` and `clip(low, high)` are the float32 operators.
+    """
+    inputs = (values(dtype).astype(np.int64) - x_zero_point).astype(f32) * f32(x_scale)
+    results = np.array([function(x) for x in inputs], f32)
+    return saturate(rint(results / f32(y_scale)) + y_zero_point, dtype)
+
+
+def identity(x: np.float32) -> np.float32:
+    """x: the table only requantises."""
+    return x
+
+
+def leaky_relu(alpha: float) -> Callable[[np.float32], np.float32]:
+    """x or, below zero, float32(x * alpha)."""
+    return lambda x: x if x >= 0 else x * f32(alpha)
+
+
+def clip(low: float, high: float) -> Callable[[np.float32], np.float32]:
+    """Clip and, with high = infinity, Relu."""
+    return lambda x: min(max(x, f32(low)), f32(high))

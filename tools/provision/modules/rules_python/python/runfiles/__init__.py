@@ -1,0 +1,1 @@
+"""`from python.runfiles import runfiles`, on top of Bazel 7's own runfiles library."""
