@@ -9,8 +9,10 @@ import argparse
 import sys
 
 import numpy as np
-from furiosa.runtime import session
 from runfiles import Runfiles
+
+from furiosa.runtime import session
+from furiosa.runtime.errors import InvalidInput
 
 # <repository>/<path>, as in the target's label; the bazel-runfiles package finds the file on the disk.
 ENF = "furiosa_rules/examples/models/tiny.enf"
@@ -42,11 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("image", help="NumPy file with a float32 [1, 3, 32, 32] array in [-1, 1]")
     options = parser.parse_args(arguments)
     try:
-        image = np.load(options.image, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        print(f"classify: cannot read {options.image}: {error}", file=sys.stderr)
+        scores = logits(np.load(options.image, allow_pickle=False))
+    except (OSError, ValueError, InvalidInput) as error:
+        print(f"classify: {options.image}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1
-    scores = logits(image)
     for index in np.argsort(scores)[::-1][:3]:
         print(f"class {index}: {scores[index]:.3f}")
     return 0

@@ -38,8 +38,13 @@ def test_prints_the_best_classes(tmp_path, capsys, reference):
     assert capsys.readouterr().out.startswith(f"class {expected.argmax()}: {expected.max():.3f}\n")
 
 
-def test_an_unreadable_image_is_one_clear_line(tmp_path, capsys):
-    (tmp_path / "image.npy").write_text("no array")
-    assert classify.main([str(tmp_path / "image.npy")]) == 1
+@pytest.mark.parametrize("content", [None, b"no array", np.zeros((1, 3, 8, 8), np.float32)])
+def test_a_bad_image_is_one_clear_line(content, tmp_path, capsys):
+    path = tmp_path / "image.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    assert classify.main([str(path)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"classify: cannot read {tmp_path}/image.npy: ") and error.count("\n") == 1
+    assert error.startswith(f"classify: {path}: ") and error.count("\n") == 1

@@ -5,8 +5,9 @@ import unittest
 
 import numpy as np
 import onnxruntime
-from furiosa.runtime import session
 from python.runfiles import runfiles
+
+from furiosa.runtime import session
 
 _IMAGES = np.random.default_rng(0).uniform(-1.0, 1.0, (4, 3, 32, 32)).astype(np.float32)
 

@@ -42,6 +42,8 @@ def bazel_command() -> str:
 
 def scratch() -> Path:
     """The folder for all that a test writes."""
+    if "TEST_TMPDIR" not in os.environ:
+        pytest.skip("runs under Bazel only: bazel test //tests/bazel/...")
     return Path(os.environ["TEST_TMPDIR"])
 
 

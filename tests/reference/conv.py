@@ -64,9 +64,13 @@ def accumulate(
     return out if bias is None else out + bias.astype(np.int64)
 
 
-def accumulate_depthwise(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_zero_point: int, **options) -> np.ndarray:
+def accumulate_depthwise(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, input_zero_point: int, **options
+) -> np.ndarray:
     """A TFLite depthwise convolution, w [1,KH,KW,C*multiplier], as a convolution of C groups (see `accumulate`)."""
-    return accumulate(x, np.moveaxis(w, 3, 0)[:, 0, ..., None], bias, input_zero_point, groups=x.shape[3], **options)
+    return accumulate(
+        x, np.moveaxis(w, 3, 0)[:, 0, ..., None], bias, input_zero_point, groups=x.shape[3], **options
+    )
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:

@@ -42,7 +42,10 @@ def _output_scale(rng: np.random.Generator, accumulator: np.ndarray, case: dict,
 def _check(operator: str, x, w, bias, accumulator, case, scales, dtype, rng, option, axis=0) -> int:
     sy = _output_scale(rng, accumulator, case, scales)
     option.fusedActivationFunction = ACTIVATIONS[case["activation"]]
-    inputs = [Operand(x.shape, dtype, case["sx"], case["zx"]), Operand(w.shape, dtype, scales, case["zw"], w, axis)]
+    inputs = [
+        Operand(x.shape, dtype, case["sx"], case["zx"]),
+        Operand(w.shape, dtype, scales, case["zw"], w, axis),
+    ]
     if bias is not None:
         inputs.append(Operand(bias.shape, "int32", np.float32(case["sx"]) * scales, 0, bias))
     else:
@@ -50,7 +53,9 @@ def _check(operator: str, x, w, bias, accumulator, case, scales, dtype, rng, opt
     output = Operand(accumulator.shape, dtype, sy, case["zy"])
     actual, delegated = tflite_op.run_all(tflite_op.build(operator, inputs, output, option), x)
     bounds = rounding.activation_bounds_xnnpack(case["activation"], sy, case["zy"], dtype)
-    expected = conv.requantize(accumulator, conv.multipliers(case["sx"], scales, sy), case["zy"], dtype, bounds)
+    expected = conv.requantize(
+        accumulator, conv.multipliers(case["sx"], scales, sy), case["zy"], dtype, bounds
+    )
     assert delegated, "XNNPACK did not take the operator: the test compares with another kernel"
     np.testing.assert_array_equal(actual, expected)
     return actual.size
@@ -70,7 +75,9 @@ def test_conv2d(dtype: str, seed: int) -> None:
     x = _draw(rng, dtype, (n, h, w, c))
     weights = _draw(rng, dtype, (out_channels, *kernel, c))
     bias = rng.integers(-3000, 3000, out_channels).astype(np.int32)
-    rows, cols = (conv.same_padding(s, *p) if same else (0, 0) for s, p in zip((h, w), zip(kernel, stride, dilation)))
+    rows, cols = (
+        conv.same_padding(s, *p) if same else (0, 0) for s, p in zip((h, w), zip(kernel, stride, dilation))
+    )
     accumulator = conv.accumulate(
         x, weights, bias, case["zx"], case["zw"], stride, dilation, (rows[0], cols[0], rows[1], cols[1])
     )
@@ -82,7 +89,18 @@ def test_conv2d(dtype: str, seed: int) -> None:
         dilationHFactor=int(dilation[0]),
         dilationWFactor=int(dilation[1]),
     )
-    _check("CONV_2D", x, weights, bias, accumulator, case, _weight_scales(rng, dtype, out_channels), dtype, rng, option)
+    _check(
+        "CONV_2D",
+        x,
+        weights,
+        bias,
+        accumulator,
+        case,
+        _weight_scales(rng, dtype, out_channels),
+        dtype,
+        rng,
+        option,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
@@ -97,7 +115,9 @@ def test_depthwise_conv2d(dtype: str, seed: int) -> None:
     x = _draw(rng, dtype, (1, h, w, c))
     weights = _draw(rng, dtype, (1, *kernel, c * multiplier))
     bias = rng.integers(-3000, 3000, c * multiplier).astype(np.int32)
-    rows, cols = (conv.same_padding(s, k, stride, dilation) if same else (0, 0) for s, k in zip((h, w), kernel))
+    rows, cols = (
+        conv.same_padding(s, k, stride, dilation) if same else (0, 0) for s, k in zip((h, w), kernel)
+    )
     accumulator = conv.accumulate_depthwise(
         x,
         weights,
@@ -118,7 +138,19 @@ def test_depthwise_conv2d(dtype: str, seed: int) -> None:
         dilationWFactor=dilation,
     )
     scales = _weight_scales(rng, dtype, c * multiplier)
-    _check("DEPTHWISE_CONV_2D", x, weights, bias, accumulator, case, scales, dtype, rng, option, axis=3 if dtype == "int8" else 0)
+    _check(
+        "DEPTHWISE_CONV_2D",
+        x,
+        weights,
+        bias,
+        accumulator,
+        case,
+        scales,
+        dtype,
+        rng,
+        option,
+        axis=3 if dtype == "int8" else 0,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
@@ -129,6 +161,19 @@ def test_fully_connected(dtype: str, seed: int) -> None:
     rows, depth, out_channels = int(rng.integers(1, 9)), int(rng.integers(1, 700)), int(rng.integers(2, 90))
     x, weights = _draw(rng, dtype, (rows, depth)), _draw(rng, dtype, (out_channels, depth))
     bias = rng.integers(-3000, 3000, out_channels).astype(np.int32) if seed % 3 else None
-    accumulator = conv.accumulate(x[:, None, None], weights[:, None, None], bias, case["zx"], case["zw"])[:, 0, 0]
+    accumulator = conv.accumulate(x[:, None, None], weights[:, None, None], bias, case["zx"], case["zw"])[
+        :, 0, 0
+    ]
     scales = _weight_scales(rng, dtype if seed % 2 else "uint8", out_channels)
-    _check("FULLY_CONNECTED", x, weights, bias, accumulator, case, scales, dtype, rng, options("FullyConnectedOptions"))
+    _check(
+        "FULLY_CONNECTED",
+        x,
+        weights,
+        bias,
+        accumulator,
+        case,
+        scales,
+        dtype,
+        rng,
+        options("FullyConnectedOptions"),
+    )

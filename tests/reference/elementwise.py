@@ -9,7 +9,13 @@ import math
 
 import numpy as np
 
-from tests.reference.rounding import f32, multiply_by_quantized_multiplier, quantized_multiplier, rint, saturate
+from tests.reference.rounding import (
+    f32,
+    multiply_by_quantized_multiplier,
+    quantized_multiplier,
+    rint,
+    saturate,
+)
 
 
 def fixed_point_factors(a_scale: float, b_scale: float, y_scale: float) -> tuple[int, int, int]:
@@ -22,7 +28,9 @@ def fixed_point_factors(a_scale: float, b_scale: float, y_scale: float) -> tuple
     return int(rint(np.ldexp(float(ratio_a), shift))), int(rint(np.ldexp(float(ratio_b), shift))), shift
 
 
-def add_xnnpack(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, bounds=None, sign=1) -> np.ndarray:
+def add_xnnpack(
+    a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, bounds=None, sign=1
+) -> np.ndarray:
     """ADD (sign = 1) and SUB (sign = -1) of TFLite: ((A*ma + B*mb + half) >> shift) + zy. Equals XNNPACK qs8/qu8-vadd.
 
     XNNPACK takes the operator where both ratios of scales lie in [2**-10, 2**8).
@@ -33,7 +41,9 @@ def add_xnnpack(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_z
     return saturate(((total + (1 << (shift - 1))) >> shift) + y_zero_point, str(a.dtype), bounds)
 
 
-def multiply_xnnpack(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, bounds=None) -> np.ndarray:
+def multiply_xnnpack(
+    a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, bounds=None
+) -> np.ndarray:
     """MUL of TFLite: rint(float32(A*B) * m) + zy, m = float32(float32(sa*sb) / sy). Equals XNNPACK qs8/qu8-vmul.
 
     XNNPACK takes the operator where m lies in [2**-16, 2**8).
@@ -78,14 +88,18 @@ def add_onnxruntime(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale,
     return saturate(rint(fma(a, ratio_a, fma(b, ratio_b, fixed))), str(a.dtype))
 
 
-def multiply_onnxruntime(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point) -> np.ndarray:
+def multiply_onnxruntime(
+    a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point
+) -> np.ndarray:
     """QLinearMul: rint(float32(float32(A*B) * m) + zy), m = float32(float32(sa*sb) / sy); zy is added before the rounding."""
     multiplier = f32(a_scale) * f32(b_scale) / f32(y_scale)
     product = (a.astype(np.int64) - a_zero_point) * (b.astype(np.int64) - b_zero_point)
     return saturate(rint(product.astype(f32) * multiplier + f32(y_zero_point)), str(a.dtype))
 
 
-def float_onnxruntime(function, a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point) -> np.ndarray:
+def float_onnxruntime(
+    function, a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point
+) -> np.ndarray:
     """DequantizeLinear -> function(a, b) -> QuantizeLinear as three float32 operators, e.g. Sub, or Add followed by Relu."""
     real_a = (a.astype(np.int64) - a_zero_point).astype(f32) * f32(a_scale)
     real_b = (b.astype(np.int64) - b_zero_point).astype(f32) * f32(b_scale)

@@ -9,7 +9,12 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "int32": TensorProto.INT32,
+    "uint8": TensorProto.UINT8,
+    "int8": TensorProto.INT8,
+}
 onnxruntime.set_default_logger_severity(3)
 
 
@@ -47,7 +52,9 @@ class _Graph:
     def quantization(self, name: str, operand: Operand) -> tuple[str, str]:
         scale = np.asarray(operand.scale, np.float32)
         zero_point = np.broadcast_to(np.asarray(operand.zero_point, operand.dtype), scale.shape)
-        return self.constant(name + "_scale", scale), self.constant(name + "_zero_point", np.array(zero_point))
+        return self.constant(name + "_scale", scale), self.constant(
+            name + "_zero_point", np.array(zero_point)
+        )
 
     def model(self, output: Operand, opset: int) -> bytes:
         value = helper.make_tensor_value_info("y", _TYPES[output.dtype], output.shape)
@@ -56,7 +63,13 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def build_qdq(operators: str | list[tuple[str, dict]], inputs: list[Operand], output: Operand, opset: int = 13, **attributes) -> bytes:
+def build_qdq(
+    operators: str | list[tuple[str, dict]],
+    inputs: list[Operand],
+    output: Operand,
+    opset: int = 13,
+    **attributes,
+) -> bytes:
     """DequantizeLinear -> operator(s) -> QuantizeLinear. `operators`: one type, or a chain of (type, attributes)."""
     chain = [(operators, attributes)] if isinstance(operators, str) else operators
     graph = _Graph()
@@ -66,7 +79,9 @@ def build_qdq(operators: str | list[tuple[str, dict]], inputs: list[Operand], ou
         if operand.scale is not None:
             axis = {} if operand.axis is None else {"axis": operand.axis}
             parameters = graph.quantization(name, operand)
-            graph.nodes.append(helper.make_node("DequantizeLinear", [name, *parameters], [name + "_dq"], **axis))
+            graph.nodes.append(
+                helper.make_node("DequantizeLinear", [name, *parameters], [name + "_dq"], **axis)
+            )
             name += "_dq"
         names.append(name)
     for index, (operator, fields) in enumerate(chain):
@@ -77,11 +92,20 @@ def build_qdq(operators: str | list[tuple[str, dict]], inputs: list[Operand], ou
     if output.scale is None:
         graph.nodes.append(helper.make_node("Identity", names, ["y"]))
     else:
-        graph.nodes.append(helper.make_node("QuantizeLinear", [*names, *graph.quantization("y", output)], ["y"]))
+        graph.nodes.append(
+            helper.make_node("QuantizeLinear", [*names, *graph.quantization("y", output)], ["y"])
+        )
     return graph.model(output, opset)
 
 
-def build_qoperator(operator: str, inputs: list[Operand], output: Operand, bias: np.ndarray | None = None, domain: str = "", **attributes) -> bytes:
+def build_qoperator(
+    operator: str,
+    inputs: list[Operand],
+    output: Operand,
+    bias: np.ndarray | None = None,
+    domain: str = "",
+    **attributes,
+) -> bytes:
     """One QLinear* operator: each input followed by its scale and zero point, then the output's, then the bias."""
     graph = _Graph()
     names = []
@@ -115,7 +139,9 @@ def run_all(model: bytes, *arrays: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return session.run(None, dict(zip(names, arrays, strict=True)))[0], operators
 
 
-def _session(model: bytes, options: onnxruntime.SessionOptions) -> tuple[onnxruntime.InferenceSession, list[str]]:
+def _session(
+    model: bytes, options: onnxruntime.SessionOptions
+) -> tuple[onnxruntime.InferenceSession, list[str]]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

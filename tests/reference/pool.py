@@ -18,13 +18,12 @@ def over_windows(
     pad: tuple[int, int],
 ) -> np.ndarray:
     """Applies `reduce` to the int64 [N,count,C] elements of each window; pad = (top, left); result int64 [N,OH,OW,C]."""
-    n, height, width, channels = x.shape
-    out = np.zeros((n, *out_shape, channels), np.int64)
+    out = np.zeros((x.shape[0], *out_shape, x.shape[3]), np.int64)
     for row in range(out_shape[0]):
         for col in range(out_shape[1]):
             top, left = row * stride[0] - pad[0], col * stride[1] - pad[1]
             window = x[:, max(top, 0) : top + kernel[0], max(left, 0) : left + kernel[1]].astype(np.int64)
-            out[:, row, col] = reduce(window.reshape(n, -1, channels))
+            out[:, row, col] = reduce(window.reshape(len(x), -1, x.shape[3]))
     return out
 
 
@@ -46,7 +45,9 @@ def _divide_half_away(window: np.ndarray) -> np.ndarray:
     return np.where(total > 0, (total + count // 2) // count, -((count // 2 - total) // count))
 
 
-def mean_xnnpack(x, axes: tuple[int, ...], keep_dims: bool, x_scale, x_zero_point, y_scale, y_zero_point) -> np.ndarray:
+def mean_xnnpack(
+    x, axes: tuple[int, ...], keep_dims: bool, x_scale, x_zero_point, y_scale, y_zero_point
+) -> np.ndarray:
     """MEAN of TFLite: one float32 multiply-add of the raw sum, the zero points being part of the addend. Equals XNNPACK.
 
     m = float32(1/n) * float32(sx/sy); b = zy - float32(n*zx) * m; y = rint(float32(sum) * m + b), every step in float32.

@@ -32,7 +32,9 @@ def requantize_xnnpack(x: np.ndarray, x_scale, x_zero_point, y_scale, y_zero_poi
     Equals XNNPACK qs8/qu8-vcvt, which takes the operator where sx/sy lies in [2**-8, 2**7].
     """
     multiplier = int(rint(f32(256) * (f32(x_scale) / f32(y_scale))))
-    return saturate((((x.astype(np.int64) - x_zero_point) * multiplier + 128) >> 8) + y_zero_point, str(x.dtype))
+    return saturate(
+        (((x.astype(np.int64) - x_zero_point) * multiplier + 128) >> 8) + y_zero_point, str(x.dtype)
+    )
 
 
 def shift_type(x: np.ndarray, x_zero_point: int, y_zero_point: int, dtype: str) -> np.ndarray:

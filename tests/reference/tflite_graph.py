@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -21,7 +22,9 @@ class _Tensor:
     def __init__(self, interpreter: Interpreter, tensor: object, index: int) -> None:
         self.value = interpreter.get_tensor(index)
         quantization = tensor.quantization
-        quantized = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+        quantized = (
+            quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+        )
         self.scales = np.asarray(quantization.scale, np.float32) if quantized else np.zeros(0, np.float32)
         self.zero_point = int(quantization.zeroPoint[0]) if quantized else 0
         self.dtype = str(self.value.dtype)
@@ -31,8 +34,17 @@ class _Tensor:
         return float(self.scales[0]), self.zero_point
 
 
-def compare(path: Path, *inputs: np.ndarray) -> Iterator[tuple[str, int, int]]:
-    """Yields (operator, elements, mismatches) of every operator that a rule of this folder covers; -1 where none does.
+class Comparison(NamedTuple):
+    """One operator of a model: `mismatches` of its `elements` differ; None where no rule of this folder covers it."""
+
+    operator: str
+    dtype: str
+    elements: int
+    mismatches: int | None
+
+
+def compare(path: Path, *inputs: np.ndarray) -> Iterator[Comparison]:
+    """Yields a comparison of every operator in the model's order.
 
     Every operator gets the input tensors that LiteRT computed, so an error cannot travel to the next operator.
     """
@@ -50,10 +62,10 @@ def compare(path: Path, *inputs: np.ndarray) -> Iterator[tuple[str, int, int]]:
         y = _Tensor(interpreter, graph.tensors[node.outputs[0]], node.outputs[0])
         expected = _evaluate(name, node.builtinOptions, operands, y)
         if expected is None:
-            yield name, y.value.size, -1
+            yield Comparison(name, y.dtype, y.value.size, None)
         else:
             assert expected.shape == y.value.shape, (name, expected.shape, y.value.shape)
-            yield name, y.value.size, int((expected != y.value).sum())
+            yield Comparison(name, y.dtype, y.value.size, int((expected != y.value).sum()))
 
 
 def _evaluate(name: str, option: object, x: list[_Tensor | None], y: _Tensor) -> np.ndarray | None:
@@ -77,7 +89,11 @@ def _evaluate(name: str, option: object, x: list[_Tensor | None], y: _Tensor) ->
             return requantize.quantize_xnnpack(x[0].value, *y.q, y.dtype)
         if x[0].dtype == y.dtype:
             return requantize.requantize_xnnpack(x[0].value, *x[0].q, *y.q)
-        return requantize.shift_type(x[0].value, x[0].zero_point, y.zero_point, y.dtype) if x[0].q[0] == y.q[0] else None
+        return (
+            requantize.shift_type(x[0].value, x[0].zero_point, y.zero_point, y.dtype)
+            if x[0].q[0] == y.q[0]
+            else None
+        )
     if name == "DEQUANTIZE":
         return requantize.dequantize(x[0].value, *x[0].q)
     if name == "LOGISTIC":
@@ -122,7 +138,9 @@ def _convolution(name: str, option: object, x: list[_Tensor | None], y: _Tensor)
             **groups,
         )
     multiplier = conv.multipliers(data.q[0], weights.scales, y.q[0])
-    return conv.requantize(accumulator.reshape(y.value.shape), multiplier, y.zero_point, y.dtype, _bounds(option, y))
+    return conv.requantize(
+        accumulator.reshape(y.value.shape), multiplier, y.zero_point, y.dtype, _bounds(option, y)
+    )
 
 
 def _padding(option, shape, kernel, stride, dilation=(1, 1)) -> tuple[int, int, int, int]:

@@ -39,7 +39,9 @@ def options(operator: str, **fields: object) -> object:
     return table
 
 
-def build(operator: str, inputs: list[Operand | None], output: Operand, option: object = None, version: int = 4) -> bytes:
+def build(
+    operator: str, inputs: list[Operand | None], output: Operand, option: object = None, version: int = 4
+) -> bytes:
     """A TFLite model of one `operator` (name of schema.BuiltinOperator) over these tensors; None is a left-out input."""
     model = schema.ModelT()
     model.version = 3
@@ -58,7 +60,9 @@ def build(operator: str, inputs: list[Operand | None], output: Operand, option: 
         node.builtinOptionsType = getattr(schema.BuiltinOptions, type(option).__name__[:-1])
         node.builtinOptions = option
     graph.operators = [node]
-    graph.inputs = [i for i, operand in zip(node.inputs, inputs) if operand is not None and operand.data is None]
+    graph.inputs = [
+        i for i, operand in zip(node.inputs, inputs) if operand is not None and operand.data is None
+    ]
     graph.outputs = node.outputs
     model.subgraphs = [graph]
     builder = flatbuffers.Builder(1024)

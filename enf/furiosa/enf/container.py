@@ -2,7 +2,7 @@
 
     header   magic 8 | major u16 | minor u16 | header size u32 | file size u64 | sections u32 | reserved u32 | checksum u64
     table    for each section: name 16 | flags u32 | reserved u32 | offset u64 | size u64 | checksum 16
-    sections in the table's order, each aligned; the gaps are zero
+    sections in the table's order, each aligned; the gaps are zero and smaller than a page
 
 All numbers little-endian.  The header's checksum is XXH3-64 over header and table with its own field zero, a section's is
 XXH3-128; they find damage, not malice: the verifier is what makes a file safe to run.
@@ -65,8 +65,13 @@ def _align(n: int, alignment: int) -> int:
 def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
     """Writes an ENF of the given sections, in the order of ``SECTIONS``; returns its size in bytes.
 
-    ``out`` must be seekable; the header is written last.
+    ``out`` must be empty and seekable; the header is written last.
+
+    Raises:
+        ValueError: an unknown section, or pieces that overlap or do not fit the section's size.
     """
+    if unknown := sorted(set(sections) - set(SECTIONS)):
+        raise ValueError(f"unknown sections: {', '.join(unknown)}")
     names = [n for n in SECTIONS if n in sections]
     header_size = HEADER.size + ENTRY.size * len(names)
     out.write(b"\0" * header_size)
@@ -81,14 +86,13 @@ def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
             content = Chunked(len(content), ((0, content),))
         digest = xxhash.xxh3_128()
         done = 0
-        for offset, piece in content.pieces:
+        for offset, piece in (*content.pieces, (content.size, b"")):
+            if offset < done:
+                raise ValueError(f"section '{name}': a piece at {offset} where the one before ends at {done}")
             for part in (b"\0" * (offset - done), piece):
                 digest.update(part)
                 out.write(part)
             done = offset + memoryview(piece).nbytes
-        tail = b"\0" * (content.size - done)
-        digest.update(tail)
-        out.write(tail)
         at = start + content.size
         table.append(ENTRY.pack(name.encode(), REQUIRED if required else 0, 0, start, content.size, digest.digest()))
     out.seek(0)
@@ -120,25 +124,32 @@ def read_table(data: memoryview) -> list[Section]:
     if len(data) < HEADER.size or bytes(data[: len(MAGIC)]) != MAGIC:
         raise EnfFormatError("not an ENF: the file does not start with the ENF magic number")
     _, major, minor, header_size, file_size, count, reserved, checksum = HEADER.unpack_from(data)
-    if major != MAJOR:
-        raise EnfFormatError(f"ENF version {major}.{minor} cannot be read: this reader knows version {MAJOR}.x")
+    if major != MAJOR or minor > MINOR:
+        raise EnfFormatError(
+            f"the file has ENF version {major}.{minor}, this reader knows {MAJOR}.0 to {MAJOR}.{MINOR}: "
+            "use the version of the software that wrote it"
+        )
     if file_size != len(data):
         raise EnfFormatError(f"the file has {len(data)} bytes where its header says {file_size}: truncated or extended")
     if count > MAX_SECTIONS or header_size != HEADER.size + ENTRY.size * count or header_size > len(data) or reserved:
         raise EnfFormatError("the header is damaged")
     head = bytearray(data[:header_size])
     head[HEADER.size - 8 : HEADER.size] = b"\0" * 8
-    if xxhash.xxh3_64_intdigest(bytes(head)) != checksum:
+    if xxhash.xxh3_64_intdigest(head) != checksum:
         raise EnfFormatError("the header's checksum does not match: the file is damaged")
     sections = []
     at = header_size
     for i in range(count):
         raw, flags, zero, offset, size, digest = ENTRY.unpack_from(data, HEADER.size + i * ENTRY.size)
-        name = raw.rstrip(b"\0").decode("ascii", "replace")
+        name = raw.rstrip(b"\0").decode("latin-1")
+        if not name.isascii() or not name.isidentifier():
+            raise EnfFormatError(f"section {i} has no proper name")
         if zero or flags & ~REQUIRED:
             raise EnfFormatError(f"section '{name}': reserved bits are set")
-        if offset < at or offset > len(data) or size > len(data) - offset or any(data[at:offset]):
-            raise EnfFormatError(f"section '{name}' overlaps another, ends outside the file or leaves a gap that is not zero")
+        if offset < at or offset > len(data) or size > len(data) - offset:
+            raise EnfFormatError(f"section '{name}' overlaps what is before it or ends outside the file")
+        if offset - at >= PAGE or any(data[at:offset]):
+            raise EnfFormatError(f"section '{name}' is not right behind what is before it")
         if name in (s.name for s in sections):
             raise EnfFormatError(f"section '{name}' is there twice")
         if name not in SECTIONS:

@@ -1,38 +1,42 @@
 """Which command must wait for which: the bookkeeping that the compiler and the verifier share.
 
 A clock says for each engine how many of its commands are known to have ended.  A memory knows its live buffers and what
-has been read and written in them; from that follows the clock that a new access needs.
+has been read and written in them; from that follows the clock that a new access needs.  Where a list would grow without
+bound, its older half is merged into what covers it: more waiting than needed, and never less.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import Any
+from bisect import bisect_left, bisect_right
 
-from furiosa.enf import dtypes
-from furiosa.enf.isa import Engine, Region
+from furiosa.enf.coverage import Coverage
+from furiosa.enf.machine import Engine, Region
 
 Clock = tuple[int, ...]
 
 ZERO: Clock = (0,) * Engine.COUNT
-_ITEMSIZE = dtypes.ITEMSIZE
+
+MAX_LIVE = 1 << 16  # buffers of one memory that live at the same time
+MAX_ACCESSES = 64  # of one buffer that are told apart
+MAX_PAST = 1 << 12  # pieces of memory whose dead buffers are told apart
 
 
 class Overlap(Exception):
-    """Two buffers share bytes while both live, or a buffer is outside its memory; the text names them."""
+    """Two buffers share bytes while both live, a buffer is outside its memory, or too many live; the text names them."""
 
 
 def join(a: Clock, b: Clock) -> Clock:
     """The later of two clocks, engine by engine."""
+    # max() would take several times as long, and this is called for every operand
     return (
-        a[0] if a[0] > b[0] else b[0],
-        a[1] if a[1] > b[1] else b[1],
-        a[2] if a[2] > b[2] else b[2],
-        a[3] if a[3] > b[3] else b[3],
+        a[0] if a[0] > b[0] else b[0],  # noqa: FURB136
+        a[1] if a[1] > b[1] else b[1],  # noqa: FURB136
+        a[2] if a[2] > b[2] else b[2],  # noqa: FURB136
+        a[3] if a[3] > b[3] else b[3],  # noqa: FURB136
     )
 
 
-def covers(a: Clock, b: Clock) -> bool:
+def covers(a: Clock, b: Clock | list[int]) -> bool:
     """Whether everything that ``b`` knows to have ended, ``a`` knows too."""
     return a[0] >= b[0] and a[1] >= b[1] and a[2] >= b[2] and a[3] >= b[3]
 
@@ -44,17 +48,16 @@ Access = tuple[int, int, int, int]
 class Buffer:
     """A live buffer and what has happened in it."""
 
-    __slots__ = ("name", "start", "end", "before", "accessed", "written", "writes", "reads", "dense", "strided")
+    __slots__ = ("accessed", "before", "coverage", "end", "name", "reads", "start", "writes", "written")
 
-    def __init__(self, name: str, start: int, end: int):
+    def __init__(self, name: str, start: int, end: int, before: Clock = ZERO):
         self.name, self.start, self.end = name, start, end
-        self.before = ZERO  # accesses of dead buffers at these addresses
+        self.before = before  # accesses of dead buffers at these addresses
         self.accessed = [0] * Engine.COUNT  # latest access per engine
         self.written = [0] * Engine.COUNT  # latest write per engine
         self.writes: list[Access] = []
         self.reads: list[Access] = []
-        self.dense: list[tuple[int, int]] = []  # disjoint ascending intervals that are wholly written
-        self.strided: list[Region] = []  # writes with holes
+        self.coverage = Coverage(start, end)
 
     def needed_to_read(self, clock: Clock, start: int, end: int) -> Clock:
         """The clock that a read of bytes [start, end) needs beyond ``clock``: writes of them have ended."""
@@ -72,58 +75,33 @@ class Buffer:
 
     def read(self, engine: int, index: int, start: int, end: int) -> None:
         """Records a read."""
-        self.reads.append((start, end, engine, index))
+        _record(self.reads, (start, end, engine, index))
         self.accessed[engine] = index
 
     def write(self, engine: int, index: int, start: int, end: int, region: Region) -> None:
-        """Records a write."""
-        self.writes.append((start, end, engine, index))
-        if end - start == region.nbytes:
-            self.fill(start, end)
-        else:
-            self.strided.append(region)
+        """Records a write of a region, which spans [start, end) and touches no byte twice."""
+        _record(self.writes, (start, end, engine, index))
         self.accessed[engine] = self.written[engine] = index
+        if end - start == region.nbytes:
+            self.coverage.add(start, end)
+        else:
+            self.coverage.add_region(region)
 
     def fill(self, start: int, end: int) -> None:
         """Marks bytes as written."""
-        intervals = self.dense
-        if intervals and intervals[-1][1] == start:  # the usual case: one band after the other
-            intervals[-1] = (intervals[-1][0], end)
-            return
+        self.coverage.add(start, end)
+
+
+def _record(accesses: list[Access], access: Access) -> None:
+    accesses.append(access)
+    if len(accesses) > MAX_ACCESSES:
+        older = accesses[: MAX_ACCESSES // 2]
         merged = []
-        for s, e in intervals:
-            if e < start or s > end:
-                merged.append((s, e))
-            else:
-                start, end = min(s, start), max(e, end)
-        merged.append((start, end))
-        merged.sort()
-        self.dense = merged
-
-    def has(self, region: Region, start: int, end: int) -> bool:
-        """Whether every byte of the region, which spans [start, end), has been written."""
-        for s, e in self.dense:
-            if s <= start and end <= e:
-                return True
-        return bool(self.dense or self.strided) and self._has_strided(region)
-
-    def _has_strided(self, region: Region) -> bool:
-        import numpy as np
-
-        mask = np.zeros(self.end - self.start, np.bool_)
-
-        def view(r: Region) -> Any:
-            size = _ITEMSIZE[r.dtype]
-            return np.ndarray((*r.shape, size), np.bool_, mask.data, r.address - self.start, (*r.strides, 1))
-
-        for s, e in self.dense:
-            mask[s - self.start : e - self.start] = True
-        for written in self.strided:
-            view(written)[...] = True
-        if mask.all():
-            self.dense, self.strided = [(self.start, self.end)], []
-            return True
-        return bool(view(region).all())
+        for engine in range(Engine.COUNT):
+            own = [a for a in older if a[2] == engine]
+            if own:
+                merged.append((min(a[0] for a in own), max(a[1] for a in own), engine, max(a[3] for a in own)))
+        accesses[: MAX_ACCESSES // 2] = merged
 
 
 def _conflicts(accesses: list[Access], start: int, end: int) -> Clock:
@@ -134,6 +112,46 @@ def _conflicts(accesses: list[Access], start: int, end: int) -> Clock:
     return tuple(needed)
 
 
+class Past:
+    """For each piece of a memory the clock at which all its dead buffers are done with."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._pieces: list[tuple[int, int, Clock]] = []  # disjoint, ascending
+
+    def clock(self, start: int, end: int) -> Clock:
+        """The clock of bytes [start, end)."""
+        clock = ZERO
+        first, after = self._touching(start, end)
+        for _, _, c in self._pieces[first:after]:
+            clock = join(clock, c)
+        return clock
+
+    def add(self, start: int, end: int, clock: Clock) -> None:
+        """Sets the clock of bytes [start, end), which is not earlier than what it was."""
+        first, after = self._touching(start, end)
+        pieces = [(start, end, clock)]
+        if first < after:
+            head, tail = self._pieces[first], self._pieces[after - 1]
+            if head[0] < start:
+                pieces.insert(0, (head[0], start, head[2]))
+            if tail[1] > end:
+                pieces.append((end, tail[1], tail[2]))
+        self._pieces[first:after] = pieces
+        self._starts[first:after] = [p[0] for p in pieces]
+        if len(self._pieces) > MAX_PAST:
+            low, high = self._pieces[0][0], self._pieces[-1][1]
+            self._pieces = [(low, high, self.clock(low, high))]
+            self._starts = [low]
+
+    def _touching(self, start: int, end: int) -> tuple[int, int]:
+        """The places of the pieces that share bytes with [start, end)."""
+        first = bisect_right(self._starts, start) - 1
+        if first < 0 or self._pieces[first][1] <= start:
+            first += 1
+        return first, bisect_left(self._starts, end, first)
+
+
 class Memory:
     """The buffers of one memory of ``size`` bytes over the time of the program."""
 
@@ -141,29 +159,24 @@ class Memory:
         self.name, self.size = name, size
         self._starts: list[int] = []
         self._live: list[Buffer] = []
-        self._dead: list[Buffer] = []
+        self._past = Past()
 
     def open(self, name: str, address: int, size: int) -> Buffer:
         """Begins a buffer's life.
 
         Raises:
-            Overlap: it is outside the memory or shares bytes with a live buffer.
+            Overlap: it is outside the memory, shares bytes with a live buffer, or is one too many.
         """
         if size < 1 or address > self.size or size > self.size - address:
             raise Overlap(f"buffer '{name}' is not within the {self.size} bytes of {self.name}")
-        buffer = Buffer(name, address, address + size)
+        end = address + size
         i = bisect_right(self._starts, address)
         for neighbour in self._live[max(i - 1, 0) : i + 1]:
-            if neighbour.start < buffer.end and buffer.start < neighbour.end:
+            if neighbour.start < end and address < neighbour.end:
                 raise Overlap(f"buffers '{neighbour.name}' and '{name}' overlap while both live")
-        keep = []
-        for old in self._dead:
-            if old.start < buffer.end and buffer.start < old.end:
-                buffer.before = join(buffer.before, join(old.before, tuple(old.accessed)))
-                if buffer.start <= old.start and old.end <= buffer.end:
-                    continue  # wholly replaced
-            keep.append(old)
-        self._dead = keep
+        if len(self._live) == MAX_LIVE:
+            raise Overlap(f"more than {MAX_LIVE} buffers of {self.name} live at the same time")
+        buffer = Buffer(name, address, end, self._past.clock(address, end))
         self._starts.insert(i, address)
         self._live.insert(i, buffer)
         return buffer
@@ -172,7 +185,7 @@ class Memory:
         """Ends a buffer's life."""
         i = bisect_right(self._starts, buffer.start) - 1
         del self._starts[i], self._live[i]
-        self._dead.append(buffer)
+        self._past.add(buffer.start, buffer.end, join(buffer.before, tuple(buffer.accessed)))
 
     def find(self, start: int, end: int) -> Buffer | None:
         """The live buffer that holds bytes [start, end), if there is one."""

@@ -12,6 +12,9 @@ from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.isa import Command
 from furiosa.enf.target import Target, load_target
 
+# of a section that is a message, in bytes: parsing one takes many times its size
+MAX_MESSAGE = 1 << 24
+
 _MESSAGES = {
     "metadata": enf_pb2.Metadata,
     "interface": enf_pb2.Interface,
@@ -33,8 +36,11 @@ class Enf:
         self.sections = container.read_table(data)
         self._data = data
         for name, message in _MESSAGES.items():
+            content = self.section(name)
+            if len(content) > MAX_MESSAGE:
+                raise EnfFormatError(f"section '{name}' has {len(content)} bytes, more than {MAX_MESSAGE}")
             try:
-                setattr(self, name, message.FromString(bytes(self.section(name))))
+                setattr(self, name, message.FromString(bytes(content)))
             except DecodeError:
                 raise EnfFormatError(f"section '{name}' is not a {message.DESCRIPTOR.name} message") from None
         self.commands: list[Command] = codec.decode(self.section("code"))
@@ -82,6 +88,8 @@ def load_file(path: str | os.PathLike[str]) -> Enf:
         EnfFormatError, EnfVerifyError: the file must not be run.
     """
     with open(path, "rb") as f:
-        if os.fstat(f.fileno()).st_size == 0:
-            raise EnfFormatError("not an ENF: the file is empty")
-        return load(memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)))
+        try:
+            data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # mmap's word for a file of no bytes
+            raise EnfFormatError("not an ENF: the file is empty") from None
+    return load(memoryview(data))

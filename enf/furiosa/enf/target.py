@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 TARGETS = ("warboy", "warboy-2pe")
@@ -41,7 +41,7 @@ class Target(NamedTuple):
         return self.pes * self.slices_per_pe * self.sram_bytes_per_slice
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_target(name: str) -> Target:
     """The description of a target.
 

@@ -1,213 +1,48 @@
 """The verifier: proves of a program, without running it, that it is safe to run.
 
-- every operand of every command lies within its memory, has the element type, rank and shape that the instruction
-  table asks for, and belongs to one live buffer of the memory plan;
-- buffers that live at the same time do not overlap;
-- every byte is written before it is read, in the buffer's own lifetime;
-- of two commands that touch the same bytes, one of them writing, the later waits for the earlier (no races);
-- what the plan hands to and takes from host clusters and users lies within working DRAM or the constants.
+Of the program:
+- it fits the memories of its target, and the figures about it are finite and agree with it;
+- the steps of its plan run every command once and in order;
+- buffers lie within their memory and live within the program; those that live at the same time do not overlap.
 
-Bounds are checked by subtraction (``a > n - b``), which cannot overflow.
+Of every command:
+- the instruction table allows its engine, the target has that engine and the slices that its work is split over;
+- it waits for commands that stand before it only, so nothing waits for ever;
+- every operand is not empty, has the memory and element type that the table asks for, is aligned to its elements, lies
+  within one live buffer or the constants, and has no more elements than SRAM holds;
+- operands and parameters fit together (the ranges of the instruction table, and relations.py);
+- no two elements that it writes share a byte, and no byte that it writes is among those that it reads;
+- every byte that it reads was written before, in the buffer's own lifetime;
+- it waits for every earlier command that touches the same bytes, if one of the two writes (no races).
+
+Of every tensor that users or host clusters hand over or get:
+- its element type is known, it is aligned to its elements, and lies within one buffer of working DRAM, or, where it is only
+  read, within the constants; if it is read, all of it was written before.
+
+Bounds are checked by subtraction (``a > n - b``), which cannot overflow in any language.  Time and memory are bounded by the
+size of the file times a constant, see the limits in codec.py, coverage.py, hazards.py and reader.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 from furiosa.enf import dtypes
+from furiosa.enf.coverage import Effort
 from furiosa.enf.errors import EnfVerifyError
-from furiosa.enf.hazards import Buffer, Clock, Clocks, Memory, Overlap
-from furiosa.enf.isa import Command, Engine, Operand, Region, Space, dense_strides
+from furiosa.enf.hazards import ZERO, Buffer, Clock, Clocks, Memory, Overlap
+from furiosa.enf.isa import Command, Operand
+from furiosa.enf.machine import Engine, Region, Space, dense_strides
 
 if TYPE_CHECKING:
+    from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
     from furiosa.enf.reader import Enf
 
 MAX_RANK = 16  # of tensors at the interface
+FORMATS = ("onnx", "tflite")
 _ITEMSIZE = dtypes.ITEMSIZE
-
-class _Verifier:
-    def __init__(self, enf: Enf):
-        self.enf = enf
-        self.commands = enf.commands
-        self.constants_size = len(enf.constants)
-        target = enf.target
-        working = enf.metadata.working_dram_bytes
-        if working > target.dram_bytes or self.constants_size > target.dram_bytes - working:
-            raise EnfVerifyError(f"the program needs more than the {target.dram_bytes} bytes of DRAM of {target.name}")
-        self.sram = Memory("sram", target.sram_bytes)
-        self.dram = Memory("dram", working)
-        self.engines = Engine.PE0 + target.pes
-        self.clocks = Clocks()
-
-    def run(self) -> None:
-        memory = self.enf.memory
-        sizes = {len(memory.sram_address), len(memory.sram_size), len(memory.sram_first), len(memory.sram_last)}
-        if len(sizes) != 1 or len(memory.dram_address) != len(memory.dram_size):
-            raise EnfVerifyError("the memory plan's columns differ in length")
-        self._open_dram()
-        self._plan_lifetimes()
-        done = 0
-        for step in self.enf.plan.steps:
-            if step.WhichOneof("step") == "commands":
-                first, count = step.commands.first, step.commands.count
-                if first != done or count > len(self.commands) - done:
-                    raise EnfVerifyError("the plan's command ranges do not follow each other")
-                for i in range(first, first + count):
-                    self._command(i, self.commands[i])
-                done += count
-                self.clocks.barrier()
-            else:
-                self._host_call(step.host_call)
-        if done != len(self.commands):
-            raise EnfVerifyError(f"the plan runs {done} of {len(self.commands)} commands")
-        for tensor in self.enf.interface.outputs:
-            self._at_rest(tensor, "output", read=True)
-
-    # -- memory ---------------------------------------------------------------------------------------------------
-
-    def _open_dram(self) -> None:
-        memory = self.enf.memory
-        names = list(memory.dram_tensor) + [""] * len(memory.dram_address)
-        for name, address, size in sorted(
-            zip(names, memory.dram_address, memory.dram_size), key=lambda b: b[1]
-        ):
-            self.dram.open(name, address, size)
-        for tensor in self.enf.interface.inputs:
-            if tensor.space != Space.DRAM:
-                raise EnfVerifyError(f"input '{tensor.name}' is not in working DRAM")
-            self._at_rest(tensor, "input", read=False)
-
-    def _plan_lifetimes(self) -> None:
-        memory = self.enf.memory
-        names = list(memory.sram_tensor) + [""] * len(memory.sram_address)
-        total = len(self.commands)
-        self.births: dict[int, list[int]] = {}
-        self.deaths: dict[int, list[Buffer]] = {}
-        self.rows = list(zip(names, memory.sram_address, memory.sram_size, memory.sram_last))
-        for row, (first, last) in enumerate(zip(memory.sram_first, memory.sram_last)):
-            if first > last or last >= total:
-                raise EnfVerifyError(f"buffer '{names[row]}' lives outside the program")
-            self.births.setdefault(first, []).append(row)
-
-    # -- commands -------------------------------------------------------------------------------------------------
-
-    def _command(self, number: int, command: Command) -> None:
-        for row in self.births.get(number, ()):
-            name, address, size, last = self.rows[row]
-            self.deaths.setdefault(last, []).append(self.sram.open(name, address, size))
-        try:
-            self._check(command)
-        except EnfVerifyError as e:
-            raise EnfVerifyError(f"command {number} ({command.instruction.name}): {e}") from None
-        for buffer in self.deaths.pop(number, ()):
-            self.sram.close(buffer)
-
-    def _check(self, command: Command) -> None:
-        instruction, engine = command.instruction, command.engine
-        if engine not in instruction.engines or engine >= self.engines:
-            raise EnfVerifyError(f"it cannot run on engine {engine} of {self.enf.target.name}")
-        for other, wait in enumerate(command.waits):
-            if wait > self.clocks.count[other]:
-                raise EnfVerifyError(f"it waits for command {wait} of engine {Engine.NAMES[other]}, which comes later")
-        clock = self.clocks.at_start(engine, command.waits)
-        accesses = []
-        for spec, region in zip(instruction.operands, command.operands):
-            access = self._operand(spec, region)
-            if access is not None:
-                accesses.append((spec.access, *access))
-        problem = instruction.check(*command.operands, **command.arguments)
-        if problem:
-            raise EnfVerifyError(problem)
-        index = self.clocks.issue(engine, clock)
-        for kind, buffer, region, start, end in accesses:  # reads first: a command may overwrite what it reads
-            if kind == "r":
-                if not buffer.has(region, start, end):
-                    raise EnfVerifyError(f"it reads {region!r} of buffer '{buffer.name}', which is not wholly written")
-                self._ordered(clock, buffer.needed_to_read(clock, start, end), buffer)
-        for kind, buffer, region, start, end in accesses:
-            if kind == "r":
-                buffer.read(engine, index, start, end)
-            else:
-                self._ordered(clock, buffer.needed_to_write(clock, start, end), buffer, engine, index)
-                buffer.write(engine, index, start, end, region)
-
-    @staticmethod
-    def _ordered(clock: Clock, needed: Clock, buffer: Buffer, engine: int = -1, index: int = 0) -> None:
-        for other, need in enumerate(needed):
-            if clock[other] < need and (other, need) != (engine, index):
-                raise EnfVerifyError(f"it races with command {need} of engine {Engine.NAMES[other]} on buffer '{buffer.name}'")
-
-    def _operand(self, spec: Operand, region: Region) -> tuple[Buffer, Region, int, int] | None:
-        if region.space not in spec.spaces or region.dtype not in spec.dtypes:
-            raise EnfVerifyError(f"operand {spec.name} has the wrong memory or element type: {region!r}")
-        itemsize = _ITEMSIZE[region.dtype]
-        extent = elements = itemsize
-        for d, s in zip(region.shape, region.strides):
-            if d < 1:
-                raise EnfVerifyError(f"operand {spec.name} is empty: {region!r}")
-            extent += (d - 1) * s
-            elements *= d
-        start, space = region.address, region.space
-        if start % itemsize or any(s % itemsize for s in region.strides):
-            raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region!r}")
-        if spec.access == "w" and extent < elements:
-            raise EnfVerifyError(f"operand {spec.name} is written in overlapping places: {region!r}")
-        if space == Space.CONST:
-            if start > self.constants_size or extent > self.constants_size - start:
-                raise EnfVerifyError(f"operand {spec.name} is outside the constants: {region!r}")
-            return None
-        memory = self.sram if space == Space.SRAM else self.dram
-        if start > memory.size or extent > memory.size - start:
-            raise EnfVerifyError(f"operand {spec.name} is outside {Space.NAMES[space]}: {region!r}")
-        buffer = memory.find(start, start + extent)
-        if buffer is None:
-            raise EnfVerifyError(f"operand {spec.name} does not lie in one live buffer: {region!r}")
-        if elements > memory.size:  # by strides of 0
-            raise EnfVerifyError(f"operand {spec.name} has more elements than its memory: {region!r}")
-        return buffer, region, start, start + extent
-
-    # -- what crosses to the host -----------------------------------------------------------------------------------
-
-    def _host_call(self, call: Any) -> None:
-        if call.format not in ("onnx", "tflite"):
-            raise EnfVerifyError(f"a host cluster has the unknown format '{call.format}'")
-        size = len(self.enf.section("host_models"))
-        if call.offset > size or call.size > size - call.offset:
-            raise EnfVerifyError("a host cluster's model is outside its section")
-        for tensor in call.inputs:
-            self._at_rest(tensor, "host input", read=True)
-        for tensor in call.outputs:
-            self._at_rest(tensor, "host output", read=False)
-
-    def _at_rest(self, tensor: Any, what: str, *, read: bool) -> None:
-        """A dense tensor that the host reads or writes while no engine runs."""
-        name = dtypes.NAME.get(tensor.dtype)
-        if name is None or len(tensor.shape) > MAX_RANK:
-            raise EnfVerifyError(f"{what} '{tensor.name}' has an unknown element type or too many dimensions")
-        shape = tuple(tensor.shape)
-        nbytes = _ITEMSIZE[name]
-        for d in shape:
-            nbytes *= d
-        if nbytes == 0:
-            return
-        start, end = tensor.address, tensor.address + nbytes
-        if tensor.address % _ITEMSIZE[name]:
-            raise EnfVerifyError(f"{what} '{tensor.name}' is not aligned to its elements")
-        if tensor.space == Space.CONST:
-            if not read or start > self.constants_size or nbytes > self.constants_size - start:
-                raise EnfVerifyError(f"{what} '{tensor.name}' is outside the constants")
-            return
-        if tensor.space != Space.DRAM or start > self.dram.size or nbytes > self.dram.size - start:
-            raise EnfVerifyError(f"{what} '{tensor.name}' is outside working DRAM")
-        buffer = self.dram.find(start, end)
-        if buffer is None:
-            raise EnfVerifyError(f"{what} '{tensor.name}' does not lie in one buffer of the memory plan")
-        if read:
-            region = Region(Space.DRAM, name, start, shape, dense_strides(shape, _ITEMSIZE[name]))
-            if not buffer.has(region, start, end):
-                raise EnfVerifyError(f"{what} '{tensor.name}' is never written")
-        else:
-            buffer.fill(start, end)
+_WAITS_FOR_NOTHING = (0,) * Engine.COUNT
 
 
 def verify(enf: Enf) -> None:
@@ -220,3 +55,240 @@ def verify(enf: Enf) -> None:
         _Verifier(enf).run()
     except Overlap as e:
         raise EnfVerifyError(str(e)) from None
+
+
+class _Verifier:
+    def __init__(self, enf: Enf):
+        self.enf = enf
+        self.commands = enf.commands
+        self.target = enf.target
+        self.constants_size = len(enf.constants)
+        self.sram = Memory("SRAM", self.target.sram_bytes)
+        self.dram = Memory("working DRAM", enf.metadata.working_dram_bytes)
+        self.engines = Engine.PE0 + self.target.pes
+        self.clocks = Clocks()
+        self.effort = Effort()
+
+    def run(self) -> None:
+        self._figures()
+        self._open_dram()
+        self._plan_lifetimes()
+        done = 0
+        for number, step in enumerate(self.enf.plan.steps):
+            kind = step.WhichOneof("step")
+            if kind == "commands":
+                first, count = step.commands.first, step.commands.count
+                if first != done or count > len(self.commands) - done:
+                    raise EnfVerifyError("the plan's ranges of commands do not follow each other")
+                for i in range(first, first + count):
+                    self._command(i, self.commands[i])
+                done += count
+                self.clocks.barrier()
+            elif kind == "host_call":
+                self._host_call(step.host_call)
+            else:
+                raise EnfVerifyError(f"step {number} of the plan is empty")
+        if done != len(self.commands):
+            raise EnfVerifyError(f"the plan runs {done} of {len(self.commands)} commands")
+        for tensor in self.enf.interface.outputs:
+            self._at_rest(tensor, "output", read=True)
+
+    # -- the program as a whole -------------------------------------------------------------------------------------
+
+    def _figures(self) -> None:
+        m, target = self.enf.metadata, self.target
+        if m.dram_bytes > target.dram_bytes or m.sram_peak_bytes > target.sram_bytes:
+            raise EnfVerifyError(f"the program needs more memory than {target.name} has")
+        if m.dram_bytes != m.working_dram_bytes + self.constants_size:
+            raise EnfVerifyError("the metadata's dram_bytes is not the sum of constants and working memory")
+        if not m.batch_size or m.source_format not in FORMATS or len(m.source_sha256) not in (0, 32):
+            raise EnfVerifyError("the metadata's batch size, source format or source digest makes no sense")
+        if not 0 <= m.latency_us < math.inf or m.npu_macs > m.total_macs:
+            raise EnfVerifyError("the metadata's latency or number of multiply-accumulates makes no sense")
+        debug = self.enf.debug
+        origins = debug.command_operator
+        if origins and (len(origins) != len(self.commands) or max(origins) >= len(debug.operators)):
+            raise EnfVerifyError("the debug map does not name one operator for each command")
+
+    def _open_dram(self) -> None:
+        memory = self.enf.memory
+        if len(memory.dram_size) != len(memory.dram_address):
+            raise EnfVerifyError("the memory plan's columns differ in length")
+        names = _names(memory.dram_tensor, len(memory.dram_address))
+        for address, size, name in sorted(zip(memory.dram_address, memory.dram_size, names)):
+            self.dram.open(name, address, size)
+        for tensor in self.enf.interface.inputs:
+            self._at_rest(tensor, "input", read=False)
+
+    def _plan_lifetimes(self) -> None:
+        memory = self.enf.memory
+        rows = len(memory.sram_address)
+        if any(len(c) != rows for c in (memory.sram_size, memory.sram_first, memory.sram_last)):
+            raise EnfVerifyError("the memory plan's columns differ in length")
+        self.births: dict[int, list[tuple[str, int, int, int]]] = {}
+        self.deaths: dict[int, list[Buffer]] = {}
+        names = _names(memory.sram_tensor, rows)
+        columns = zip(names, memory.sram_address, memory.sram_size, memory.sram_first, memory.sram_last)
+        for name, address, size, first, last in columns:
+            if first > last or last >= len(self.commands):
+                raise EnfVerifyError(f"buffer '{name}' lives outside the program")
+            self.births.setdefault(first, []).append((name, address, size, last))
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _command(self, number: int, command: Command) -> None:
+        for name, address, size, last in self.births.get(number, ()):
+            self.deaths.setdefault(last, []).append(self.sram.open(name, address, size))
+        try:
+            self._check(command)
+        except EnfVerifyError as e:
+            raise EnfVerifyError(f"command {number} ({command.instruction}): {e}") from None
+        for buffer in self.deaths.pop(number, ()):
+            self.sram.close(buffer)
+
+    def _check(self, command: Command) -> None:
+        instruction, engine, waits = command.instruction, command.engine, command.waits
+        if engine not in instruction.engines or engine >= self.engines:
+            raise EnfVerifyError(f"it cannot run on engine {engine} of {self.target.name}")
+        if waits != _WAITS_FOR_NOTHING:
+            for other, wait in enumerate(waits):
+                if wait > self.clocks.count[other]:
+                    raise EnfVerifyError(f"it waits for command {wait} of engine {Engine.NAMES[other]}, not yet issued")
+        *inputs, output = map(self._operand, instruction.operands, command.operands)
+        arguments = command.arguments
+        problem = instruction.check(*command.operands, **arguments)
+        if problem:
+            raise EnfVerifyError(problem)
+        if arguments.get("split_pixels", 1) * arguments.get("split_channels", 1) > self.target.slices_per_pe:
+            raise EnfVerifyError(f"it is split over more than the {self.target.slices_per_pe} slices of a PE")
+
+        clock = self.clocks.at_start(engine, waits)
+        out, out_start, out_end = output
+        for (buffer, start, end), region in zip(inputs, command.operands):
+            if buffer is None:
+                continue
+            self._ordered(clock, buffer.needed_to_read(clock, start, end), buffer)
+            if not buffer.coverage.has(region, start, end, self.effort):
+                raise EnfVerifyError(f"it reads {region} of buffer '{buffer.name}', which is not wholly written")
+            if buffer is out and start < out_end and out_start < end:
+                raise EnfVerifyError(f"it writes where it reads, in buffer '{buffer.name}'")
+        self._ordered(clock, out.needed_to_write(clock, out_start, out_end), out)
+
+        index = self.clocks.issue(engine, clock)
+        for buffer, start, end in inputs:
+            if buffer is not None:
+                buffer.read(engine, index, start, end)
+        out.write(engine, index, out_start, out_end, command.operands[-1])
+
+    @staticmethod
+    def _ordered(clock: Clock, needed: Clock, buffer: Buffer) -> None:
+        if needed is not ZERO:
+            for other, need in enumerate(needed):
+                if clock[other] < need:
+                    raise EnfVerifyError(
+                        f"it races with command {need} of engine {Engine.NAMES[other]} in buffer '{buffer.name}'"
+                    )
+
+    def _operand(self, spec: Operand, region: Region) -> tuple[Buffer | None, int, int]:
+        """The live buffer of an operand, None for a constant, and the bytes [start, end) that it spans."""
+        space = region.space
+        if space not in spec.spaces or region.dtype not in spec.dtypes:
+            raise EnfVerifyError(f"operand {spec.name} has the wrong memory or element type: {region}")
+        start = region.address
+        extent = _extent(spec, region, self.target.sram_bytes)
+        if space == Space.CONST:
+            if start > self.constants_size or extent > self.constants_size - start:
+                raise EnfVerifyError(f"operand {spec.name} is outside the constants: {region}")
+            return None, start, start + extent
+        memory = self.sram if space == Space.SRAM else self.dram
+        if start > memory.size or extent > memory.size - start:
+            raise EnfVerifyError(f"operand {spec.name} is outside {memory.name}: {region}")
+        buffer = memory.find(start, start + extent)
+        if buffer is None:
+            raise EnfVerifyError(f"operand {spec.name} does not lie in one live buffer: {region}")
+        return buffer, start, start + extent
+
+    # -- what crosses to users and the host -------------------------------------------------------------------------
+
+    def _host_call(self, call: HostCall) -> None:
+        if call.format not in FORMATS:
+            raise EnfVerifyError(f"a host cluster has the unknown format '{call.format}'")
+        size = len(self.enf.section("host_models"))
+        if call.offset > size or call.size > size - call.offset:
+            raise EnfVerifyError("a host cluster's model is outside its section")
+        if not 0 <= call.estimated_us < math.inf:
+            raise EnfVerifyError("a host cluster's estimated time makes no sense")
+        for tensor in call.inputs:
+            self._at_rest(tensor, "host input", read=True)
+        for tensor in call.outputs:
+            self._at_rest(tensor, "host output", read=False)
+
+    def _at_rest(self, tensor: TensorDescriptor, what: str, *, read: bool) -> None:
+        """A dense tensor that the host reads or writes while no engine runs."""
+        name = dtypes.NAME.get(tensor.dtype)
+        if name is None or len(tensor.shape) > MAX_RANK or not 0 <= tensor.quantization.scale < math.inf:
+            raise EnfVerifyError(f"{what} '{tensor.name}' has an unknown element type, scale or rank")
+        if tensor.axes and (len(tensor.axes) != len(tensor.shape) or set(tensor.axes) - set("NCHW")):
+            raise EnfVerifyError(f"{what} '{tensor.name}' has axes that do not fit its shape")
+        start, itemsize, shape = tensor.address, _ITEMSIZE[name], tuple(tensor.shape)
+        if itemsize * math.prod(d or 1 for d in shape) > self.target.dram_bytes:  # also where one dimension is 0
+            raise EnfVerifyError(f"{what} '{tensor.name}' is too large")
+        nbytes = itemsize * math.prod(shape)
+        if start % itemsize:
+            raise EnfVerifyError(f"{what} '{tensor.name}' is not aligned to its elements")
+        if tensor.space == Space.CONST and read:
+            if start > self.constants_size or nbytes > self.constants_size - start:
+                raise EnfVerifyError(f"{what} '{tensor.name}' is outside the constants")
+            return
+        if tensor.space != Space.DRAM or start > self.dram.size or nbytes > self.dram.size - start:
+            raise EnfVerifyError(f"{what} '{tensor.name}' is outside working DRAM")
+        if nbytes == 0:
+            return
+        buffer = self.dram.find(start, start + nbytes)
+        if buffer is None:
+            raise EnfVerifyError(f"{what} '{tensor.name}' does not lie in one buffer of the memory plan")
+        if read:
+            region = Region(Space.DRAM, name, start, shape, dense_strides(shape, itemsize))
+            if not buffer.coverage.has(region, start, start + nbytes, self.effort):
+                raise EnfVerifyError(f"{what} '{tensor.name}' is not wholly written")
+        else:
+            buffer.fill(start, start + nbytes)
+
+
+def _names(names: list[str], count: int) -> list[str]:
+    """The names of a memory plan's rows, which may be left out."""
+    if names and len(names) != count:
+        raise EnfVerifyError("the memory plan's columns differ in length")
+    return list(names) or [""] * count
+
+
+def _extent(spec: Operand, region: Region, most: int) -> int:
+    """Bytes from an operand's first to its last.
+
+    Raises:
+        EnfVerifyError: it is empty, not aligned, written twice in the same place, or by strides of 0 larger than ``most``.
+    """
+    itemsize = size = _ITEMSIZE[region.dtype]
+    shape, strides = region.shape, region.strides
+    if region.address % itemsize:
+        raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
+    for d, s in zip(shape[::-1], strides[::-1]):
+        if s != size and d != 1:
+            break
+        size *= d
+    else:
+        if size:
+            return size  # dense, the usual case
+    if not all(shape):
+        raise EnfVerifyError(f"operand {spec.name} is empty: {region}")
+    extent = itemsize
+    for s, d in sorted(zip(strides, shape)):
+        if d > 1:
+            if s % itemsize:
+                raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
+            if s < extent and spec.access == "w":
+                raise EnfVerifyError(f"operand {spec.name} is written twice in the same place: {region}")
+            extent += (d - 1) * s
+    if itemsize * math.prod(shape) > most:
+        raise EnfVerifyError(f"operand {spec.name} has more elements than SRAM holds: {region}")
+    return extent

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -227,7 +228,7 @@ def test_a_missing_file_is_an_os_error(tmp_path):
 def test_an_unsafe_program_is_refused():
     x = descriptor("x", "int8", (4,))
     y = descriptor("y", "int8", (4,), address=1 << 20)
-    with pytest.raises(errors.IncompatibleModel, match="never written|outside"):
+    with pytest.raises(errors.IncompatibleModel, match="output .y. "):
         session.create(build([x], [y], []))
 
 
@@ -266,6 +267,34 @@ def test_several_threads(workers):
         for t in threads:
             t.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_as_many_run_at_once_as_there_are_workers(monkeypatch, workers):
+    lock, state = threading.Lock(), {"programs": 0, "active": 0, "most": 0, "runs": 0}
+
+    class Slow:
+        def __init__(self, enf):
+            state["programs"] += 1
+
+        def run(self, inputs):
+            with lock:
+                state["active"] += 1
+                state["most"] = max(state["most"], state["active"])
+            time.sleep(0.02)
+            with lock:
+                state["active"] -= 1
+                state["runs"] += 1
+            return [-1 - inputs[0]]
+
+    monkeypatch.setattr(session, "Program", Slow)
+    with session.create(table_enf(), worker_num=workers) as s:
+        threads = [threading.Thread(target=s.run, args=(X,)) for _ in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    assert state == {"programs": workers, "active": 0, "most": workers, "runs": 6}
 
 
 def test_an_enf_starts_without_the_compiler_and_the_reference_runtimes(tmp_path):

@@ -24,7 +24,9 @@ def check(graph: Graph, clusters: list[Cluster]) -> None:
     for i, c in enumerate(clusters):
         kinds = {"npu" if op.op_type.startswith("npu.") else "host" for op in c.operators}
         if kinds != {c.kind} or c.kind == before:
-            raise Illegal("cdfg", f"cluster {i} of kind {c.kind} has operators of {sorted(kinds)} and follows {before}")
+            raise Illegal(
+                "cdfg", f"cluster {i} of kind {c.kind} has operators of {sorted(kinds)} and follows {before}"
+            )
         before = c.kind
         for t in c.inputs:
             if t not in given:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from argparse import Namespace
 from typing import NoReturn
 
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
@@ -35,23 +36,38 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("source", nargs="?", metavar="SOURCE", help="a .tflite or .onnx file")
     p.add_argument("-o", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)")
     p.add_argument(
-        "--target-npu", metavar="NPU", default=DEFAULT_TARGET, help=f"{' or '.join(TARGETS)} (default: {DEFAULT_TARGET})"
+        "--target-npu",
+        metavar="NPU",
+        default=DEFAULT_TARGET,
+        help=f"{' or '.join(TARGETS)} (default: {DEFAULT_TARGET})",
     )
     p.add_argument(
-        "--batch-size", type=int, metavar="N", default=1, help="multiplies dimension 0 of inputs and outputs (default: 1)"
+        "--batch-size",
+        type=int,
+        metavar="N",
+        default=1,
+        help="multiplies dimension 0 of inputs and outputs (default: 1)",
     )
     p.add_argument(
-        "--target-ir", type=str.lower, metavar="IR", default="enf", help=f"{', '.join(IRS)} (default: enf); text but for enf"
+        "--target-ir",
+        type=str.lower,
+        metavar="IR",
+        default="enf",
+        help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
     p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
-    p.add_argument("--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates")
-    p.add_argument("-v", "--verbose", action="store_true", help="tell more, and also where stderr is not a terminal")
+    p.add_argument(
+        "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"
+    )
+    p.add_argument(
+        "-v", "--verbose", action="store_true", help="tell more, and also where stderr is not a terminal"
+    )
     p.add_argument("--version", action="store_true", help="print the version and exit")
     p.add_argument("--description", action="store_true", help="print what this command does and exit")
     return p
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+def parse(argv: list[str]) -> Namespace:
     """Parses and checks everything that can be checked without reading the model.
 
     Raises:
@@ -69,7 +85,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if not 1 <= options.batch_size <= MAX_BATCH:
         raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
     if options.report_json is not None and options.target_ir != "enf":
-        raise BadArguments("--report-json needs --target-ir enf: the figures are those of a whole compilation")
+        raise BadArguments(
+            "--report-json needs --target-ir enf: the figures are those of a whole compilation"
+        )
     if options.output is None:
         options.output = f"output.{options.target_ir}"
     named = [options.source]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-
-# Compiling is no matrix work: OpenBLAS need not start a thread for each core when numpy is imported
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
@@ -42,25 +39,41 @@ def main(argv: list[str]) -> int:
     if options.version or options.description:
         sys.stdout.write(version() if options.version else f"{arguments.DESCRIPTION}\n")
         return 0
+    _start_quickly()
     try:
         _compile(options)
         return 0
-    except CompileError as e:
+    except IoError as e:  # names its file
         terminal.error(str(e))
         return e.code
+    except CompileError as e:
+        terminal.error(f"{options.source}: {e}")
+        return e.code
     except MemoryError:
-        terminal.error(f"not enough memory to compile {options.source}: free some, or use a smaller batch")
+        terminal.error(
+            f"{options.source}: not enough memory to compile it: free some, or use a smaller batch"
+        )
         return OTHER
-    except Exception as e:  # a defect: say so in a sentence too, with the traceback only for who asks
+    except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
         if options.verbose:
             import traceback
 
             traceback.print_exc()
-        terminal.error(f"the compiler failed on {options.source}, a defect ({type(e).__name__}: {e}); -v shows where")
+        terminal.error(
+            f"{options.source}: a defect of the compiler, {type(e).__name__} ({e}); -v shows where"
+        )
         return OTHER
 
 
-def _compile(options: arguments.argparse.Namespace) -> None:
+def _start_quickly() -> None:
+    """Spares a short process what only a long one needs."""
+    # compiling is no matrix work: OpenBLAS need not start a thread for each core when numpy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # imports make many objects and no garbage: look for cycles more seldom than every 700 objects
+    gc.set_threshold(50_000)
+
+
+def _compile(options: arguments.Namespace) -> None:
     loud = options.verbose or sys.stderr.isatty()
     paths = [p for p in (options.output, options.dot_graph, options.report_json) if p is not None]
     for path in paths:
@@ -70,23 +83,17 @@ def _compile(options: arguments.argparse.Namespace) -> None:
     compilation, progress = _run(options, loud)
     try:
         with Outputs() as outputs:
-            enf_bytes = _write_ir(compilation, options.target_ir, outputs.open(options.output))
-            if options.dot_graph is not None:
-                from furiosa.compiler.report.dot import dot
-
-                outputs.open(options.dot_graph).write(dot(compilation.dfg, compilation.cdfg).encode("utf-8", "backslashreplace"))
-            if options.report_json is not None:
-                from furiosa.compiler.report.report import report, to_json
-
-                model = os.path.basename(options.source)
-                outputs.open(options.report_json).write(to_json(report(compilation, model, enf_bytes)).encode("ascii"))
+            _write(compilation, options, outputs)
     except OSError as e:
         raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
     progress.finish()
-    _tell(compilation, options, loud)
+    if options.target_ir != "dfg":
+        _tell_placement(compilation, options, loud)
+    if loud:
+        terminal.say(terminal.printable(f"output has been saved to {options.output}"))
 
 
-def _run(options: arguments.argparse.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
+def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
     """Reads the model and runs the stages that the outputs need."""
     from furiosa.compiler.frontend.importer import TFLITE_IDENTIFIER, read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
@@ -100,9 +107,25 @@ def _run(options: arguments.argparse.Namespace, loud: bool) -> tuple[Compilation
         Options(options.target_npu, options.batch_size),
         folder=os.path.dirname(os.path.abspath(options.source)),
     )
-    compilation.run(STAGES[last], lambda source, stage: progress.stage(source_format if stage == "dfg" else source, stage))
+    compilation.run(
+        STAGES[last], lambda source, stage: progress.stage(source_format if stage == "dfg" else source, stage)
+    )
     progress.done()
     return compilation, progress
+
+
+def _write(compilation: Compilation, options: arguments.Namespace, outputs: Outputs) -> None:
+    size = _write_ir(compilation, options.target_ir, outputs.open(options.output))
+    if options.dot_graph is not None:
+        from furiosa.compiler.report.dot import dot
+
+        graph = dot(compilation.dfg, compilation.cdfg)
+        outputs.open(options.dot_graph).write(graph.encode("utf-8", "backslashreplace"))
+    if options.report_json is not None:
+        from furiosa.compiler.report.report import report, to_json
+
+        content = report(compilation, os.path.basename(options.source), size)
+        outputs.open(options.report_json).write(to_json(content).encode("ascii"))
 
 
 def _write_ir(compilation: Compilation, ir: str, file: BinaryIO) -> int:
@@ -116,16 +139,13 @@ def _write_ir(compilation: Compilation, ir: str, file: BinaryIO) -> int:
     return sum(file.write(f"{line}\n".encode("utf-8", "backslashreplace")) for line in dump(compilation, ir))
 
 
-def _tell(compilation: Compilation, options: arguments.argparse.Namespace, loud: bool) -> None:
+def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud: bool) -> None:
     """What runs where.  That nothing runs on the NPU is said in any case: it is seldom what was wanted."""
-    if options.target_ir != "dfg":
-        from furiosa.compiler.report import table
+    from furiosa.compiler.report import table
 
-        if loud:
-            for line in table.placement(compilation.ldfg, everything=options.verbose):
-                terminal.say(terminal.printable(line))
-        note = table.no_npu(compilation.ldfg)
-        if note:
-            terminal.say(terminal.printable(f"WARNING: {os.path.basename(options.source)}: {note}"))
     if loud:
-        terminal.say(terminal.printable(f"output has been saved to {options.output}"))
+        for line in table.placement(compilation.ldfg, everything=options.verbose):
+            terminal.say(terminal.printable(line))
+    note = table.no_npu(compilation.ldfg)
+    if note:
+        terminal.say(terminal.printable(f"WARNING: {options.source}: {note}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED, READER_GONE
@@ -19,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
     try:
         status = _dispatch(_expand(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, where a reader that has gone away can still be told from a defect
+        if argv is None:  # the process ends now: its objects need not be searched for garbage once more
+            gc.freeze()
         return status
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -62,7 +65,9 @@ def _dispatch(argv: list[str]) -> int:
     try:
         module = __import__(path, fromlist=[function])
     except ModuleNotFoundError as e:
-        raise _Refused(f"'furiosa {name}' needs the Python package {e.name}, which is not installed") from None
+        raise _Refused(
+            f"'furiosa {name}' needs the Python package {e.name}, which is not installed"
+        ) from None
     return getattr(module, function)(argv[1:])
 
 
@@ -88,7 +93,9 @@ def _expand(argv: list[str]) -> list[str]:
             with open(argument[1:], encoding="utf-8", errors="surrogateescape", newline="\n") as f:
                 text = f.read()
         except (OSError, ValueError) as e:
-            raise _Refused(f"cannot read the argument file {argument[1:]}: {getattr(e, 'strerror', None) or e}") from None
+            raise _Refused(
+                f"cannot read the argument file {argument[1:]}: {getattr(e, 'strerror', None) or e}"
+            ) from None
         out += text.removesuffix("\n").split("\n") if text else []
     return out
 

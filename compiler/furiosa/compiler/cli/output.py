@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from furiosa.compiler.errors import IoError
 
@@ -44,17 +44,17 @@ class Outputs:
         while True:
             temporary = os.path.join(os.path.dirname(final), f".furiosa.{os.getpid()}.{number}.tmp")
             try:
-                file = open(temporary, "xb")
+                file = open(temporary, "xb")  # noqa: SIM115  closed by __exit__
             except FileExistsError:  # of another process that was killed, or has the same id in a container
                 number += 1
             else:
                 self._files.append((file, temporary, final))
                 return file
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             for file, _, _ in self._files:
                 file.close()

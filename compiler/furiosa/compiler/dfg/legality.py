@@ -38,7 +38,9 @@ def check(graph: Graph) -> None:
         _check_tensor(t)
 
 
-def check_order(ir: str, inputs: Iterable[Tensor], operators: Iterable[Operator], outputs: Iterable[Tensor]) -> None:
+def check_order(
+    ir: str, inputs: Iterable[Tensor], operators: Iterable[Operator], outputs: Iterable[Tensor]
+) -> None:
     """Every tensor is made once, and before it is read; the stages up to cdfg share this rule."""
     made = set(inputs)
     for op in operators:
@@ -47,7 +49,9 @@ def check_order(ir: str, inputs: Iterable[Tensor], operators: Iterable[Operator]
                 raise Illegal(ir, f"operator '{op.name}' ({op.op_type}) reads '{t.name}' before it is made")
         for t in op.outputs:
             if t in made or t.data is not None:
-                raise Illegal(ir, f"operator '{op.name}' ({op.op_type}) makes '{t.name}', which is made elsewhere")
+                raise Illegal(
+                    ir, f"operator '{op.name}' ({op.op_type}) makes '{t.name}', which is made elsewhere"
+                )
             made.add(t)
     for t in outputs:
         if t.data is None and t not in made:

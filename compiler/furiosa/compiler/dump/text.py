@@ -41,7 +41,10 @@ class Names:
 
 def quote(name: str) -> str:
     """A name in quotes on one line."""
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name.replace("\\", "\\\\"))
+    clean = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in name.replace("\\", "\\\\")
+    )
     return '"' + clean.replace('"', '\\"') + '"'
 
 
@@ -64,7 +67,13 @@ def operator(op: Operator, names: Names) -> str:
 def value(v: Any, names: Names) -> str:
     """An attribute's value."""
     if isinstance(v, dict):
-        return "{" + ", ".join(f"{k}: {value(x, names)}" for k, x in sorted(v.items(), key=lambda item: str(item[0]))) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{k}: {value(x, names)}" for k, x in sorted(v.items(), key=lambda item: str(item[0]))
+            )
+            + "}"
+        )
     if isinstance(v, (list, tuple)):
         return "[" + ", ".join(value(x, names) for x in v) + "]"
     if v is None or isinstance(v, (bool, int, float, np.bool_, np.integer, np.floating)):

@@ -64,4 +64,6 @@ def _check_view(v: View, spec: Operand) -> None:
             raise _Broken(f"operand {spec.name} has the shape {v.shape} and the strides {v.strides}")
         end += (d - 1) * s
     if v.offset < 0 or end > v.buffer.size:
-        raise _Broken(f"operand {spec.name} ends at byte {end} of '{v.buffer.name}', which has {v.buffer.size}")
+        raise _Broken(
+            f"operand {spec.name} ends at byte {end} of '{v.buffer.name}', which has {v.buffer.size}"
+        )

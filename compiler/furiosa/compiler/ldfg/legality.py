@@ -27,7 +27,10 @@ def check(lowering: Lowering) -> None:
         if verdict is None:
             raise Illegal("ldfg", f"operator '{op.name}' ({op.op_type}) has no verdict")
         if (verdict.placed_on, bool(verdict.reasons)) not in (("npu", False), ("host", True)):
-            raise Illegal("ldfg", f"operator '{op.name}' is placed on {verdict.placed_on} for {len(verdict.reasons)} reasons")
+            raise Illegal(
+                "ldfg",
+                f"operator '{op.name}' is placed on {verdict.placed_on} for {len(verdict.reasons)} reasons",
+            )
         if verdict.placed_on == "host":
             on_host.add(op)
     for op in lowering.operators:
@@ -36,7 +39,9 @@ def check(lowering: Lowering) -> None:
         else:
             _check_npu(op)
     if on_host:
-        raise Illegal("ldfg", f"the host operator '{next(op.name for op in graph.operators if op in on_host)}' is lost")
+        raise Illegal(
+            "ldfg", f"the host operator '{next(op.name for op in graph.operators if op in on_host)}' is lost"
+        )
     check_order("ldfg", graph.inputs, lowering.operators, graph.outputs)
 
 
@@ -44,7 +49,11 @@ def _check_npu(op: Operator) -> None:
     if not op.op_type.startswith("npu."):
         raise Illegal("ldfg", f"operator '{op.name}' ({op.op_type}) is there and not on the host")
     if len(op.outputs) != 1 or any(t is None for t in op.inputs):
-        raise Illegal("ldfg", f"the NPU operator '{op.name}' ({op.op_type}) has not one output, or lacks an input")
+        raise Illegal(
+            "ldfg", f"the NPU operator '{op.name}' ({op.op_type}) has not one output, or lacks an input"
+        )
     for t in (*op.inputs, *op.outputs):
         if t.dtype not in ITEMSIZE:
-            raise Illegal("ldfg", f"the NPU operator '{op.name}' ({op.op_type}) is on '{t.name}' of type {t.dtype}")
+            raise Illegal(
+                "ldfg", f"the NPU operator '{op.name}' ({op.op_type}) is on '{t.name}' of type {t.dtype}"
+            )

@@ -45,7 +45,10 @@ def _check_commands(linear: Linear) -> None:
     issued = [0] * Engine.COUNT
     for i, c in enumerate(linear.commands):
         if any(wait > count for wait, count in zip(c.waits, issued)):
-            raise Illegal("lir", f"command {i} ({c.instruction}) waits for {c.waits} where {tuple(issued)} have been issued")
+            raise Illegal(
+                "lir",
+                f"command {i} ({c.instruction}) waits for {c.waits} where {tuple(issued)} have been issued",
+            )
         problem = c.instruction.check(*c.operands, **c.arguments)
         if problem:
             raise Illegal("lir", f"command {i} ({c.instruction}): {problem}")
@@ -57,9 +60,14 @@ def _check_sram(linear: Linear, target: Target) -> None:
     for x in sorted(linear.sram, key=lambda x: x.first):
         end = x.address + x.buffer.size
         if x.address < 0 or end > target.sram_bytes or x.first > x.last:
-            raise Illegal("lir", f"buffer '{x.buffer.name}' lies at {x.address} to {end}, {x.first} to {x.last}")
+            raise Illegal(
+                "lir", f"buffer '{x.buffer.name}' lies at {x.address} to {end}, {x.first} to {x.last}"
+            )
         live = [y for y in live if y.last >= x.first]
         for y in live:
             if y.address < end and x.address < y.address + y.buffer.size:
-                raise Illegal("lir", f"buffers '{y.buffer.name}' and '{x.buffer.name}' share bytes of SRAM while both live")
+                raise Illegal(
+                    "lir",
+                    f"buffers '{y.buffer.name}' and '{x.buffer.name}' share bytes of SRAM while both live",
+                )
         live.append(x)

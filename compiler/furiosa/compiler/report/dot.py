@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 
 _COLOURS = {"npu": "#d5e8d4", "host": "#ffe6cc"}
+_LONGEST = 60  # characters of a name in a label; the tooltip has all of it
 
 
 def dot(graph: Graph, clusters: list[Cluster]) -> str:
@@ -27,14 +28,19 @@ def dot(graph: Graph, clusters: list[Cluster]) -> str:
     edges = []
     number = 0
     for i, cluster in enumerate(clusters):
-        label = f"{i}: {cluster.kind}, {len(cluster.operators)} operators"
+        count = len(cluster.operators)
+        label = f"{i}: {cluster.kind}, {count} operator{'s' * (count != 1)}"
         lines.append(f"  subgraph cluster_{i} {{")
         lines.append(f"    label={quote(label)}; style=filled; fillcolor={quote(_COLOURS[cluster.kind])};")
         for op in cluster.operators:
             node = f"op{number}"
             number += 1
-            lines.append(f"    {node} [label={quote(_operator(op))}];")
-            edges += [(t, node) for t in dict.fromkeys([*op.inputs, *op.attributes.get("captured", ())]) if t in maker]
+            lines.append(f"    {node} [label={quote(_operator(op))}, tooltip={quote(op.name)}];")
+            edges += [
+                (t, node)
+                for t in dict.fromkeys([*op.inputs, *op.attributes.get("captured", ())])
+                if t in maker
+            ]
             maker.update((t, node) for t in op.outputs)
         lines.append("  }")
     for i, t in enumerate(graph.outputs):
@@ -56,14 +62,19 @@ def _shape(t: Tensor) -> str:
 
 
 def _tensor(t: Tensor) -> str:
-    return f"{_one_line(t.name)}\n{_shape(t)}"
+    return f"{_short(t.name)}\n{_shape(t)}"
 
 
 def _operator(op: Operator) -> str:
     constants = sum(t.size * ITEMSIZE.get(t.dtype, 1) for t in op.inputs if t is not None and t.is_constant)
-    lines = [op.op_type, *([_one_line(op.name)] if op.name else []), *([f"{constants:,} B constant"] if constants else [])]
+    lines = [
+        op.op_type,
+        *([_short(op.name)] if op.name else []),
+        *([f"{constants:,} B constant"] if constants else []),
+    ]
     return "\n".join(lines)
 
 
-def _one_line(text: str) -> str:
-    return text.replace("\n", " ")
+def _short(name: str) -> str:
+    line = name.replace("\n", " ")
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -31,7 +31,7 @@ def placement(lowering: Lowering, *, everything: bool = False) -> list[str]:
 
 
 def no_npu(lowering: Lowering) -> str | None:
-    """A sentence where every operator runs on the host, with the commonest first reason; else None."""
+    """A sentence where every operator runs on the host, with the commonest first rule that failed; else None."""
     verdicts = lowering.verdicts.values()
     if not verdicts or any(v.placed_on == "npu" for v in verdicts):
         return None
@@ -40,9 +40,9 @@ def no_npu(lowering: Lowering) -> str | None:
     for v in verdicts:
         for r in v.reasons[:1]:
             count[r.rule] = count.get(r.rule, 0) + 1
-            hint.setdefault(r.rule, _sentence(r))
+            hint.setdefault(r.rule, _rule(r))
     common = max(count, key=count.__getitem__, default=None)  # of equals the first
-    why = f": {hint[common]}" if common else ""
+    why = f". {hint[common]}" if common else ""
     return f"nothing runs on the NPU, the whole model runs on the host{why}"
 
 
@@ -53,7 +53,9 @@ def _kinds(lowering: Lowering) -> list[str]:
             first = v.reasons[:1]
             groups.setdefault((op.op_type, first[0].rule if first else ""), []).extend(first)
     rows = sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
-    lines = [f"  {len(reasons):>4} x {kind}: {_sentence(reasons[0]) if reasons else ''}" for (kind, _), reasons in rows]
+    lines = [
+        f"  {len(reasons):>4} x {kind}: {_rule(reasons[0]) if reasons else ''}" for (kind, _), reasons in rows
+    ]
     if len(lines) > HOST_ROWS:
         lines[HOST_ROWS:] = [f"  … and {len(lines) - HOST_ROWS} more kinds, -v shows all"]
     return lines
@@ -68,6 +70,10 @@ def _each(lowering: Lowering) -> list[str]:
     return lines
 
 
-def _sentence(r: Reason) -> str:
+def _rule(r: Reason, found: str = "") -> str:
     hint = f"; {r.hint}" if r.hint else ""
-    return f"{r.message.rstrip('.')} (found {r.actual}, allowed {r.allowed}){hint}"
+    return f"{r.message.rstrip('.')}{found}{hint}"
+
+
+def _sentence(r: Reason) -> str:
+    return _rule(r, f" (found {r.actual}, allowed {r.allowed})")

@@ -309,9 +309,9 @@ def test_pack_refuses_what_is_no_sound_enf_and_leaves_nothing(tmp_path, enfs):
 
 
 def test_numbers_that_json_cannot_say_are_refused(tmp_path):
-    x = descriptor("x", "int8", (4,), quantization=(float("nan"), 0))
-    (tmp_path / "m.enf").write_bytes(build([x], [x], []))
-    with pytest.raises(BundleError, match="finite"):
+    x = descriptor("x", "int8", (4,))
+    (tmp_path / "m.enf").write_bytes(build([x], [x], [], latency_us=float("inf")))
+    with pytest.raises(BundleError, match="model 'm'"):
         writer.pack(tmp_path / "b.tar", [("m", tmp_path / "m.enf")])
 
 

@@ -61,6 +61,7 @@ def build(
     host_models: bytes = b"",
     target: str = "warboy",
     batch_size: int = 1,
+    latency_us: float = 1.5,
 ) -> bytes:
     """An ENF; ``sram`` are (address, size) of buffers that live through the whole program."""
     at_rest = {d.name: d for d in (*inputs, *crossing, *outputs) if d.space == Space.DRAM}.values()
@@ -83,7 +84,7 @@ def build(
         sram_peak_bytes=sum(s for _, s in sram),
         dram_bytes=end + len(constants),
         working_dram_bytes=end,
-        latency_us=1.5,
+        latency_us=latency_us,
         npu_macs=75,
         total_macs=100,
         npu_operators=1 if commands else 0,

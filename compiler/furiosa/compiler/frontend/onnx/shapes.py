@@ -46,7 +46,8 @@ def infer(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     del plain.graph.node[:]
     plain.graph.node.extend(nodes)
     try:
-        plain = onnx.shape_inference.infer_shapes(plain, data_prop=True)
+        # Not data_prop: it takes about 150 bytes for every element of any 1-D tensor; fold.py does its work.
+        plain = onnx.shape_inference.infer_shapes(plain)
     except ONNX_ERRORS as e:
         raise InvalidModel(f"the shapes of the ONNX model contradict each other: {_first_line(e)}") from None
     graph = plain.graph
@@ -57,7 +58,7 @@ def infer(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 def why_unknown(model: onnx.ModelProto) -> str:
     """What onnx says, strictly, about a model whose shapes it could not infer; empty if it says nothing."""
     try:
-        onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except ONNX_ERRORS as e:
         return _first_line(e)
     return ""

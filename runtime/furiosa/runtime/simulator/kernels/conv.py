@@ -1,4 +1,4 @@
-"""CONV2D as float32 matrix products, which are exact as long as no sum of a row can reach 2**24."""
+"""CONV2D as float32 matrix products, which are exact as long as no sum can reach 2**24."""
 
 from __future__ import annotations
 
@@ -36,19 +36,27 @@ def conv2d(
     any strides. Rows and columns of the window that lie outside of the input count as zero points.
     """
     channels, kh, kw, depth = weight.shape
-    if input.shape[1] == output.shape[1] == kh == 1:  # a fully connected layer: its batch makes the rows of one matrix
+    if (
+        input.shape[1] == output.shape[1] == kh == 1
+    ):  # a fully connected layer: its batch makes the rows of one matrix
         input, output, stride_h = input.swapaxes(0, 1), output.swapaxes(0, 1), 1
     per_group = channels // groups
     windows = _windows(
-        input, output, (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), (pad_top, pad_left), input_zero_point
+        input,
+        output,
+        (kh, kw),
+        (stride_h, stride_w),
+        (dilation_h, dilation_w),
+        (pad_top, pad_left),
+        input_zero_point,
     )
     step = max(1, min(per_group, WEIGHTS // (kh * kw * depth)))
     for group in range(groups):
         taps = windows[..., group * depth : (group + 1) * depth]
         for first in range(group * per_group, (group + 1) * per_group, step):
             part = slice(first, min(first + step, (group + 1) * per_group))
-            matrix, parts = _weights(weight[part], bias[part], input_zero_point, weight_zero_point)
-            _multiply(taps, matrix, parts, scale[part], output_zero_point, clamp_min, clamp_max, output[..., part])
+            product = _Product(weight[part], bias[part], input_zero_point, weight_zero_point)
+            _blocks(taps, product, scale[part], output_zero_point, clamp_min, clamp_max, output[..., part])
 
 
 def _windows(
@@ -72,49 +80,9 @@ def _windows(
     )
 
 
-def _weights(weight: np.ndarray, bias: np.ndarray, zx: int, zw: int) -> tuple[np.ndarray, list[slice]]:
-    """(float32 [OC, K + 1], the constant part of each sum last; the parts of the K columns, if not all may be summed at once).
-
-    The zero point of the input is folded into the constant, so that raw values are multiplied.
-    """
-    channels, depth = weight.shape[0], weight[0].size
-    matrix = scratch("weights", f32, channels, depth + 1)
-    terms = matrix[:, :depth]
-    np.copyto(terms.reshape(weight.shape), weight)
-    if zw:
-        terms -= f32(zw)
-    largest = 128 * (255 if zw else 128)  # of one product
-    ones = np.ones(depth, f32 if largest // 128 * depth < EXACT else np.float64)
-    constant = bias - zx * (terms @ ones).astype(np.int64)
-    matrix[:, depth] = constant  # rounded where it is not small, but then it is not used
-    room = EXACT - 1 - int(np.abs(constant).max())
-    if largest * depth <= room:
-        return matrix, []
-    return matrix, _parts(terms, largest, room)
-
-
-def _parts(terms: np.ndarray, largest: int, room: int) -> list[slice]:
-    """The columns in runs that may each be summed in float32; none if all of them and the constant may."""
-    step = (EXACT - 1) // largest
-    parts: list[slice] = []
-    load = total = np.zeros(len(terms))
-    for start in range(0, terms.shape[1], step):
-        columns = terms[:, start : start + step]
-        magnitude = np.abs(columns) @ np.full(columns.shape[1], 128, f32)  # below 2**24, thus exact
-        total = total + magnitude
-        load = load + magnitude
-        if parts and load.max() < EXACT:
-            parts[-1] = slice(parts[-1].start, start + columns.shape[1])
-        else:
-            parts.append(slice(start, start + columns.shape[1]))
-            load = magnitude
-    return [] if total.max() <= room else parts
-
-
-def _multiply(
+def _blocks(
     taps: np.ndarray,
-    matrix: np.ndarray,
-    parts: list[slice],
+    product: _Product,
     scale: np.ndarray,
     zero_point: int,
     low: int,
@@ -123,28 +91,69 @@ def _multiply(
 ) -> None:
     """Blocks of output rows: windows to a float32 matrix, product with the weights, requantisation."""
     _, height, width, channels = out.shape
-    depth = matrix.shape[1] - 1
-    rows = min(height, max(1, BLOCK // (width * max(depth, channels))))
-    values = scratch("values", f32, rows * width, depth + 1)
-    values[:, depth] = 1
+    rows = min(height, max(1, BLOCK // (width * max(product.depth, channels))))
+    values = scratch("values", f32, rows * width, product.depth + 1)
+    values[:, product.depth] = 1
     sums = scratch("sums", f32, rows * width, channels)
     scales = np.tile(scale, rows * width)
     for image in range(out.shape[0]):
         for row in range(0, height, rows):
             block = taps[image, row : row + rows]
             count = block.shape[0] * width
-            np.copyto(values[:count, :depth].reshape(block.shape), block)
-            if parts:
-                _multiply_parts(values[:count], matrix, parts, sums[:count])
-            else:
-                np.matmul(values[:count], matrix.T, out=sums[:count])
+            np.copyto(values[:count, : product.depth].reshape(block.shape), block)
+            product.times(values[:count], sums[:count])
             requantize(sums[:count], scales, zero_point, low, high, out[image, row : row + rows])
 
 
-def _multiply_parts(values: np.ndarray, matrix: np.ndarray, parts: list[slice], sums: np.ndarray) -> None:
-    """values @ matrix.T where whole sums may exceed 2**24: exact parts, added in float64, rounded to float32 once."""
-    total = np.zeros(sums.shape, np.float64)
-    for part in parts:
-        np.matmul(values[:, part], matrix[:, part].T, out=sums)
-        total += sums
-    sums[...] = total
+class _Product:
+    """The weights of some output channels as a float32 matrix [OC, K + 1], the constant part of each sum in the last column.
+
+    The zero point of the input is folded into the constant, so that raw values are multiplied.
+    """
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, zx: int, zw: int) -> None:
+        self.depth = weight[0].size
+        self._matrix = scratch("weights", f32, weight.shape[0], self.depth + 1)
+        terms = self._matrix[:, : self.depth]
+        np.copyto(terms.reshape(weight.shape), weight)
+        if zw:
+            terms -= f32(zw)
+        largest = 255 if zw else 128
+        ones = np.ones(self.depth, f32 if largest * self.depth < EXACT else np.float64)
+        self._constant = bias - zx * (terms @ ones).astype(np.int64)
+        self._matrix[:, self.depth] = self._constant  # rounded where it is large, but then it is not used
+        room = EXACT - 1 - int(np.abs(self._constant).max())
+        self._parts = [] if 128 * largest * self.depth <= room else _parts(terms, 128 * largest, room)
+
+    def times(self, values: np.ndarray, sums: np.ndarray) -> None:
+        """sums [rows, OC] = float32(values [rows, K + 1] @ weights), rounded once where a sum is not exact in float32."""
+        if not self._parts:
+            np.matmul(values, self._matrix.T, out=sums)
+            return
+        total = np.empty(sums.shape, np.float64)
+        total[...] = self._constant
+        for part in self._parts:
+            np.matmul(values[:, part], self._matrix[:, part].T, out=sums)
+            total += sums
+        sums[...] = total
+
+
+def _parts(terms: np.ndarray, largest: int, room: int) -> list[slice]:
+    """Runs of columns of [OC, K] weights that may each be summed in float32; none if all of them may, and the constant.
+
+    largest: of one product; room: what a constant leaves below 2**24.
+    """
+    step = (EXACT - 1) // largest
+    parts: list[slice] = []
+    load = total = np.zeros(len(terms))
+    for start in range(0, terms.shape[1], step):
+        columns = terms[:, start : start + step]
+        magnitudes = np.abs(columns, out=scratch("magnitudes", f32, *columns.shape))
+        magnitude = magnitudes @ np.full(columns.shape[1], 128, f32)  # below 2**24, thus exact
+        load, total = load + magnitude, total + magnitude
+        if parts and load.max() < EXACT:
+            parts[-1] = slice(parts[-1].start, start + columns.shape[1])
+        else:
+            parts.append(slice(start, start + columns.shape[1]))
+            load = magnitude
+    return [] if total.max() <= room else parts

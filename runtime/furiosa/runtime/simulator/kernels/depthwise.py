@@ -6,7 +6,7 @@ import numpy as np
 
 from furiosa.runtime.simulator.kernels.requantize import EXACT, f32, pad, requantize, scratch
 
-BLOCK = 1 << 15  # output elements at a time: their int16 and float32 temporaries stay in a second-level cache
+BLOCK = 1 << 16  # output elements at a time: their int16 and float32 temporaries stay in a second-level cache
 
 
 def depthwise_conv2d(
@@ -47,17 +47,21 @@ def depthwise_conv2d(
             top = row * stride_h - pad_top
             span = top, top + (count - 1) * stride_h + (kh - 1) * dilation_h + 1
             phases = _phases(input[image : image + 1], span, columns, stride_w, channels, input_zero_point)
-            acc = scratch("depthwise", acc_type, count, line)
+            acc, real = scratch("depthwise", acc_type, count, line), scratch("real", f32, count, line)
             sums, product = scratch("group", np.int16, count, line), scratch("product", np.int16, count, line)
-            for number, group in enumerate(groups):
+            acc[...] = constants
+            for group in groups:
                 for index, tap in enumerate(group):
                     column = tap[1] * dilation_w
                     first = column // stride_w * channels
-                    lines = phases[column % stride_w][tap[0] * dilation_h :: stride_h][:count, first : first + line]
+                    lines = phases[column % stride_w][tap[0] * dilation_h :: stride_h][
+                        :count, first : first + line
+                    ]
                     np.multiply(lines, tiles[tap], out=product if index else sums)
                     if index:
                         sums += product
-                np.add(acc if number else constants, sums, out=acc)
+                np.copyto(real, sums)
+                acc += real
             if acc_type is not f32:
                 acc = acc.astype(f32)
             out = output[image, row : row + count]

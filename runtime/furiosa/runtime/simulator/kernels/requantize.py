@@ -31,7 +31,9 @@ class _Scratch(threading.local):
 scratch = _Scratch()
 
 
-def requantize(acc: np.ndarray, scale: np.ndarray, zero_point: int, low: int, high: int, out: np.ndarray) -> None:
+def requantize(
+    acc: np.ndarray, scale: np.ndarray, zero_point: int, low: int, high: int, out: np.ndarray
+) -> None:
     """out = clamp(rint(acc * scale) + zero_point); destroys acc.
 
     acc: contiguous float32 of exact integers, channels last; scale: float32 for acc's elements one by one, so that the
@@ -39,7 +41,9 @@ def requantize(acc: np.ndarray, scale: np.ndarray, zero_point: int, low: int, hi
     """
     flat = acc.reshape(-1)
     np.multiply(flat, scale[: flat.size], out=flat)
-    np.clip(flat, f32(low - zero_point), f32(high - zero_point), out=flat)  # the bounds are integers: clamping may come first
+    np.clip(
+        flat, f32(low - zero_point), f32(high - zero_point), out=flat
+    )  # the bounds are integers: clamping may come first
     np.rint(flat, out=flat)
     np.add(acc.reshape(out.shape), f32(zero_point), out=out, casting="unsafe")
 

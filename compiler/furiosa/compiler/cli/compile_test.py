@@ -1,0 +1,173 @@
+"""``furiosa compile`` where all is well: what it writes and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from furiosa.compiler.cli.main import main
+from furiosa.compiler.pipeline import compile_model
+from furiosa.enf.reader import load_file
+
+
+@pytest.fixture(autouse=True)
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantized_model: bytes, float_model: bytes
+) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("m.onnx").write_bytes(quantized_model)
+    Path("float.onnx").write_bytes(float_model)
+    return tmp_path
+
+
+def compile_ok(*argv: str) -> None:
+    assert main(["compile", *argv]) == 0
+
+
+def test_default_output(capfd, quantized_model):
+    compile_ok("m.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert Path("output.enf").read_bytes() == compile_model(quantized_model)
+    assert sorted(os.listdir()) == ["float.onnx", "m.onnx", "output.enf"]
+
+
+def test_output_name_target_and_batch():
+    compile_ok("m.onnx", "-o", "w.enf", "--target-npu", "warboy", "--batch-size", "2")
+    enf = load_file("w.enf")
+    assert (enf.metadata.target_npu, enf.metadata.batch_size) == ("warboy", 2)
+    assert list(enf.interface.inputs[0].shape) == [2, 3, 8, 8]
+
+
+def test_defaults_are_the_documented_ones():
+    compile_ok("m.onnx")
+    metadata = load_file("output.enf").metadata
+    assert (metadata.target_npu, metadata.batch_size) == ("warboy-2pe", 1)
+
+
+def test_batch_is_short_for_batch_size():
+    compile_ok("m.onnx", "--batch-size", "2", "-o", "a.enf")
+    compile_ok("m.onnx", "--batch", "2", "-o", "b.enf")
+    assert Path("a.enf").read_bytes() == Path("b.enf").read_bytes()
+
+
+def test_arguments_from_a_file():
+    """As build tools call it."""
+    Path("p").write_text("compile\nm.onnx\n-o\nfrom file.enf\n")
+    assert main(["@p"]) == 0
+    compile_ok("m.onnx")
+    assert Path("from file.enf").read_bytes() == Path("output.enf").read_bytes()
+
+
+def test_an_older_output_is_replaced_and_links_are_followed(folder):
+    (folder / "real").mkdir()
+    Path("real/a.enf").write_bytes(b"of yesterday")
+    Path("output.enf").symlink_to("real/a.enf")
+    compile_ok("m.onnx")
+    assert Path("output.enf").is_symlink()
+    load_file("real/a.enf")
+    assert os.listdir("real") == ["a.enf"]
+
+
+def test_the_output_has_the_users_permissions():
+    before = os.umask(0o027)
+    try:
+        compile_ok("m.onnx")
+    finally:
+        os.umask(before)
+    assert Path("output.enf").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("ir", ["dfg", "ldfg", "cdfg", "gir", "lir"])
+def test_target_ir(capfd, ir):
+    compile_ok("m.onnx", "--target-ir", ir.upper())
+    assert Path(f"output.{ir}").read_text().startswith(f"{ir} ")
+    assert not Path("output.enf").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_dot_graph_of_an_early_ir():
+    """The graph is of cdfg: the stages up to it run."""
+    compile_ok("m.onnx", "--target-ir", "dfg", "--dot-graph", "g.dot")
+    assert Path("output.dfg").read_text().startswith("dfg ")
+    assert Path("g.dot").read_text().startswith("digraph ")
+
+
+def test_report():
+    compile_ok("m.onnx", "--report-json", "r.json")
+    report = json.loads(Path("r.json").read_text())
+    assert report["model"] == "m.onnx"
+    assert report["enf_bytes"] == Path("output.enf").stat().st_size
+
+
+def test_verbose_tells_the_six_steps_and_every_reason(capfd):
+    compile_ok("m.onnx", "-v")
+    err = capfd.readouterr().err
+    steps = re.findall(r"^\[(\d)/6] 🔍 Compiling from (\w+) to (\w+)\nDone in \d+\.\d\ds$", err, re.MULTILINE)
+    assert [s[0] for s in steps] == list("123456")
+    assert [s[1] for s in steps] == ["onnx", "dfg", "ldfg", "cdfg", "gir", "lir"]
+    assert [s[2] for s in steps] == ["dfg", "ldfg", "cdfg", "gir", "lir", "enf"]
+    lines = err.splitlines()
+    assert lines[0].startswith("Using furiosa-compiler ")
+    assert re.fullmatch(r"✨ Finished in \d+\.\d\ds", lines[13])
+    assert any(line.startswith("NPU") and "6,912 MACs" in line for line in lines)
+    assert any("Erf 'erf'" in line for line in lines) and "found Erf" in err
+    assert lines[-1] == "output has been saved to output.enf"
+
+
+def test_progress_on_a_terminal_only():
+    """Without -v: stderr that is a terminal gets the progress, and stdout stays empty."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "furiosa.compiler.cli.main", "compile", "m.onnx"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while chunk := _read(ours):
+        seen += chunk
+    os.close(ours)
+    assert (done.returncode, done.stdout) == (0, b"")
+    text = seen.decode()
+    assert "[6/6]" in text and "Finished in" in text and "output has been saved to output.enf" in text
+    assert "1 x Erf: " in text and "Erf 'erf'" not in text
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
+def test_a_model_that_runs_wholly_on_the_host_says_so(capfd):
+    compile_ok("float.onnx")
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1 and err.startswith("WARNING: float.onnx: nothing runs on the NPU")
+
+
+def test_every_output_is_the_same_in_another_process(folder):
+    """Another folder, hash seed, locale and time zone."""
+    outputs = ["-o", "a.enf", "--report-json", "r.json", "--dot-graph", "g.dot"]
+    compile_ok("m.onnx", *outputs)
+    (folder / "other").mkdir()
+    (folder / "other" / "m.onnx").write_bytes(Path("m.onnx").read_bytes())
+    for seed, locale in (("0", "C"), ("1", "C.UTF-8")):
+        environment = {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONHASHSEED": seed,
+            "LC_ALL": locale,
+            "TZ": "Asia/Seoul",
+        }
+        for argv in (outputs, ["--target-ir", "ldfg"], ["--target-ir", "lir"]):
+            command = [sys.executable, "-m", "furiosa.compiler.cli.main", "compile", "m.onnx", *argv]
+            subprocess.run(command, cwd="other", env=environment, check=True)
+    for ir in ("ldfg", "lir"):
+        compile_ok("m.onnx", "--target-ir", ir)
+    for name in ("a.enf", "r.json", "g.dot", "output.ldfg", "output.lir"):
+        assert (folder / "other" / name).read_bytes() == Path(name).read_bytes(), name

@@ -1,0 +1,122 @@
+"""Batch size: what grows, what is refused, against separate runs of the reference runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx.extract import extract
+from furiosa.compiler.frontend.onnx.importer import import_onnx
+from furiosa.compiler.frontend.onnx.testing import model, random_inputs, run, tensor
+
+RNG = np.random.default_rng(0)
+
+
+def one(
+    node: str, shape: list, out: list, *constants: onnx.TensorProto, opset: int = 17, **domains: int
+) -> bytes:
+    """A float model from x to y; a dimension may be a name."""
+    declared = ["[" + ",".join(map(str, dims)) + "]" for dims in (shape, out)]
+    text = f"g (float{declared[0]} x) => (float{declared[1]} y) {{ {node} }}"
+    return model(text, *constants, opset=opset, **domains)
+
+
+def ints(name: str, *values: int):
+    return tensor(name, values, "int64")
+
+
+def floats(name: str, *shape: int):
+    return tensor(name, RNG.standard_normal(shape), "float32")
+
+
+S, Z = tensor("s", 0.05, "float32"), tensor("z", 3, "uint8")
+GOOD = {
+    "relu": one("y = Relu(x)", [1, 3], [1, 3]),
+    "an open batch": one("y = Relu(x)", ["N", 3], ["N", 3]),
+    "add a constant of several rows": one("y = Add(x, c)", [2, 2], [2, 2], floats("c", 2, 2)),
+    "add a constant vector": one("y = Add(x, c)", [1, 2], [1, 2], floats("c", 2)),
+    "prelu": one("y = PRelu(x, c)", [1, 2, 3, 3], [1, 2, 3, 3], floats("c", 2, 1, 1)),
+    "conv": one("y = Conv(x, w)", [1, 2, 4, 4], [1, 3, 3, 3], floats("w", 3, 2, 2, 2)),
+    "batch normalisation": one("y = BatchNormalization(x, a, b, m, v)", [1, 2, 3], [1, 2, 3], *(floats(n, 2) for n in "abm"), tensor("v", [1, 2], "float32")),
+    "gemm": one("y = Gemm<transB = 1>(x, w, c)", [1, 4], [1, 3], floats("w", 3, 4), floats("c", 1, 3)),
+    "gemm of rows": one("y = Gemm(x, w, c)", [2, 4], [2, 3], floats("w", 4, 3), floats("c", 2, 3)),
+    "matmul": one("y = MatMul(x, w)", [1, 5, 4], [1, 5, 3], floats("w", 4, 3)),
+    "attention scores": one("t = Transpose<perm = [0, 2, 1]>(x)  y = MatMul(x, t)", [1, 5, 4], [1, 5, 5]),
+    "reshape": one("y = Reshape(x, i)", [1, 4], [1, 2, 2], ints("i", 1, 2, 2)),
+    "reshape to the rest": one("y = Reshape(x, i)", [1, 4], [1, 2, 2], ints("i", -1, 2, 2)),
+    "reshape as it was": one("y = Reshape(x, i)", [1, 4], [1, 2, 2], ints("i", 0, 2, 2)),
+    "computed reshape": one("s = Shape(x)  n = Slice(s, a, b)  t = Concat<axis = 0>(n, b, c)  y = Reshape(x, t)", ["N", 4], ["N", 1, 4], ints("a", 0), ints("b", 1), ints("c", 4)),
+    "flatten": one("y = Flatten(x)", [1, 2, 3], [1, 6]),
+    "transpose": one("y = Transpose<perm = [0, 2, 1]>(x)", [1, 2, 3], [1, 3, 2]),
+    "concat with a constant": one("y = Concat<axis = 1>(c, x)", [1, 2], [1, 3], floats("c", 1, 1)),
+    "slice": one("y = Slice(x, a, b, i)", [1, 4], [1, 2], ints("a", 1), ints("b", 3), ints("i", 1)),
+    "old slice": one("y = Slice<axes = [1], starts = [1], ends = [3]>(x)", [1, 4], [1, 2], opset=9),
+    "split": one("y, r = Split<axis = 1>(x)", [1, 4], [1, 2], opset=13),
+    "gather": one("y = Gather<axis = 1>(x, i)", [1, 4], [1, 2], ints("i", 3, 0)),
+    "expand": one("y = Expand(x, i)", [1, 1, 3], [1, 2, 3], ints("i", 1, 2, 3)),
+    "tile": one("y = Tile(x, i)", [1, 2], [1, 4], ints("i", 1, 2)),
+    "pad": one("y = Pad(x, i)", [1, 2], [1, 4], ints("i", 0, 1, 0, 1)),
+    "old pad": one("y = Pad<pads = [0, 1, 0, 1]>(x)", [1, 2], [1, 4], opset=8),
+    "squeeze and unsqueeze": one("t = Unsqueeze(x, i)  u = Neg(t)  y = Squeeze(u, i)", [1, 4], [1, 4], ints("i", 1)),
+    "resize by scales": one('y = Resize<mode = "linear">(x, , s)', [1, 1, 2, 2], [1, 1, 4, 4], tensor("s", [1, 1, 2, 2], "float32")),
+    "resize to sizes": one('y = Resize<mode = "nearest">(x, , , i)', [1, 1, 2, 2], [1, 1, 4, 4], ints("i", 1, 1, 4, 4)),
+    "softmax": one("y = Softmax(x)", [1, 4], [1, 4]),
+    "old softmax": one("y = Softmax(x)", [1, 2, 2], [1, 2, 2], opset=11),
+    "reduce by attribute": one("y = ReduceMean<axes = [2, 3]>(x)", [1, 2, 3, 3], [1, 2, 1, 1]),
+    "reduce by input": one("y = ReduceSum<keepdims = 0>(x, i)", [1, 2, 3], [1, 2], ints("i", -1)),
+    "layer normalisation": one("y = LayerNormalization(x, a, b)", [1, 4], [1, 4], floats("a", 4), floats("b", 4)),
+    "pools": one("a = MaxPool<kernel_shape = [2, 2]>(x)  y = GlobalAveragePool(a)", [1, 2, 4, 4], [1, 2, 1, 1]),
+    "quantisation": one("q = QuantizeLinear(x, s, z)  y = DequantizeLinear(q, s, z)", [1, 4], [1, 4], S, Z),
+    "clip": one("y = Clip(x, a, b)", [1, 4], [1, 4], tensor("a", -0.5, "float32"), tensor("b", 0.5, "float32")),
+    "quantised addition": one(
+        "q = QuantizeLinear(x, s, z)  a = com.microsoft.QLinearAdd(q, s, z, q, s, z, s, z)  y = DequantizeLinear(a, s, z)", [1, 4], [1, 4], S, Z, com_microsoft=1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_batch_equals_separate_runs(case: str) -> None:
+    data = GOOD[case]
+    single, graph = import_onnx(data), import_onnx(data, batch_size=3)
+    shape = single.inputs[0].shape
+    assert graph.inputs[0].shape == (3 * shape[0], *shape[1:])
+    samples = [random_inputs(single.inputs, seed)["x"] for seed in range(3)]
+    expected = np.concatenate([run(data, {"x": x})[0] for x in samples])
+    (actual,) = run(
+        extract(graph, graph.operators, graph.inputs, graph.outputs), {"x": np.concatenate(samples)}
+    )
+    assert graph.outputs[0].shape == expected.shape == actual.shape
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)  # float sums may be ordered otherwise
+
+
+BAD = {
+    "softmax": (one("y = Softmax<axis = 0>(x)", [1, 4], [1, 4]), "works along dimension 0"),
+    "reduce all": (one("y = ReduceMean(x)", [1, 4], [1, 1]), "works along dimension 0"),
+    "transpose": (one("y = Transpose(x)", [1, 4], [4, 1]), "moves dimension 0"),
+    "concat": (one("y = Concat<axis = 0>(x, c)", [1, 4], [2, 4], floats("c", 1, 4)), "works along dimension 0"),
+    "gather": (one("y = Gather(x, i)", [1, 4], [1, 4], ints("i", 0)), "gathers along dimension 0"),
+    "slice": (one("y = Slice(x, i, i)", [4], [0], ints("i", 1)), "works along dimension 0"),
+    "pad": (one("y = Pad(x, i)", [1, 2], [2, 2], ints("i", 1, 0, 0, 0)), "pads dimension 0"),
+    "gemm": (one("y = Gemm<transA = 1>(x, w)", [4, 1], [1, 3], floats("w", 4, 3)), "sums over dimension 0"),
+    "gram matrix": (one("t = Relu(x)  y = MatMul(x, t)", [4, 4], [4, 4]), "sums over dimension 0"),
+    "outer": (one("y = Add(x, c)", [1, 2], [2, 2], floats("c", 2, 2)), 'spreads "x" over dimension 0'),
+    "scales": (one("q = QuantizeLinear<axis = 0>(x, v, w)  y = DequantizeLinear(q, s, z)", [2, 2], [2, 2], tensor("v", [1, 2], "float32"), tensor("w", [0, 0], "uint8"), S, Z), "scales along dimension 0"),
+    "recurrent": (one("y, h, c = LSTM<hidden_size = 2>(x, w, r)", [3, 1, 2], [3, 1, 1, 2], floats("w", 1, 8, 2), floats("r", 1, 8, 2)), r"\(LSTM\) is not known to keep"),
+    "indices": (one("y, i = MaxPool<kernel_shape = [2]>(x)  j = Cast<to = 1>(i)  z = Add(y, j)", [1, 1, 4], [1, 1, 3]), "counts its indices"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_mixing_samples_is_refused(case: str) -> None:
+    data, message = BAD[case]
+    assert import_onnx(data).operators  # fine alone
+    with pytest.raises(InvalidModel, match="batch size 2 is impossible: .*" + message):
+        import_onnx(data, batch_size=2)
+
+
+def test_constant_output() -> None:
+    data = model("g (float[1] x) => (float[1] y, float[1] c) { y = Add(x, c) }", tensor("c", [1], "float32"))
+    with pytest.raises(InvalidModel, match='the output "c" does not depend on the inputs'):
+        import_onnx(data, batch_size=2)

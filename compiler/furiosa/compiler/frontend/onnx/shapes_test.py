@@ -1,0 +1,79 @@
+"""Shapes and types of contrib operators against those that onnxruntime computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx import shapes
+from furiosa.compiler.frontend.onnx.importer import import_onnx
+from furiosa.compiler.frontend.onnx.testing import model, random_inputs, run, tensor
+
+S, Z = tensor("s", 0.5, "float32"), tensor("z", 3, "uint8")
+W = tensor("w", np.ones((5, 4)), "uint8")
+CASES = {
+    "QLinearAdd": ("uint8[1,4,3,3] x", "QLinearAdd(x, s, z, v, s, z, s, z)", [tensor("v", np.ones((4, 1, 1)), "uint8")]),
+    "QLinearMul": ("uint8[2,1] x", "QLinearMul(x, s, z, v, s, z, s, z)", [tensor("v", [1, 2, 3], "uint8")]),
+    "QLinearSigmoid": ("uint8[1,4] x", "QLinearSigmoid(x, s, z, s, z)", []),
+    "QLinearLeakyRelu": ("uint8[1,4] x", "QLinearLeakyRelu<alpha = 0.1>(x, s, z, s, z)", []),
+    "QLinearSoftmax": ("uint8[1,4] x", "QLinearSoftmax<opset = 13, axis = -1>(x, s, z, s, z)", []),
+    "QLinearAveragePool": ("uint8[1,4,5,5] x", "QLinearAveragePool<kernel_shape = [3,3], strides = [2,2]>(x, s, z, s, z)", []),
+    "QLinearGlobalAveragePool": ("uint8[1,4,5,5] x", "QLinearGlobalAveragePool(x, s, z, s, z)", []),
+    "QLinearConcat": ("uint8[1,4] x", "QLinearConcat<axis = 1>(s, z, x, s, z, x, s, z)", []),
+    "QLinearWhere": ("uint8[1,4] x", "QLinearWhere(p, x, s, z, x, s, z, s, z)", [tensor("p", [[True], [False]], "bool")]),
+    "QGemm": ("uint8[2,4] x", "QGemm<transB = 1>(x, s, z, w, s, z, , s, z)", [W]),
+    "QGemm to float": ("uint8[2,4] x", "QGemm<transB = 1>(x, s, z, w, s, z)", [W]),
+    "DynamicQuantizeMatMul": ("float[2,5] x", "DynamicQuantizeMatMul(x, w, s, z)", [W]),
+    "MatMulIntegerToFloat": ("uint8[2,5] x", "MatMulIntegerToFloat(x, w, s, s)", [W]),
+    "QuantizeLinear": ("float[1,4] x", "QuantizeLinear(x, s, z)", []),
+    "DequantizeLinear": ("uint8[1,4] x", "DequantizeLinear(x, s, z)", []),
+    "Gelu": ("float[1,4] x", "Gelu(x)", []),
+    "FastGelu": ("float[1,4] x", "FastGelu(x)", []),
+    "QuickGelu": ("float[1,4] x", "QuickGelu(x)", []),
+    "BiasGelu": ("float[1,4] x", "BiasGelu(x, b)", [tensor("b", np.ones(4), "float32")]),
+    "FusedConv": ("float[1,3,5,5] x", 'FusedConv<activation = "Relu", strides = [2,2]>(x, k)', [tensor("k", np.ones((2, 3, 3, 3)), "float32")]),
+    "FusedGemm": ("float[2,4] x", 'FusedGemm<activation = "Relu", transB = 1>(x, k)', [tensor("k", np.ones((3, 4)), "float32")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_contrib_operator(case: str) -> None:
+    declaration, call, constants = CASES[case]
+    data = model(
+        f"g ({declaration}) => (y) {{ y = com.microsoft.{call} }}", *constants, S, Z, com_microsoft=1
+    )
+    graph = import_onnx(data)
+    output = graph.outputs[0]
+    typed = onnx.ModelProto.FromString(data)
+    code = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(output.dtype))
+    typed.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", code, None))
+    (expected,) = run(typed.SerializeToString(), random_inputs(graph.inputs, 0))
+    assert (output.dtype, output.shape) == (expected.dtype.name, expected.shape)
+
+
+def test_every_rule_is_tested() -> None:
+    assert {name.split()[0] for name in CASES} >= set(shapes._LIKE)
+
+
+def test_stated_shapes_help_where_nobody_knows_the_operator() -> None:
+    text = "g (float[1,4] x) => (float[1,4] y) { a = com.microsoft.Unheard(x)  y = Relu(a) }"
+    with pytest.raises(InvalidModel, match='tensor "a" .* has the dynamic shape'):
+        import_onnx(model(text, com_microsoft=1))
+    stated = onnx.ModelProto.FromString(model(text, com_microsoft=1))
+    stated.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [1, 4]))
+    assert import_onnx(stated.SerializeToString()).outputs[0].shape == (1, 4)
+
+
+def test_stale_stated_shapes_are_ignored() -> None:
+    stated = onnx.ModelProto.FromString(
+        model("g (float[1,4] x) => (float[7,7] y) { a = Neg(x)  y = Relu(a) }")
+    )
+    stated.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [5, 5]))
+    assert import_onnx(stated.SerializeToString()).outputs[0].shape == (1, 4)
+
+
+def test_contradiction() -> None:
+    with pytest.raises(InvalidModel, match="shape"):
+        import_onnx(model("g (float[1,4] x, float[1,5] z) => (float[1,4] y) { y = Add(x, z) }"))

@@ -1,0 +1,120 @@
+"""Each rule of the gir, broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.gir.legality import check
+from furiosa.compiler.gir.tile import Work
+from furiosa.compiler.lir.linear import Segment
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.enf.isa import Engine, Space
+from furiosa.enf.target import load_target
+
+WARBOY = load_target("warboy")
+
+
+@pytest.fixture
+def segment(quantized_model: bytes) -> Segment:
+    (only,) = Compilation(quantized_model, Options("warboy")).run("gir").gir.values()
+    return only
+
+
+def conv(s: Segment) -> Work:
+    return next(w for w in s.works if w.instruction == "CONV2D")
+
+
+def test_legal(segment):
+    check(segment, WARBOY)
+
+
+def unknown_instruction(s: Segment) -> None:
+    conv(s).instruction = "CONV5D"
+
+
+def engine_of_another_kind(s: Segment) -> None:
+    conv(s).engine = Engine.LOAD
+
+
+def engine_that_the_target_lacks(s: Segment) -> None:
+    conv(s).engine = Engine.PE1
+
+
+def operand_too_few(s: Segment) -> None:
+    conv(s).operands = conv(s).operands[1:]
+
+
+def parameter_too_few(s: Segment) -> None:
+    conv(s).params.popitem()
+
+
+def rank(s: Segment) -> None:
+    conv(s).operands[0].shape = (1, *conv(s).operands[0].shape)
+
+
+def element_type(s: Segment) -> None:
+    conv(s).operands[0].dtype = "float32"
+
+
+def memory(s: Segment) -> None:
+    conv(s).operands[0].buffer.space = Space.DRAM
+
+
+def before_the_buffer(s: Segment) -> None:
+    conv(s).operands[0].offset = -1
+
+
+def behind_the_buffer(s: Segment) -> None:
+    conv(s).operands[0].offset += 1
+
+
+def smaller_buffer(s: Segment) -> None:
+    conv(s).operands[-1].buffer.size -= 1
+
+
+def empty_operand(s: Segment) -> None:
+    conv(s).operands[0].shape = (1, 0, 8, 3)
+
+
+def negative_stride(s: Segment) -> None:
+    conv(s).operands[0].strides = (0, -24, 3, 1)
+
+
+def life_too_short(s: Segment) -> None:
+    s.lifetimes[0].last -= 1
+
+
+def life_too_early(s: Segment) -> None:
+    s.lifetimes[-1].first -= 1
+
+
+def life_forgotten(s: Segment) -> None:
+    del s.lifetimes[0]
+
+
+CHANGES = [
+    unknown_instruction,
+    engine_of_another_kind,
+    engine_that_the_target_lacks,
+    operand_too_few,
+    parameter_too_few,
+    rank,
+    element_type,
+    memory,
+    before_the_buffer,
+    behind_the_buffer,
+    smaller_buffer,
+    empty_operand,
+    negative_stride,
+    life_too_short,
+    life_too_early,
+    life_forgotten,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_illegal(segment, change):
+    change(segment)
+    with pytest.raises(Illegal, match="illegal gir"):
+        check(segment, WARBOY)

@@ -1,0 +1,83 @@
+"""Each rule of the ldfg, broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.ldfg.legality import check
+from furiosa.compiler.ldfg.lowering import Lowering
+from furiosa.compiler.ldfg.verdict import Reason
+from furiosa.compiler.pipeline import Compilation, Options
+
+
+@pytest.fixture
+def lowering(quantized_model: bytes) -> Lowering:
+    """NPU operators, then the host operator "erf"."""
+    return Compilation(quantized_model, Options()).run("ldfg").ldfg
+
+
+def test_legal(lowering):
+    check(lowering)
+
+
+def no_verdict(low: Lowering) -> None:
+    del low.verdicts[low.graph.operators[0]]
+
+
+def no_place(low: Lowering) -> None:
+    low.verdicts[low.graph.operators[0]].placed_on = "gpu"
+
+
+def host_without_a_reason(low: Lowering) -> None:
+    low.verdicts[low.graph.operators[-1]].reasons = []
+
+
+def npu_with_a_reason(low: Lowering) -> None:
+    low.verdicts[low.graph.operators[0]].reasons = [Reason("r", "", "", "", "")]
+
+
+def host_operator_lost(low: Lowering) -> None:
+    low.operators = [op for op in low.operators if op.op_type.startswith("npu.")]
+    low.graph.outputs = []
+
+
+def source_operator_left(low: Lowering) -> None:
+    low.operators.insert(0, low.graph.operators[0])
+
+
+def two_outputs(low: Lowering) -> None:
+    low.operators[0].outputs.append(low.operators[0].outputs[0])
+
+
+def omitted_input(low: Lowering) -> None:
+    low.operators[0].inputs.append(None)
+
+
+def no_size(low: Lowering) -> None:
+    low.operators[0].outputs[0].dtype = "string"
+
+
+def order(low: Lowering) -> None:
+    low.operators.reverse()
+
+
+CHANGES = [
+    no_verdict,
+    no_place,
+    host_without_a_reason,
+    npu_with_a_reason,
+    host_operator_lost,
+    source_operator_left,
+    two_outputs,
+    omitted_input,
+    no_size,
+    order,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_illegal(lowering, change):
+    change(lowering)
+    with pytest.raises(Illegal, match="illegal ldfg"):
+        check(lowering)

@@ -1,0 +1,70 @@
+"""The report: its keys, its figures, its order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.compiler.report.report import npu_coverage, report, to_json
+from furiosa.enf import container, enf_pb2
+
+KEYS = (
+    "model source_format source_sha256 compiler_version target_npu batch_size latency_us latency_note npu_coverage "
+    "npu_coverage_of npu_macs total_macs npu_operators host_operators sram_peak_bytes dram_bytes working_dram_bytes "
+    "enf_bytes operators"
+).split()
+
+
+def reported(data: bytes, batch_size: int = 1) -> dict:
+    c = Compilation(data, Options("warboy", batch_size)).run()
+    return json.loads(to_json(report(c, "m.onnx", len(container.to_bytes(c.enf)))))
+
+
+def test_figures(quantized_model):
+    r = reported(quantized_model, batch_size=2)
+    assert list(r) == KEYS
+    assert r["model"] == "m.onnx" and r["source_format"] == "onnx"
+    assert r["source_sha256"] == hashlib.sha256(quantized_model).hexdigest()
+    assert (r["target_npu"], r["batch_size"]) == ("warboy", 2)
+    # 2 images of 8 x 8 pixels, 4 channels, each 3 x 3 x 3 products
+    assert r["npu_macs"] == r["total_macs"] == 2 * 8 * 8 * 4 * 27
+    assert (r["npu_coverage"], r["npu_coverage_of"]) == (1.0, "macs")
+    assert (r["npu_operators"], r["host_operators"]) == (7, 1) and len(r["operators"]) == 8
+    assert r["latency_us"] > 0 and "not calibrated" in r["latency_note"]
+    assert 0 < r["sram_peak_bytes"] <= 16 << 20
+    assert r["dram_bytes"] > r["working_dram_bytes"] > 0
+
+
+def test_operators(quantized_model):
+    operators = {o["name"]: o for o in reported(quantized_model)["operators"]}
+    conv = {"name": "conv", "op_type": "Conv", "placed_on": "npu", "macs": 8 * 8 * 4 * 27, "reasons": []}
+    assert operators["conv"] == conv
+    erf = operators["erf"]
+    assert (erf["op_type"], erf["placed_on"], erf["macs"]) == ("Erf", "host", 0)
+    assert [list(r) for r in erf["reasons"]] == [["rule", "message", "actual", "allowed", "hint"]]
+    assert (erf["reasons"][0]["rule"], erf["reasons"][0]["actual"]) == ("operator-table", "Erf")
+
+
+def test_a_host_model(float_model):
+    r = reported(float_model)
+    assert (r["npu_coverage"], r["npu_coverage_of"]) == (0.0, "operators")
+    assert (r["npu_operators"], r["host_operators"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("figures", "coverage"),
+    [
+        ({"npu_macs": 1, "total_macs": 3, "npu_operators": 9, "host_operators": 1}, (0.333333, "macs")),
+        ({"npu_operators": 9, "host_operators": 1}, (0.9, "operators")),
+        ({}, (0.0, "operators")),
+    ],
+)
+def test_coverage(figures, coverage):
+    assert npu_coverage(enf_pb2.Metadata(**figures)) == coverage
+
+
+def test_any_name_is_ascii():
+    assert json.loads(to_json({"model": "\udc80é\n"}).encode("ascii")) == {"model": "\udc80é\n"}

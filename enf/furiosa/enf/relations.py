@@ -1,0 +1,122 @@
+"""How the operands and parameters of an instruction must fit together; one function a kind of instruction.
+
+Each returns a sentence where they do not, else None.  What they and the ranges of the instruction table let through, an
+implementation can run without reading outside an operand, dividing by zero, or needing much more memory than SRAM.
+"""
+
+from __future__ import annotations
+
+from furiosa.enf.machine import Region, Rounding
+
+# Elements that an implementation may need at a time, beyond the operands.  SRAM of the largest target is half of it.
+MAX_PADDED = 1 << 26  # an input with its padding, stretched to the output's channels where each reads one of the input's
+MAX_PATCHES = 1 << 26  # the windows of one row of outputs side by side, as a matrix
+
+
+def no_relation(*_: Region, **__: float) -> str | None:
+    """An instruction whose operands are free."""
+    return None
+
+
+def same_shape(*operands: Region) -> str | None:
+    """Every operand has the shape of the last."""
+    shape = operands[-1].shape
+    for r in operands:
+        if r.shape != shape:
+            return f"shapes differ: {list(r.shape)} and {list(shape)}"
+    return None
+
+
+def copy(source: Region, destination: Region) -> str | None:
+    if source.dtype != destination.dtype:
+        return f"element types differ: {source.dtype} and {destination.dtype}"
+    return same_shape(source, destination)
+
+
+def convolution(input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int) -> str | None:
+    channels, kh, kw, per_group = weight.shape
+    if per_group * p["groups"] != input.shape[3] or channels % p["groups"]:
+        return "the groups do not divide the channels"
+    return _per_channel(channels, bias, scale, output) or _window(input, output, (kh, kw), input.shape[3], per_group, p)
+
+
+def depthwise(input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int) -> str | None:
+    kh, kw, channels = weight.shape
+    if channels % input.shape[3]:
+        return "the output's channels are no multiple of the input's"
+    return _per_channel(channels, bias, scale, output) or _window(input, output, (kh, kw), channels, channels, p)
+
+
+def max_pool(input: Region, output: Region, **p: int) -> str | None:
+    if input.shape[3] != output.shape[3]:
+        return "channels differ"
+    return _clamp(p) or _window(input, output, (p["kernel_h"], p["kernel_w"]), input.shape[3], 1, p)
+
+
+def average_pool(input: Region, output: Region, **p: int) -> str | None:
+    if p["rounding"] == Rounding.ONNXRUNTIME and not (p["input_scale"] > 0 and p["output_scale"] > 0):
+        return "a scale is 0"
+    return max_pool(input, output, **p)
+
+
+def mean(input: Region, output: Region, **p: int) -> str | None:
+    if output.shape != (input.shape[0], 1, 1, input.shape[3]):
+        return "the output is not [N, 1, 1, C] of the input"
+    return _clamp(p)
+
+
+def add(a: Region, b: Region, output: Region, **p: float) -> str | None:
+    if p["rounding"] == Rounding.XNNPACK:
+        if not p["shift"]:
+            return "the shift is 0"
+    elif p["rounding"] == Rounding.QDQ and not p["output_scale"] > 0:
+        return "a scale is 0"
+    return _clamp(p) or same_shape(a, b, output)
+
+
+def multiply(a: Region, b: Region, output: Region, **p: float) -> str | None:
+    return _clamp(p) or same_shape(a, b, output)
+
+
+def table(input: Region, table: Region, output: Region, **_: float) -> str | None:
+    if table.shape != (256,):
+        return "the table has not 256 entries"
+    return same_shape(input, output)
+
+
+def unary(input: Region, output: Region, **_: float) -> str | None:
+    return same_shape(input, output)
+
+
+def _clamp(p: dict[str, float]) -> str | None:
+    return "the clamp is empty" if p["clamp_min"] > p["clamp_max"] else None
+
+
+def _per_channel(channels: int, bias: Region, scale: Region, output: Region) -> str | None:
+    if output.shape[3] != channels or bias.shape != (channels,) or scale.shape != (channels,):
+        return "output channels differ between weight, bias, scale and output"
+    return None
+
+
+def _window(x: Region, y: Region, kernel: tuple[int, int], width: int, depth: int, p: dict[str, int]) -> str | None:
+    """A window slides over x [N, H, W, C] and gives y; every window touches x, be it only with the room between its taps.
+
+    ``width`` elements a pixel are padded, and ``depth`` elements a tap make one output.
+    """
+    if x.shape[0] != y.shape[0]:
+        return f"batches differ: {x.shape[0]} and {y.shape[0]}"
+    padded = x.shape[0] * width
+    for axis, stride, dilation, pad in (
+        (1, p["stride_h"], p.get("dilation_h", 1), p["pad_top"]),
+        (2, p["stride_w"], p.get("dilation_w", 1), p["pad_left"]),
+    ):
+        size, window = x.shape[axis], (kernel[axis - 1] - 1) * dilation + 1
+        last = (y.shape[axis] - 1) * stride - pad  # where the last window starts
+        if pad >= window or last >= size:
+            return "a window lies wholly outside the input"
+        padded *= pad + max(size, last + window)
+    if padded > MAX_PADDED:
+        return f"the input with its padding has {padded} elements, more than {MAX_PADDED}"
+    if y.shape[2] * kernel[0] * kernel[1] * depth > MAX_PATCHES:
+        return f"the windows of a row of outputs have more than {MAX_PATCHES} elements"
+    return _clamp(p)
