@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         scores = logits(np.load(options.image, allow_pickle=False))
-    except (OSError, ValueError, InvalidInput) as error:
+    except (OSError, EOFError, ValueError, InvalidInput) as error:
         print(f"classify: {options.image}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1
     for index in np.argsort(scores)[::-1][:3]:

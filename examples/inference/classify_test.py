@@ -38,7 +38,7 @@ def test_prints_the_best_classes(tmp_path, capsys, reference):
     assert capsys.readouterr().out.startswith(f"class {expected.argmax()}: {expected.max():.3f}\n")
 
 
-@pytest.mark.parametrize("content", [None, b"no array", np.zeros((1, 3, 8, 8), np.float32)])
+@pytest.mark.parametrize("content", [None, b"", b"no array", np.zeros((1, 3, 8, 8), np.float32)])
 def test_a_bad_image_is_one_clear_line(content, tmp_path, capsys):
     path = tmp_path / "image.npy"
     if isinstance(content, bytes):

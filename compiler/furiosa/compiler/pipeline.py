@@ -14,7 +14,7 @@ from furiosa.compiler.dfg.graph import Graph, Tensor
 from furiosa.compiler.dfg.macs import macs
 from furiosa.compiler.enf.encode import Encoder
 from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, OutOfDram
-from furiosa.compiler.frontend.importer import extract_host_model, import_model
+from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
 from furiosa.compiler.gir import legality as gir_legality
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.gir.tiler import ConstantPool
@@ -57,32 +57,35 @@ class Compilation:
     lir: Linear
     enf: dict[str, bytes | container.Chunked]
 
-    def __init__(self, data: bytes, options: Options, *, folder: str | None = None):
+    def __init__(
+        self, data: bytes, options: Options, *, folder: str | None = None, real_folder: str | None = None
+    ):
         try:
             self.target: Target = load_target(options.target_npu)
         except ValueError as e:
             raise InvalidNpuId(str(e)) from None
         if not 1 <= options.batch_size <= MAX_BATCH:
             raise InvalidConfig(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
-        self.data, self.options, self.folder = data, options, folder
+        self.data, self.options, self.folder, self.real_folder = data, options, folder, real_folder
         self.steps: list[Step] = []
         self.pool = ConstantPool()
         self.dram: dict[Tensor, Buffer] = {}
 
     def run(self, until: str = "enf", progress: Progress = lambda source, target: None) -> Compilation:
         """Runs the stages up to ``until``; ``progress`` is told of each before it starts."""
-        source = "model"
+        source = source_format(self.data)
         for stage in STAGES:
             progress(source, stage)
             getattr(self, f"_{stage}")()
-            source = self.dfg.format if stage == "dfg" else stage
             if stage == until:
                 break
             source = stage
         return self
 
     def _dfg(self) -> None:
-        self.dfg = import_model(self.data, batch_size=self.options.batch_size, folder=self.folder)
+        self.dfg = import_model(
+            self.data, batch_size=self.options.batch_size, folder=self.folder, real_folder=self.real_folder
+        )
         dfg_legality.check(self.dfg)
 
     def _ldfg(self) -> None:

@@ -66,7 +66,11 @@ def decode(code: memoryview) -> list[Command]:
                 raise EnfFormatError(f"command {len(commands)} ({instruction}): operand {name}: {problem}")
             operands.append(
                 Region(
-                    fields[first], dtype, fields[first + 3], fields[first + 4 : strides_at], fields[strides_at:last]
+                    fields[first],
+                    dtype,
+                    fields[first + 3],
+                    fields[first + 4 : strides_at],
+                    fields[strides_at:last],
                 )
             )
         if len(commands) == MAX_COMMANDS:

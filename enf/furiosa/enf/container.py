@@ -1,11 +1,6 @@
 """The file around the sections: header, section table, checksums.
 
-    header   magic 8 | major u16 | minor u16 | header size u32 | file size u64 | sections u32 | reserved u32 | checksum u64
-    table    for each section: name 16 | flags u32 | reserved u32 | offset u64 | size u64 | checksum 16
-    sections in the table's order, each aligned; the gaps are zero and smaller than a page
-
-All numbers little-endian.  The header's checksum is XXH3-64 over header and table with its own field zero, a section's is
-XXH3-128; they find damage, not malice: the verifier is what makes a file safe to run.
+The checksums find damage, not malice: the verifier is what makes a file safe to run.
 """
 
 from __future__ import annotations
@@ -13,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable
+from itertools import chain
 from typing import BinaryIO, NamedTuple
 
 import xxhash
@@ -24,20 +20,68 @@ MAJOR, MINOR = 1, 0
 PAGE = 4096  # alignment of the sections that a runtime maps
 REQUIRED = 1  # section flag: a reader that does not know the section must refuse the file
 
-HEADER = struct.Struct("<8sHHIQIIQ")
-ENTRY = struct.Struct("<16sIIQQ16s")
 MAX_SECTIONS = 64
 
-# name -> (alignment, required)
-SECTIONS: dict[str, tuple[int, bool]] = {
-    "metadata": (8, True),
-    "interface": (8, True),
-    "plan": (8, True),
-    "code": (8, True),
-    "memory": (8, True),
-    "debug": (8, False),
-    "host_models": (PAGE, True),
-    "constants": (PAGE, True),
+
+class Field(NamedTuple):
+    """A field of the header or the section table; ``code`` is its struct code, numbers are little-endian."""
+
+    name: str
+    code: str
+    doc: str
+
+
+HEADER_FIELDS = (
+    Field(
+        "magic", "8s", "`46 45 4e 46 0d 0a 1a 0a`, FENF and line ends that a transfer as text would change"
+    ),
+    Field("major", "H", "version: a reader refuses another major version"),
+    Field("minor", "H", "version: a reader refuses a newer minor version and reads every older one"),
+    Field("header_size", "I", "bytes of header and section table"),
+    Field("file_size", "Q", "bytes of the whole file"),
+    Field("sections", "I", f"entries of the section table, at most {MAX_SECTIONS}"),
+    Field("reserved", "I", "0"),
+    Field("checksum", "Q", "XXH3-64 of header and section table, this field taken as 0"),
+)
+ENTRY_FIELDS = (
+    Field("name", "16s", "an ASCII identifier, filled up with zeros"),
+    Field(
+        "flags",
+        "I",
+        "bit 0: required, a reader that does not know the section must refuse the file; the rest 0",
+    ),
+    Field("reserved", "I", "0"),
+    Field("offset", "Q", "of the section in the file, in bytes"),
+    Field("size", "Q", "in bytes"),
+    Field("checksum", "16s", "XXH3-128 of the section, in its canonical (big-endian) form"),
+)
+HEADER = struct.Struct("<" + "".join(f.code for f in HEADER_FIELDS))
+ENTRY = struct.Struct("<" + "".join(f.code for f in ENTRY_FIELDS))
+
+
+class Kind(NamedTuple):
+    """What is known of a section: alignment of its offset in bytes, whether each file must have it, what is in it."""
+
+    alignment: int
+    required: bool
+    doc: str
+
+
+SECTIONS: dict[str, Kind] = {
+    "metadata": Kind(
+        8, True, "message Metadata: what the program was compiled from and for, and figures about it"
+    ),
+    "interface": Kind(8, True, "message Interface: the tensors that users hand over and get"),
+    "plan": Kind(8, True, "message Plan: ranges of commands and host clusters, in order"),
+    "code": Kind(8, True, "the commands, one record after the other"),
+    "memory": Kind(
+        8, True, "message MemoryPlan: the buffers in SRAM and working DRAM, and how long they live"
+    ),
+    "debug": Kind(
+        8, False, "message DebugMap: the operators of the model, and which of them each command comes from"
+    ),
+    "host_models": Kind(PAGE, True, "the models of the host clusters, in the format of the source model"),
+    "constants": Kind(PAGE, True, "weights, biases, scales and tables, as LOAD reads them"),
 }
 
 
@@ -78,7 +122,7 @@ def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
     at = header_size
     table = []
     for name in names:
-        alignment, required = SECTIONS[name]
+        alignment, required, _ = SECTIONS[name]
         start = _align(at, alignment)
         out.write(b"\0" * (start - at))
         content = sections[name]
@@ -86,7 +130,7 @@ def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
             content = Chunked(len(content), ((0, content),))
         digest = xxhash.xxh3_128()
         done = 0
-        for offset, piece in (*content.pieces, (content.size, b"")):
+        for offset, piece in chain(content.pieces, [(content.size, b"")]):
             if offset < done:
                 raise ValueError(f"section '{name}': a piece at {offset} where the one before ends at {done}")
             for part in (b"\0" * (offset - done), piece):
@@ -94,7 +138,9 @@ def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
                 out.write(part)
             done = offset + memoryview(piece).nbytes
         at = start + content.size
-        table.append(ENTRY.pack(name.encode(), REQUIRED if required else 0, 0, start, content.size, digest.digest()))
+        table.append(
+            ENTRY.pack(name.encode(), REQUIRED if required else 0, 0, start, content.size, digest.digest())
+        )
     out.seek(0)
     out.write(_header(header_size, at, table))
     out.seek(at)
@@ -103,7 +149,9 @@ def write(out: BinaryIO, sections: dict[str, bytes | Chunked]) -> int:
 
 def _header(header_size: int, file_size: int, table: list[bytes]) -> bytes:
     def pack(checksum: int) -> bytes:
-        return HEADER.pack(MAGIC, MAJOR, MINOR, header_size, file_size, len(table), 0, checksum) + b"".join(table)
+        return HEADER.pack(MAGIC, MAJOR, MINOR, header_size, file_size, len(table), 0, checksum) + b"".join(
+            table
+        )
 
     return pack(xxhash.xxh3_64_intdigest(pack(0)))
 
@@ -130,8 +178,15 @@ def read_table(data: memoryview) -> list[Section]:
             "use the version of the software that wrote it"
         )
     if file_size != len(data):
-        raise EnfFormatError(f"the file has {len(data)} bytes where its header says {file_size}: truncated or extended")
-    if count > MAX_SECTIONS or header_size != HEADER.size + ENTRY.size * count or header_size > len(data) or reserved:
+        raise EnfFormatError(
+            f"the file has {len(data)} bytes where its header says {file_size}: truncated or extended"
+        )
+    if (
+        count > MAX_SECTIONS
+        or header_size != HEADER.size + ENTRY.size * count
+        or header_size > len(data)
+        or reserved
+    ):
         raise EnfFormatError("the header is damaged")
     head = bytearray(data[:header_size])
     head[HEADER.size - 8 : HEADER.size] = b"\0" * 8
@@ -155,15 +210,15 @@ def read_table(data: memoryview) -> list[Section]:
         if name not in SECTIONS:
             if flags & REQUIRED:
                 raise EnfFormatError(f"section '{name}' is required and this reader does not know it")
-        elif offset % SECTIONS[name][0]:
-            raise EnfFormatError(f"section '{name}' is not aligned to {SECTIONS[name][0]} bytes")
+        elif offset % SECTIONS[name].alignment:
+            raise EnfFormatError(f"section '{name}' is not aligned to {SECTIONS[name].alignment} bytes")
         if xxhash.xxh3_128_digest(data[offset : offset + size]) != digest:
             raise EnfFormatError(f"section '{name}': the checksum does not match: the file is damaged")
         at = offset + size
         sections.append(Section(name, flags, offset, size, digest))
     if at != len(data):
         raise EnfFormatError("bytes follow the last section")
-    for name, (_, required) in SECTIONS.items():
-        if required and name not in (s.name for s in sections):
+    for name, kind in SECTIONS.items():
+        if kind.required and name not in (s.name for s in sections):
             raise EnfFormatError(f"section '{name}' is missing")
     return sections

@@ -102,7 +102,9 @@ class Coverage:
             count, step = pattern[0]
             if end - start < step:
                 return
-            del intervals[bisect_right(intervals, start, key=_start) - 1]  # the repetitions touch: one longer run
+            del intervals[
+                bisect_right(intervals, start, key=_start) - 1
+            ]  # the repetitions touch: one longer run
             if not intervals:
                 del self.strided[pattern]
             end += (count - 1) * step

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+MAX_SENTENCE = 400  # characters: names in a file may be of any length
+
+
+def printable(text: str) -> str:
+    """The text on one line: what cannot be printed, as names in a file may hold, is escaped, and too much is left out."""
+    if len(text) > MAX_SENTENCE:
+        text = f"{text[: MAX_SENTENCE // 2]} … {text[-MAX_SENTENCE // 2 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
 
 class EnfError(Exception):
     """An ENF that must not be run: one sentence that says what is wrong and where."""
+
+    def __init__(self, sentence: str):
+        super().__init__(printable(sentence))
 
 
 class EnfFormatError(EnfError):

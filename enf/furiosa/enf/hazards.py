@@ -100,7 +100,9 @@ def _record(accesses: list[Access], access: Access) -> None:
         for engine in range(Engine.COUNT):
             own = [a for a in older if a[2] == engine]
             if own:
-                merged.append((min(a[0] for a in own), max(a[1] for a in own), engine, max(a[3] for a in own)))
+                merged.append(
+                    (min(a[0] for a in own), max(a[1] for a in own), engine, max(a[3] for a in own))
+                )
         accesses[: MAX_ACCESSES // 2] = merged
 
 

@@ -81,7 +81,7 @@ class Instruction:
         layout = "<" + HEADER_CODES + "".join("BBHQ" + "I" * (2 * o.rank) for o in operands)
         self.struct = struct.Struct(layout + "".join(p.code for p in params))
 
-    def check(self, *operands: Region, **params: int | float) -> str | None:
+    def check(self, *operands: Region, **params: float) -> str | None:
         """A sentence where operands (none of them empty) and parameters do not fit together, else None."""
         for name, low, high in self._limits:
             if not low <= params[name] <= high:  # false for a NaN
@@ -108,7 +108,7 @@ HEADER_CODES = "BBH" + "I" * Engine.COUNT
 class Command:
     """One instruction with its operands; ``waits[e]`` commands of engine ``e`` must have ended before it starts."""
 
-    __slots__ = ("instruction", "engine", "waits", "operands", "params")
+    __slots__ = ("engine", "instruction", "operands", "params", "waits")
 
     def __init__(
         self,
@@ -138,7 +138,8 @@ _OFF_CHIP = (Space.DRAM, Space.CONST)
 
 _INT8 = (-128, 127)
 _POSITIVE = (FLOAT32_MIN, FLOAT32_MAX)
-_SCALE = (0, 2.0**100)  # 0 where the arithmetic that is chosen does not use it; sums of 8-bit values times it are finite
+# 0 where the arithmetic that is chosen does not use the scale; sums of 8-bit values times a scale are finite
+_SCALE = (0, 2.0**100)
 _SIGNED_SCALE = (-(2.0**100), 2.0**100)
 _MULTIPLIER = (-(1 << 21), 1 << 21)
 
@@ -146,7 +147,9 @@ _WINDOW_PARAMS = (
     Param("stride_h", "H", "rows from one output to the next", 1),
     Param("stride_w", "H", "columns from one output to the next", 1),
     Param("pad_top", "H", "rows of padding above the input tile; what lies beyond its end is padding too"),
-    Param("pad_left", "H", "columns of padding left of the input tile; what lies beyond its end is padding too"),
+    Param(
+        "pad_left", "H", "columns of padding left of the input tile; what lies beyond its end is padding too"
+    ),
 )
 _CLAMP = (
     Param("clamp_min", "h", "smallest output value", *_INT8),
@@ -336,12 +339,23 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
             _rounding(Rounding.XNNPACK, Rounding.ONNXRUNTIME, Rounding.QDQ),
             Param("output_zero_point", "h", "zero point of the output", *_INT8),
             Param("a_multiplier", "i", "xnnpack: rint(sa / sy * 2^shift)", *_MULTIPLIER),
-            Param("b_multiplier", "i", "xnnpack: rint(sb / sy * 2^shift), negative for a subtraction", *_MULTIPLIER),
+            Param(
+                "b_multiplier",
+                "i",
+                "xnnpack: rint(sb / sy * 2^shift), negative for a subtraction",
+                *_MULTIPLIER,
+            ),
             Param("shift", "B", "xnnpack: bits of the fixed-point multipliers", 0, 30),
             Param("a_scale", "f", "onnxruntime: sa / sy; qdq: sa", *_SCALE),
-            Param("b_scale", "f", "onnxruntime: sb / sy; qdq: sb; negative for a subtraction", *_SIGNED_SCALE),
+            Param(
+                "b_scale", "f", "onnxruntime: sb / sy; qdq: sb; negative for a subtraction", *_SIGNED_SCALE
+            ),
             Param("output_scale", "f", "qdq: sy", *_SCALE),
-            Param("bias", "f", "onnxruntime: what the three zero points come to, for values of the model's own type"),
+            Param(
+                "bias",
+                "f",
+                "onnxruntime: what the three zero points come to, for values of the model's own type",
+            ),
             Param("raw_offset", "h", "onnxruntime: 128 where the model's own type is uint8, else 0", 0, 128),
         ),
         "Sum.  xnnpack: y = clamp(((a*A + b*B - A*za - B*zb + 2^(shift-1)) >> shift) + zy).  "
@@ -373,7 +387,13 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         _PES,
         (
             Operand("input", "r", 4, _BYTES, "the values to look up"),
-            Operand("table", "r", 1, ("uint8",), "256 output bytes, indexed by the input's byte as an unsigned number"),
+            Operand(
+                "table",
+                "r",
+                1,
+                ("uint8",),
+                "256 output bytes, indexed by the input's byte as an unsigned number",
+            ),
             Operand("output", "w", 4, _BYTES, "table[input]"),
         ),
         (),
@@ -391,7 +411,12 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         ),
         (
             Param("output_offset", "h", "added after rounding", *_INT8),
-            Param("factor", "f", "tflite: the output's scale; onnxruntime: floor(1 / the output's scale)", *_POSITIVE),
+            Param(
+                "factor",
+                "f",
+                "tflite: the output's scale; onnxruntime: floor(1 / the output's scale)",
+                *_POSITIVE,
+            ),
             _rounding(Rounding.ONNXRUNTIME, Rounding.TFLITE),
         ),
         "Softmax over the last dimension.  tflite: e = table[max - x], summed in order in float32; "
@@ -403,7 +428,10 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         "QUANTIZE",
         0x30,
         _PES,
-        (Operand("input", "r", 4, ("float32",), "real values"), Operand("output", "w", 4, _I8, "int8 values")),
+        (
+            Operand("input", "r", 4, ("float32",), "real values"),
+            Operand("output", "w", 4, _I8, "int8 values"),
+        ),
         (
             Param("scale", "f", "scale of the output", *_POSITIVE),
             Param("zero_point", "h", "zero point of the output", *_INT8),
@@ -416,7 +444,10 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         "DEQUANTIZE",
         0x31,
         _PES,
-        (Operand("input", "r", 4, _I8, "int8 values"), Operand("output", "w", 4, ("float32",), "real values")),
+        (
+            Operand("input", "r", 4, _I8, "int8 values"),
+            Operand("output", "w", 4, ("float32",), "real values"),
+        ),
         (
             Param("scale", "f", "scale of the input", *_POSITIVE),
             Param("zero_point", "h", "zero point of the input", *_INT8),

@@ -8,40 +8,51 @@ from furiosa.enf import dtypes
 class Space:
     """The memories an operand may lie in."""
 
-    SRAM = 0  # on chip, shared by the processing elements of the target
-    DRAM = 1  # working memory on the card: inputs, outputs, tensors that cross between clusters, spilled tensors
-    CONST = 2  # the constants section of the file, on the card and read only
+    SRAM, DRAM, CONST = range(3)
     NAMES = ("sram", "dram", "const")
+    DOCS = (
+        "on chip, shared by the processing elements of the target",
+        "working memory on the card: inputs, outputs, what crosses between clusters, tensors that do not fit SRAM",
+        "the section `constants`, on the card and read only",
+    )
 
 
 class Engine:
     """The engines; each runs its commands in order, and the engines run side by side."""
 
-    LOAD = 0  # DMA, DRAM to SRAM
-    STORE = 1  # DMA, SRAM to DRAM
-    PE0 = 2
-    PE1 = 3
-    NAMES = ("load", "store", "pe0", "pe1")
+    LOAD, STORE, PE0, PE1 = range(4)
     COUNT = 4
+    NAMES = ("load", "store", "pe0", "pe1")
+    DOCS = (
+        "DMA from DRAM and constants to SRAM",
+        "DMA from SRAM to DRAM",
+        "processing element 0",
+        "processing element 1",
+    )
 
 
 class Rounding:
-    """Which reference runtime's arithmetic a command follows, where the two differ."""
+    """Which reference runtime's arithmetic a command follows, where they differ."""
 
-    XNNPACK = 0  # LiteRT's default kernels
-    ONNXRUNTIME = 1
-    TFLITE = 2  # LiteRT's builtin kernels, where XNNPACK has none
-    TFLITE_UINT8 = 3  # the same for a tensor that is uint8 in the model and int8 here
-    QDQ = 4  # the float32 operators of ONNX one by one: dequantize, compute, quantize
+    XNNPACK, ONNXRUNTIME, TFLITE, TFLITE_UINT8, QDQ = range(5)
     NAMES = ("xnnpack", "onnxruntime", "tflite", "tflite_uint8", "qdq")
+    DOCS = (
+        "LiteRT's default kernels",
+        "onnxruntime's integer operators",
+        "LiteRT's builtin kernels, where XNNPACK has none",
+        "the same for a tensor that is uint8 in the model and int8 here",
+        "the float32 operators of ONNX one by one: dequantize, compute, quantize",
+    )
 
 
 class Region:
     """A tile of memory: ``shape`` elements of ``dtype`` from byte ``address`` on, ``strides`` in bytes (>= 0)."""
 
-    __slots__ = ("space", "dtype", "address", "shape", "strides")
+    __slots__ = ("address", "dtype", "shape", "space", "strides")
 
-    def __init__(self, space: int, dtype: str, address: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+    def __init__(
+        self, space: int, dtype: str, address: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ):
         self.space = space
         self.dtype = dtype
         self.address = address
@@ -69,7 +80,9 @@ class Region:
         return n
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Region) and all(getattr(self, s) == getattr(other, s) for s in self.__slots__)
+        return isinstance(other, Region) and all(
+            getattr(self, s) == getattr(other, s) for s in self.__slots__
+        )
 
     def __repr__(self) -> str:
         """For example ``sram[0x40]:int8[1x8x8x16]``, followed by the strides where they are not dense."""

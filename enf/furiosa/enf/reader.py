@@ -28,13 +28,14 @@ class Enf:
     """A verified program.
 
     ``metadata``, ``interface``, ``plan``, ``memory`` and ``debug`` are the messages of enf.proto; ``commands`` the decoded
-    code; ``constants`` the mapped bytes of that section; ``sections`` the section table; ``size`` in bytes.
+    code; ``constants`` the mapped bytes of that section; ``sections`` the section table; ``data`` the whole file, ``size``
+    bytes.
     """
 
     def __init__(self, data: memoryview):
         self.size = len(data)
         self.sections = container.read_table(data)
-        self._data = data
+        self.data = data
         for name, message in _MESSAGES.items():
             content = self.section(name)
             if len(content) > MAX_MESSAGE:
@@ -61,8 +62,8 @@ class Enf:
         """The bytes of a section, not copied; empty where an optional section is missing."""
         for s in self.sections:
             if s.name == name:
-                return self._data[s.offset : s.offset + s.size]
-        return self._data[:0]
+                return self.data[s.offset : s.offset + s.size]
+        return self.data[:0]
 
     def host_model(self, call: enf_pb2.HostCall) -> memoryview:
         """The bytes of a host cluster's model."""

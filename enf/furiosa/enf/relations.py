@@ -9,12 +9,14 @@ from __future__ import annotations
 from furiosa.enf.machine import Region, Rounding
 
 # Elements that an implementation may need at a time, beyond the operands.  SRAM of the largest target is half of it.
-MAX_PADDED = 1 << 26  # an input with its padding, stretched to the output's channels where each reads one of the input's
+MAX_PADDED = (
+    1 << 26
+)  # an input with its padding, stretched to the output's channels where each reads one of the input's
 MAX_PATCHES = 1 << 26  # the windows of one row of outputs side by side, as a matrix
 
 
 def no_relation(*_: Region, **__: float) -> str | None:
-    """An instruction whose operands are free."""
+    """The operands are free."""
     return None
 
 
@@ -28,44 +30,59 @@ def same_shape(*operands: Region) -> str | None:
 
 
 def copy(source: Region, destination: Region) -> str | None:
+    """Both operands have one element type and one shape."""
     if source.dtype != destination.dtype:
         return f"element types differ: {source.dtype} and {destination.dtype}"
     return same_shape(source, destination)
 
 
-def convolution(input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int) -> str | None:
+def convolution(
+    input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int
+) -> str | None:
+    """The groups divide the channels, there is one bias and one scale an output channel, and every window touches the input."""
     channels, kh, kw, per_group = weight.shape
     if per_group * p["groups"] != input.shape[3] or channels % p["groups"]:
         return "the groups do not divide the channels"
-    return _per_channel(channels, bias, scale, output) or _window(input, output, (kh, kw), input.shape[3], per_group, p)
+    return _per_channel(channels, bias, scale, output) or _window(
+        input, output, (kh, kw), input.shape[3], per_group, p
+    )
 
 
-def depthwise(input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int) -> str | None:
+def depthwise(
+    input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int
+) -> str | None:
+    """The output's channels are a multiple of the input's, with one bias and one scale each; every window touches the input."""
     kh, kw, channels = weight.shape
     if channels % input.shape[3]:
         return "the output's channels are no multiple of the input's"
-    return _per_channel(channels, bias, scale, output) or _window(input, output, (kh, kw), channels, channels, p)
+    return _per_channel(channels, bias, scale, output) or _window(
+        input, output, (kh, kw), channels, channels, p
+    )
 
 
 def max_pool(input: Region, output: Region, **p: int) -> str | None:
+    """Input and output have the same channels, every window touches the input, and the clamp is not empty."""
     if input.shape[3] != output.shape[3]:
         return "channels differ"
     return _clamp(p) or _window(input, output, (p["kernel_h"], p["kernel_w"]), input.shape[3], 1, p)
 
 
 def average_pool(input: Region, output: Region, **p: int) -> str | None:
+    """As MAX_POOL2D; the scales are positive where the arithmetic uses them."""
     if p["rounding"] == Rounding.ONNXRUNTIME and not (p["input_scale"] > 0 and p["output_scale"] > 0):
         return "a scale is 0"
     return max_pool(input, output, **p)
 
 
 def mean(input: Region, output: Region, **p: int) -> str | None:
+    """The output is [N, 1, 1, C] of the input, and the clamp is not empty."""
     if output.shape != (input.shape[0], 1, 1, input.shape[3]):
         return "the output is not [N, 1, 1, C] of the input"
     return _clamp(p)
 
 
 def add(a: Region, b: Region, output: Region, **p: float) -> str | None:
+    """All operands have one shape, the clamp is not empty; shift and scale are positive where the arithmetic uses them."""
     if p["rounding"] == Rounding.XNNPACK:
         if not p["shift"]:
             return "the shift is 0"
@@ -75,16 +92,19 @@ def add(a: Region, b: Region, output: Region, **p: float) -> str | None:
 
 
 def multiply(a: Region, b: Region, output: Region, **p: float) -> str | None:
+    """All operands have one shape, and the clamp is not empty."""
     return _clamp(p) or same_shape(a, b, output)
 
 
 def table(input: Region, table: Region, output: Region, **_: float) -> str | None:
+    """The table has 256 entries; input and output have one shape."""
     if table.shape != (256,):
         return "the table has not 256 entries"
     return same_shape(input, output)
 
 
 def unary(input: Region, output: Region, **_: float) -> str | None:
+    """Input and output have one shape."""
     return same_shape(input, output)
 
 
@@ -98,7 +118,9 @@ def _per_channel(channels: int, bias: Region, scale: Region, output: Region) -> 
     return None
 
 
-def _window(x: Region, y: Region, kernel: tuple[int, int], width: int, depth: int, p: dict[str, int]) -> str | None:
+def _window(
+    x: Region, y: Region, kernel: tuple[int, int], width: int, depth: int, p: dict[str, int]
+) -> str | None:
     """A window slides over x [N, H, W, C] and gives y; every window touches x, be it only with the room between its taps.
 
     ``width`` elements a pixel are padded, and ``depth`` elements a tap make one output.

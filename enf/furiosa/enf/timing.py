@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from furiosa.enf.isa import Command, Engine, Region
+from furiosa.enf.isa import Command, Engine
 from furiosa.enf.target import Target
 
 _CONTRACTIONS = {"CONV2D", "DEPTHWISE_CONV2D"}
@@ -19,7 +19,9 @@ def _up(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def conv_cycles(target: Target, pixels: int, channels: int, taps: int, depth: int, split: tuple[int, int]) -> int:
+def conv_cycles(
+    target: Target, pixels: int, channels: int, taps: int, depth: int, split: tuple[int, int]
+) -> int:
     """Cycles of the MAC array for a convolution tile, its output split over slices by (pixels, channels)."""
     steps = taps * _up(depth, target.mac_width)
     return _up(pixels, split[0]) * _up(_up(channels, target.mac_height), split[1]) * steps
@@ -27,7 +29,9 @@ def conv_cycles(target: Target, pixels: int, channels: int, taps: int, depth: in
 
 def depthwise_cycles(target: Target, pixels: int, channels: int, taps: int, split: tuple[int, int]) -> int:
     """The same for a depthwise convolution, where the MAC array's width lies along the pixels."""
-    return _up(_up(pixels, split[0]), target.mac_width) * _up(_up(channels, target.mac_height), split[1]) * taps
+    return (
+        _up(_up(pixels, split[0]), target.mac_width) * _up(_up(channels, target.mac_height), split[1]) * taps
+    )
 
 
 def best_split(target: Target, pixels: int, channels: int, taps: int, depth: int | None) -> tuple[int, int]:
@@ -45,13 +49,6 @@ def best_split(target: Target, pixels: int, channels: int, taps: int, depth: int
         parts *= 2
     assert best is not None
     return best[1]
-
-
-def _elements(region: Region) -> int:
-    n = 1
-    for d in region.shape:
-        n *= d
-    return n
 
 
 def cycles(command: Command, target: Target) -> int:

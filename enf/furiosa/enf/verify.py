@@ -153,7 +153,9 @@ class _Verifier:
         if waits != _WAITS_FOR_NOTHING:
             for other, wait in enumerate(waits):
                 if wait > self.clocks.count[other]:
-                    raise EnfVerifyError(f"it waits for command {wait} of engine {Engine.NAMES[other]}, not yet issued")
+                    raise EnfVerifyError(
+                        f"it waits for command {wait} of engine {Engine.NAMES[other]}, not yet issued"
+                    )
         *inputs, output = map(self._operand, instruction.operands, command.operands)
         arguments = command.arguments
         problem = instruction.check(*command.operands, **arguments)
@@ -169,7 +171,9 @@ class _Verifier:
                 continue
             self._ordered(clock, buffer.needed_to_read(clock, start, end), buffer)
             if not buffer.coverage.has(region, start, end, self.effort):
-                raise EnfVerifyError(f"it reads {region} of buffer '{buffer.name}', which is not wholly written")
+                raise EnfVerifyError(
+                    f"it reads {region} of buffer '{buffer.name}', which is not wholly written"
+                )
             if buffer is out and start < out_end and out_start < end:
                 raise EnfVerifyError(f"it writes where it reads, in buffer '{buffer.name}'")
         self._ordered(clock, out.needed_to_write(clock, out_start, out_end), out)
@@ -231,7 +235,9 @@ class _Verifier:
         if tensor.axes and (len(tensor.axes) != len(tensor.shape) or set(tensor.axes) - set("NCHW")):
             raise EnfVerifyError(f"{what} '{tensor.name}' has axes that do not fit its shape")
         start, itemsize, shape = tensor.address, _ITEMSIZE[name], tuple(tensor.shape)
-        if itemsize * math.prod(d or 1 for d in shape) > self.target.dram_bytes:  # also where one dimension is 0
+        if (
+            itemsize * math.prod(d or 1 for d in shape) > self.target.dram_bytes
+        ):  # also where one dimension is 0
             raise EnfVerifyError(f"{what} '{tensor.name}' is too large")
         nbytes = itemsize * math.prod(shape)
         if start % itemsize:

@@ -1,4 +1,4 @@
-"""Command lines of the runtime: ``furiosa bundle``, ``furiosa run`` and the bundler that the Bazel rule runs."""
+"""Command lines of the runtime: ``furiosa bundle``, ``furiosa run`` and the bundler of the Bazel rule."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bundle_main(argv: Sequence[str] | None = None, prog: str = "furiosa bundle")
 
 
 def bundler_main(argv: Sequence[str] | None = None) -> int:
-    """The same, as the tool of the rule ``npu_bundle``: ``@file`` stands for the arguments in a file, one a line."""
+    """The same, as the tool of the rule ``npu_bundle``: ``@file`` stands for the lines of a file as arguments."""
     return bundle_main(argv, "furiosa_bundler")
 
 

@@ -161,7 +161,8 @@ def test_the_bundler_starts_without_numpy(packed):
     code = (
         "import sys; from furiosa.runtime.cli import bundler_main;"
         "assert bundler_main(['verify', 'v.tar']) == 0;"
-        "assert bundler_main(['pack', '-o', 'w.tar', '--model', 'a=a.enf']) == 0; print('numpy' in sys.modules)"
+        "assert bundler_main(['pack', '-o', 'w.tar', '--model', 'a=a.enf']) == 0;"
+        "print('numpy' in sys.modules)"
     )
     assert (
         subprocess.run(

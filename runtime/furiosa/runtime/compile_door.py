@@ -1,4 +1,4 @@
-"""The only way from the runtime to the compiler, taken when a session is given a model that is not compiled yet."""
+"""The only way from the runtime to the compiler, for sessions of models that are not compiled yet."""
 
 from __future__ import annotations
 

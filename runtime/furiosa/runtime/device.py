@@ -1,7 +1,7 @@
 """Names of devices.
 
-The names are the vendor's; what stands behind each of them here is the NPU simulator, so any card number exists and none
-is ever busy.
+The names are the vendor's; what stands behind each of them here is the NPU simulator, so any card number exists
+and none is ever busy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORMS = (
 
 
 class Device(NamedTuple):
-    """One kind of device: ``text`` as given by ``source``, the target NPU that it stands for, and how many there are."""
+    """One kind of device: ``text`` as given by ``source``, the target NPU it stands for, how many there are."""
 
     text: str
     source: str
@@ -49,7 +49,7 @@ def choose(device: str | None) -> Device | None:
 
 
 def parse(text: str, source: str = "the argument device") -> Device:
-    """A device from its name: npu0pe0, npu0pe0-1, npu:0:0-1, warboy*1, warboy(2)*1, or a list of those with commas.
+    """A device from its name: npu0pe0, npu0pe0-1, npu:0:0-1, warboy*1, warboy(2)*1, or a list with commas.
 
     Raises:
         InvalidSessionOption: a name of no known form, or a list over several kinds of device.

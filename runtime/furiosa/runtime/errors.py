@@ -35,7 +35,7 @@ class NativeError(enum.IntEnum):
 
 
 class FuriosaRuntimeError(Exception):
-    """Base of all errors of this package: one sentence, and the native code where the vendor's runtime has one.
+    """Base of all errors of this package: one sentence, and a native code where the vendor has one.
 
     ``native_err`` is that code or None; ``str()`` appends it.
     """
@@ -97,7 +97,7 @@ class IncompatibleModel(FuriosaRuntimeError):
 
 
 class CompilationFailed(FuriosaRuntimeError):
-    """The model file given to the session could not be compiled; ``compiler_code`` is the compiler's native code, if any."""
+    """The model could not be compiled; ``compiler_code`` is the compiler's native code, if there is one."""
 
     native_err = NativeError.COMPILATION_FAILED
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file to write, in the same folder; it takes the place of ``path`` at the end, or is removed after an error.
+    """A binary file to write; at the end it takes the place of ``path``, after an error it is removed.
 
     Raises:
         OSError: the folder is missing or cannot be written.

@@ -11,7 +11,7 @@ from furiosa.runtime.tensor import DataType
 
 
 class Program:
-    """Runs the plan of an ENF, one inference at a time: commands on the NPU simulator, host clusters on the host.
+    """Runs the plan of an ENF, one inference at a time: commands on the simulator, host clusters on the host.
 
     Not for several threads at once.  The reference runtimes of host clusters are loaded by the first run.
     """

@@ -1,7 +1,7 @@
 """Sessions: ``session.create("foo.enf").run(x)``.
 
-The only device is the NPU simulator of this package: it runs the commands of the ENF bit-exactly on the host's CPU.  There
-is no driver for real hardware here, and the time that a run takes says nothing about the NPU's.
+The only device is the NPU simulator of this package: it runs the commands of the ENF bit-exactly on the host's CPU.
+There is no driver for real hardware here, and the time that a run takes says nothing about the NPU's.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | 
 
 
 class Session(Model):
-    """A model that is ready to run on the NPU simulator.  Safe for several threads; close it, or use it in a ``with``."""
+    """A model that is ready to run on the NPU simulator, from any thread; close it, or use it in a ``with``."""
 
     def __init__(self, enf: reader.Enf, worker_num: int = 1):
-        """A session of a verified program; up to ``worker_num`` inferences run at once, each with a memory of its own."""
+        """A session of a verified program; up to ``worker_num`` inferences run at once, each in its own memory."""
         self._workers: _Workers | None = None
         self.worker_num = worker_num
         super().__init__(
@@ -52,8 +52,8 @@ class Session(Model):
         """One inference.
 
         Args:
-            inputs: an array where the model has one input, else a list of arrays or a ``TensorArray``, in the order and of
-                the exact shapes and element types of ``inputs()``.
+            inputs: an array where the model has one input, else a list of arrays or a ``TensorArray``, in the
+                order and of the exact shapes and element types of ``inputs()``.
 
         Returns:
             The outputs, in the order of ``outputs()``; they stay valid after further runs.
@@ -170,15 +170,15 @@ def create(
     """A session for a model, on the NPU simulator.
 
     Args:
-        model: the path or the bytes of an ENF, which starts at once, or of a .onnx or .tflite model, which is compiled
-            first (recognised by content); or ``"vision.tar#resnet50"`` for a model of a bundle.
-        device: npu0pe0 or npu0pe1 (target warboy), npu0pe0-1 (target warboy-2pe), warboy*1, warboy(2)*1, or several of one
-            kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was compiled for, else npu0pe0-1.
-            Every name stands for the simulator.
+        model: the path or the bytes of an ENF, which starts at once, or of a .onnx or .tflite model, which is
+            compiled first (recognised by content); or ``"vision.tar#resnet50"`` for a model of a bundle.
+        device: npu0pe0 or npu0pe1 (target warboy), npu0pe0-1 (target warboy-2pe), warboy*1, warboy(2)*1, or
+            several of one kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was
+            compiled for, else npu0pe0-1.  Every name stands for the simulator.
         worker_num: how many inferences may run at once; None for one a device.  Each has a memory of its own.
         compile_config: options of the compiler; an ENF needs none.
-        batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it must be the one that it was
-            compiled with.
+        batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it
+            must be the one that it was compiled with.
         compiler_config: the same as ``compile_config``, under the name of later SDK versions.
 
     Raises:
@@ -208,7 +208,7 @@ def create_async(
     compile_config: Mapping[str, object] | None = None,
     batch_size: int | None = None,
 ) -> tuple[AsyncSession, CompletionQueue]:
-    """A session in two ends: ``submit(x, context)`` on the one, ``recv() -> (context, outputs)`` on the other.
+    """A session in two ends: ``submit(x, context)`` on one, ``recv() -> (context, outputs)`` on the other.
 
     Args:
         model, device, worker_num, compile_config, batch_size: as for ``create``.
@@ -249,11 +249,13 @@ def _load(
     target = enf.metadata.target_npu
     if chosen and chosen.target != target:
         raise IncompatibleModel(
-            f"{source.name} is compiled for {target}, but {chosen.source} says '{chosen.text}', which is {chosen.target}"
+            f"{source.name} is compiled for {target}, "
+            f"but {chosen.source} says '{chosen.text}', which is {chosen.target}"
         )
     if batch_size and compiled and enf.metadata.batch_size != batch_size:
         raise IncompatibleModel(
-            f"{source.name} is compiled for batch size {enf.metadata.batch_size}, but batch_size is {batch_size}"
+            f"{source.name} is compiled for batch size {enf.metadata.batch_size}, "
+            f"but batch_size is {batch_size}"
         )
     return enf
 

@@ -302,7 +302,8 @@ def test_an_enf_starts_without_the_compiler_and_the_reference_runtimes(tmp_path)
     path.write_bytes(table_enf())
     code = (
         "import sys; from furiosa.runtime import session; session.create(sys.argv[1]).close();"
-        "print([m for m in sys.modules if m.split('.')[0] in ('onnx', 'onnxruntime', 'ai_edge_litert', 'tflite')"
+        "heavy = ('onnx', 'onnxruntime', 'ai_edge_litert', 'tflite');"
+        "print([m for m in sys.modules if m.split('.')[0] in heavy"
         " or m.startswith('furiosa.compiler')])"
     )
     done = subprocess.run(

@@ -36,7 +36,7 @@ _AXES = {str(a): a for a in Axis}
 
 
 class DataType(enum.IntEnum):
-    """Element types; the values are the codes in an ENF.  0 to 7 are the vendor's, the rest this project's."""
+    """Element types, by their codes in an ENF: 0 to 7 are the vendor's, the rest this project's."""
 
     FLOAT32 = 0
     UINT8 = 1
@@ -76,7 +76,7 @@ _SUPPORTED = {d.numpy_dtype for d in DataType if d is not DataType.BFLOAT16}
 
 
 class TensorDesc:
-    """What a tensor of a model looks like: name, shape, element type, the meaning of its axes, its quantisation."""
+    """A tensor of a model: its name, shape, element type, the meaning of its axes, its quantisation."""
 
     __slots__ = ("_axes", "dtype", "name", "quantization_parameter", "shape")
 
@@ -88,7 +88,7 @@ class TensorDesc:
         axes: Sequence[Axis] = (),
         quantization_parameter: tuple[float, int] | None = None,
     ):
-        """``axes`` is empty where the model does not say; ``quantization_parameter`` is (scale, zero point) or None."""
+        """``axes`` is empty where the model does not say, ``quantization_parameter`` (scale, zero point) or None."""
         self.name = name
         self.shape = tuple(shape)
         self.dtype = dtype

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
-from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, terminal
+from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, terminal
 from furiosa.compiler.cli.output import Outputs, check_writable
 from furiosa.compiler.errors import CompileError, IoError
 
@@ -82,7 +82,7 @@ def _compile(options: arguments.Namespace) -> None:
         terminal.say(f"Using furiosa-compiler {__version__}")
     compilation, progress = _run(options, loud)
     try:
-        with Outputs() as outputs:
+        with interrupt.cleaning_up(), Outputs() as outputs:
             _write(compilation, options, outputs)
     except OSError as e:
         raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
@@ -90,26 +90,24 @@ def _compile(options: arguments.Namespace) -> None:
     if options.target_ir != "dfg":
         _tell_placement(compilation, options, loud)
     if loud:
-        terminal.say(terminal.printable(f"output has been saved to {options.output}"))
+        terminal.say(f"output has been saved to {options.output}")
 
 
 def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
     """Reads the model and runs the stages that the outputs need."""
-    from furiosa.compiler.frontend.importer import TFLITE_IDENTIFIER, read_model
+    from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
 
     data = read_model(options.source)
-    source_format = "tflite" if data[4:8] == TFLITE_IDENTIFIER else "onnx"
     last = max(STAGES.index(options.target_ir), STAGES.index("cdfg") if options.dot_graph is not None else 0)
     progress = terminal.Progress(last + 1, loud)
     compilation = Compilation(
         data,
         Options(options.target_npu, options.batch_size),
         folder=os.path.dirname(os.path.abspath(options.source)),
+        real_folder=os.path.dirname(os.path.realpath(options.source)),
     )
-    compilation.run(
-        STAGES[last], lambda source, stage: progress.stage(source_format if stage == "dfg" else source, stage)
-    )
+    compilation.run(STAGES[last], progress.stage)
     progress.done()
     return compilation, progress
 
@@ -145,7 +143,7 @@ def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud
 
     if loud:
         for line in table.placement(compilation.ldfg, everything=options.verbose):
-            terminal.say(terminal.printable(line))
+            terminal.say(line)
     note = table.no_npu(compilation.ldfg)
     if note:
-        terminal.say(terminal.printable(f"WARNING: {options.source}: {note}"))
+        terminal.say(f"WARNING: {options.source}: {note}")

@@ -19,7 +19,12 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
     try:
-        status = _dispatch(_expand(sys.argv[1:] if argv is None else argv))
+        arguments = _expand(sys.argv[1:] if argv is None else argv)
+        if argv is None and arguments[:1] == ["compile"]:
+            from furiosa.compiler.cli.interrupt import leave_at_once
+
+            leave_at_once()
+        status = _dispatch(arguments)
         sys.stdout.flush()  # here, where a reader that has gone away can still be told from a defect
         if argv is None:  # the process ends now: its objects need not be searched for garbage once more
             gc.freeze()
@@ -40,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def compile_main() -> int:
     """The command ``furiosa-compile``, the same as ``furiosa compile``."""
-    return main(["compile", *sys.argv[1:]])
+    sys.argv.insert(1, "compile")
+    return main()
 
 
 class _Refused(Exception):

@@ -28,7 +28,8 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
 
 def test_a_sub_command_gets_the_rest_and_gives_the_status(echo):
@@ -94,6 +95,7 @@ def test_interrupted(capsys, monkeypatch, tmp_path, quantized_model):
 def test_furiosa_compile_is_furiosa_compile(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["furiosa-compile", "--description"])
     monkeypatch.setattr(cli.gc, "freeze", lambda: None)  # the test's process goes on
+    monkeypatch.setattr("furiosa.compiler.cli.interrupt.leave_at_once", lambda: None)
     assert cli.compile_main() == 0
     assert capsys.readouterr().out.startswith("Compiles ")
 
@@ -111,8 +113,9 @@ def test_a_reader_that_goes_away():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     read, write = os.pipe()
     os.close(read)
+    command = [sys.executable, "-c", code]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, stdout=write, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")

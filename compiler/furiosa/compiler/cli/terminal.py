@@ -5,21 +5,18 @@ from __future__ import annotations
 import sys
 import time
 
-
-def printable(text: str) -> str:
-    """The text on one line: control characters and undecodable bytes, which names in a model may hold, are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+from furiosa.enf.errors import printable
 
 
 def error(sentence: str) -> None:
     """One line ``ERROR: …``."""
-    say(f"ERROR: {printable(sentence)}")
+    say(f"ERROR: {sentence}")
 
 
 def say(line: str) -> None:
-    """One line to stderr; a reader that went away is no reason to fail."""
+    """One line to stderr, what cannot be printed escaped; a reader that went away is no reason to fail."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
     except OSError:
         pass
 

@@ -5,23 +5,12 @@ from __future__ import annotations
 import io
 import sys
 
-import pytest
-
 from furiosa.compiler.cli import terminal
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a b", "a b"),
-        ("a\nb\r\t", "a\\nb\\r\\t"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("\udc80é", "\\udc80é"),
-        ("\u2028", "\\u2028"),
-    ],
-)
-def test_printable(text, shown):
-    assert terminal.printable(text) == shown
+def test_an_error_is_one_line(capsys):
+    terminal.error("a b\nERROR: \x1b[31m\udc80\u2028é")
+    assert capsys.readouterr().err == "ERROR: a b\\nERROR: \\x1b[31m\\udc80\\u2028é\n"
 
 
 def test_progress_without_emoji_where_the_terminal_knows_none(monkeypatch):

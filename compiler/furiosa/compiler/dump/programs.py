@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.dump.text import quote
-from furiosa.compiler.gir.tile import Buffer, View
+from furiosa.compiler.gir.tile import Buffer, Work
 from furiosa.compiler.lir.linear import Linear, Segment
 from furiosa.compiler.program import NpuStep, Step
-from furiosa.enf.dtypes import ITEMSIZE
-from furiosa.enf.isa import BY_NAME, Command, Engine, Instruction, Region, Space, dense_strides
+from furiosa.enf.isa import BY_NAME, Command, Engine, Instruction, Region, Space
 from furiosa.enf.target import Target
 
 
@@ -25,9 +24,7 @@ def gir(segments: dict[Cluster, Segment], target: Target) -> Iterator[str]:
         yield from lines
         yield "work"
         for i, w in enumerate(segment.works):
-            row = BY_NAME[w.instruction]
-            operands = [f"{o.name}={_view(v, buffers)}" for o, v in zip(row.operands, w.operands)]
-            yield f"  {i} #{operators[w.operator]} {Engine.NAMES[w.engine]} {_call(row, operands, w.params)}"
+            yield f"  {i} #{operators[w.operator]} {Engine.NAMES[w.engine]}: {_work(w, buffers)}"
         yield "buffers in SRAM, from their first to their last work"
         for x in segment.lifetimes:
             yield f"  {buffers(x.buffer)} {x.buffer.size} bytes, {x.first} to {x.last} {quote(x.buffer.name)}"
@@ -56,8 +53,7 @@ def lir(linear: Linear, steps: list[Step], target: Target) -> Iterator[str]:
         yield f"  0x{x.address:x} {x.buffer.size} bytes, {x.first} to {x.last} {quote(x.buffer.name)}"
     yield "commands"
     for i, (c, op) in enumerate(zip(linear.commands, linear.operators)):
-        operands = [f"{o.name}={_region(r)}" for o, r in zip(c.instruction.operands, c.operands)]
-        yield f"  {i} #{operators[op]} {Engine.NAMES[c.engine]} {_call(c.instruction, operands, c.arguments)}{_waits(c)}"
+        yield f"  {i} #{operators[op]} {Engine.NAMES[c.engine]}{_waits(c)}: {_command(c)}"
 
 
 def _operators(used: Iterable[Operator]) -> tuple[dict[Operator, int], list[str]]:
@@ -86,24 +82,22 @@ class _BufferNames:
         return name
 
 
-def _view(v: View, names: _BufferNames) -> str:
-    offset = f"+0x{v.offset:x}" if v.offset else ""
-    return f"{names(v.buffer)}{offset}:{_elements(v.dtype, v.shape, v.strides)}"
+def _work(w: Work, buffers: _BufferNames) -> str:
+    """A work with its operands as places in buffers: ``sram3[0x40]:int8[1x8x8x16]``."""
+    operands = []
+    for v in w.operands:
+        place = repr(Region(v.buffer.space, v.dtype, v.offset, v.shape, v.strides))
+        operands.append(buffers(v.buffer) + place[place.index("[") :])
+    return _call(BY_NAME[w.instruction], operands, w.params)
 
 
-def _region(r: Region) -> str:
-    return f"{Space.NAMES[r.space]}[0x{r.address:x}]:{_elements(r.dtype, r.shape, r.strides)}"
-
-
-def _elements(dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
-    """``int8[1x2x3]``, with byte strides where the elements are not dense; a dimension of one element has no stride."""
-    dense = dense_strides(shape, ITEMSIZE[dtype])
-    is_dense = all(d == 1 or s == expected for d, s, expected in zip(shape, strides, dense))
-    return f"{dtype}[{'x'.join(map(str, shape))}]" + ("" if is_dense else f"/{','.join(map(str, strides))}")
+def _command(c: Command) -> str:
+    return _call(c.instruction, [repr(r) for r in c.operands], c.arguments)
 
 
 def _call(instruction: Instruction, operands: list[str], params: dict[str, int | float]) -> str:
-    return f"{instruction.name}({', '.join([*operands, *(f'{n}={params[n]}' for n in instruction.param_names)])})"
+    named = [f"{spec.name}={text}" for spec, text in zip(instruction.operands, operands)]
+    return " ".join([instruction.name, *named, *(f"{name}={value}" for name, value in params.items())])
 
 
 def _waits(c: Command) -> str:

@@ -81,6 +81,8 @@ def apply_batch(graph: Graph, size: int, rules: dict[str, Rule]) -> None:
             rules[op.op_type](op, batch)
         except Mixed as e:
             raise refuse(f"{where} {e}") from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise refuse(f"{where} does not have the inputs and attributes of its type") from None
         for tensor in op.outputs:
             if not tensor.shape and tensor.name:
                 raise refuse(f'{where} reduces the batch to the scalar "{tensor.name}"')

@@ -10,26 +10,38 @@ from furiosa.compiler.errors import InvalidFormat, IoError
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4 of every TFLite flatbuffer
 
 
-def import_model(data: bytes | memoryview, *, batch_size: int = 1, folder: str | None = None) -> Graph:
+def import_model(
+    data: bytes | memoryview,
+    *,
+    batch_size: int = 1,
+    folder: str | None = None,
+    real_folder: str | None = None,
+) -> Graph:
     """Imports a TFLite or ONNX model.
 
     Args:
         data: the bytes of the file; constants of the graph stay views of them where the layout allows.
         batch_size: multiplies dimension 0 of every input and output.
         folder: where ONNX external data may lie (the model's own folder); None refuses external data.
+        real_folder: the same with links resolved, for build sandboxes, where model and data are links.
 
     Raises:
         InvalidFormat, InvalidModel, InvalidConfig, IoError: see furiosa.compiler.errors.
     """
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
-    if bytes(data[4:8]) == TFLITE_IDENTIFIER:
+    if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
 
         return import_tflite(data, batch_size=batch_size)
     from furiosa.compiler.frontend.onnx.importer import import_onnx
 
-    return import_onnx(data, batch_size=batch_size, folder=folder)
+    return import_onnx(data, batch_size=batch_size, folder=folder, real_folder=real_folder)
+
+
+def source_format(data: bytes | memoryview) -> str:
+    """"tflite" or, for anything else, "onnx"."""
+    return "tflite" if bytes(data[4:8]) == TFLITE_IDENTIFIER else "onnx"
 
 
 def extract_host_model(

@@ -115,7 +115,7 @@ def _conv(op: Operator, target: Target) -> list[Form]:
         return [_pointwise_row(op, target)]
     granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
     work = kh * kw * depth
-    return [_form("CONV2D", y, y.shape, operands, bands=(1, 3), halves=(1, 3), granularity=granularity, work_per_element=work)]
+    return [_form("CONV2D", y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), granularity=granularity, work_per_element=work)]
 
 
 def _pointwise_row(op: Operator, target: Target) -> Form:
@@ -166,7 +166,7 @@ def _depthwise(op: Operator, target: Target) -> list[Form]:
     work = kh * kw
     return [
         _form(
-            "DEPTHWISE_CONV2D", y, y.shape, operands, bands=(1, 3), halves=(1, 3), granularity=granularity, work_per_element=work
+            "DEPTHWISE_CONV2D", y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), granularity=granularity, work_per_element=work
         )
     ]
 
@@ -182,7 +182,7 @@ def _pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
             return [Read(x, x.shape, (box[0], rows, (0, x.shape[2]), box[3]))], params
 
         work = kernel * int(op.attributes["kernel_w"])
-        return [_form(instruction, y, y.shape, operands, bands=(1, 3), halves=(1, 3), work_per_element=work)]
+        return [_form(instruction, y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), work_per_element=work)]
 
     return build
 

@@ -11,11 +11,27 @@ from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.report.report import npu_coverage, report, to_json
 from furiosa.enf import container, enf_pb2
 
-KEYS = (
-    "model source_format source_sha256 compiler_version target_npu batch_size latency_us latency_note npu_coverage "
-    "npu_coverage_of npu_macs total_macs npu_operators host_operators sram_peak_bytes dram_bytes working_dram_bytes "
-    "enf_bytes operators"
-).split()
+KEYS = [
+    "model",
+    "source_format",
+    "source_sha256",
+    "compiler_version",
+    "target_npu",
+    "batch_size",
+    "latency_us",
+    "latency_note",
+    "npu_coverage",
+    "npu_coverage_of",
+    "npu_macs",
+    "total_macs",
+    "npu_operators",
+    "host_operators",
+    "sram_peak_bytes",
+    "dram_bytes",
+    "working_dram_bytes",
+    "enf_bytes",
+    "operators",
+]
 
 
 def reported(data: bytes, batch_size: int = 1) -> dict:

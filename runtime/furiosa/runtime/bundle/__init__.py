@@ -1,1 +1,1 @@
-"""Bundles: compiled models in one archive with a manifest.  ``writer`` packs, ``reader`` opens, checks and unpacks."""
+"""Bundles, compiled models in one archive: ``writer`` packs, ``reader`` opens, checks and unpacks."""

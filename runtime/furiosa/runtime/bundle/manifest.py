@@ -23,14 +23,15 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def check_name(name: str) -> None:
-    """Refuses what cannot name a model: it becomes a file's name, and the part after # of ``vision.tar#resnet50``.
+    """Refuses what cannot name a model: it becomes a file's name, and what follows # in ``vision.tar#resnet50``.
 
     Raises:
         BundleError: the name is empty or too long, has other characters, or begins with a dot.
     """
     if len(name) > MAX_NAME or not _MODEL_NAME.fullmatch(name):
         raise BundleError(
-            f"{name!r} cannot name a model in a bundle: use up to {MAX_NAME} letters, digits, '-', '_' and '.', not beginning with '.'"
+            f"{name!r} cannot name a model in a bundle: use up to {MAX_NAME} letters, digits, '-', '_' and '.', "
+            "not beginning with '.'"
         )
 
 

@@ -24,7 +24,8 @@ MAX_MANIFEST = 16 << 20  # bytes
 class Bundle:
     """A bundle whose archive and manifest agree about names and sizes; nothing is copied.
 
-    ``manifest`` is the message of manifest.proto.  What only reading every byte can show, ``verify`` and ``unpack`` check.
+    ``manifest`` is the message of manifest.proto.  What only reading every byte can show,
+    ``verify`` and ``unpack`` check.
     """
 
     def __init__(self, data: memoryview, name: str = "the bundle"):
@@ -64,7 +65,7 @@ class Bundle:
             raise BundleError(f"{manifests.BINPB_FILE} is damaged") from None
         if manifest.format_version != manifests.FORMAT_VERSION:
             raise BundleError(
-                f"its format has version {manifest.format_version}; this reader knows {manifests.FORMAT_VERSION}"
+                f"its format is version {manifest.format_version}; this reader knows {manifests.FORMAT_VERSION}"
             )
         return manifest
 
@@ -81,9 +82,8 @@ class Bundle:
             if model.file not in self._files:
                 raise BundleError(f"'{model.file}' is missing")
             if len(self._files[model.file]) != model.size:
-                raise BundleError(
-                    f"'{model.file}' has {len(self._files[model.file])} bytes where the manifest says {model.size}"
-                )
+                size = len(self._files[model.file])
+                raise BundleError(f"'{model.file}' has {size} bytes where the manifest says {model.size}")
             wanted.add(model.file)
         strange = sorted(set(self._files) - wanted) or [f for f in folders if f != manifests.MODEL_FOLDER]
         if strange:
@@ -109,7 +109,7 @@ class Bundle:
         raise BundleError(f"{self.name} has no model '{name}'; it has {', '.join(self.names) or 'none'}")
 
     def verify(self) -> None:
-        """Checks every byte: the digests, each ENF by the verifier, and that the manifest says what the ENFs say.
+        """Checks every byte: digests, each ENF by the verifier, and that the manifest says what the ENFs say.
 
         Raises:
             BundleError: the first thing that is wrong.

@@ -1,7 +1,7 @@
 """Tar archives, as little of them as a bundle needs: plain files and folders in POSIX ustar form.
 
-Written and read by one table, so that what is written never depends on clock, user or machine, and what is read cannot say
-anything else: no links, no devices, no extensions, no path that leads elsewhere.
+Written and read by one table, so that what is written never depends on clock, user or machine, and what is
+read cannot say anything else: no links, no devices, no extensions, no path that leads elsewhere.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def members(data: memoryview) -> Iterator[Member]:
     """The entries of an archive, in its order.
 
     Raises:
-        BundleError: not a plain ustar archive, truncated or damaged, an entry that is no file and no folder, an absolute
-            path, one with ``..`` or other characters than letters, digits and ``-_./``, or one path twice.
+        BundleError: not a plain ustar archive, truncated or damaged, an entry that is no file and no folder,
+            an absolute path, one with ``..`` or with other characters than letters, digits and ``-_./``, or
+            one path twice.
     """
     seen: set[str] = set()
     at = 0

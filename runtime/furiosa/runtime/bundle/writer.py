@@ -19,7 +19,7 @@ from furiosa.runtime.source import map_file
 def pack(output: str | os.PathLike[str], models: Iterable[tuple[str, str | os.PathLike[str]]]) -> Manifest:
     """Writes a bundle of (name, path of an ENF) and returns its manifest.
 
-    The bytes depend on nothing but the ENFs and their names, not on their order either.  Every ENF is verified.
+    The bytes depend on nothing but the ENFs and their names, not on their order.  Every ENF is verified.
 
     Raises:
         BundleError: no models, a bad name, a name twice, or a file that is no sound ENF.

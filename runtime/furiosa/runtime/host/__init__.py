@@ -21,7 +21,8 @@ class Executor(Protocol):
         """The cluster's outputs; arrays are in the order of the host call.
 
         Raises:
-            ModelExecutionFailed: the reference runtime refused, or returned another shape or element type than the file says.
+            ModelExecutionFailed: the reference runtime refused, or returned another shape or element type than the
+                file says.
         """
 
 
@@ -29,16 +30,17 @@ def open_executor(enf: Enf, call: HostCall, where: str) -> Executor:
     """Loads the model of a host call; ``where`` names it in sentences.
 
     Raises:
-        ModelDeployFailed: the reference runtime is not installed, refuses the model, or it does not fit the host call.
+        ModelDeployFailed: the reference runtime is not installed or refuses the model, or the model does not fit
+            the host call.
     """
     try:
         if call.format == "onnx":
             from furiosa.runtime.host.onnx import OnnxExecutor as executor
         else:
             from furiosa.runtime.host.tflite import TfliteExecutor as executor
+        return executor(bytes(enf.host_model(call)), call, f"{where} (host, {call.format})")
     except ModuleNotFoundError as e:
         raise ModelDeployFailed(f"{where} runs on the host by {e.name}, which is not installed") from None
-    return executor(bytes(enf.host_model(call)), call, f"{where} (host, {call.format})")
 
 
 def thread_count() -> int:
@@ -55,4 +57,5 @@ def mismatch(
     name: str, shape: Sequence[int], dtype: object, found_shape: Sequence[object], found_dtype: object
 ) -> str:
     """The sentence for a tensor that differs from what the file says."""
-    return f"tensor '{name}': the file says {tuple(shape)} ({dtype}), the host model {tuple(found_shape)} ({found_dtype})"
+    found = f"{tuple(found_shape)} ({found_dtype})"
+    return f"tensor '{name}': the file says {tuple(shape)} ({dtype}), the host model {found}"

@@ -85,12 +85,18 @@ def test_tflite_output_that_differs_from_the_file_is_refused():
         s.run(np.zeros(_SHAPE, np.int8))
 
 
-@pytest.mark.parametrize("model_format", ["onnx", "tflite"])
-def test_bytes_that_are_no_model_are_refused(model_format):
+@pytest.mark.parametrize(
+    ("model_format", "model"),
+    [("onnx", b"no model"), ("onnx", b"no model\n\x08location"), ("tflite", b"no model")],
+)
+def test_bytes_that_are_no_model_are_refused(model_format, model):
     enf = host_enf(
-        model_format, b"no model", [descriptor("x", "float32", (1,))], [descriptor("y", "float32", (1,))]
+        model_format, model, [descriptor("x", "float32", (1,))], [descriptor("y", "float32", (1,))]
     )
-    with session.create(enf) as s, pytest.raises(ModelDeployFailed, match="refuses the host model"):
+    with (
+        session.create(enf) as s,
+        pytest.raises(ModelDeployFailed, match="refuses the host model|is damaged"),
+    ):
         s.run(np.zeros(1, np.float32))
 
 
@@ -107,6 +113,35 @@ def test_a_host_model_cannot_read_other_files(tmp_path, monkeypatch):
     enf = _onnx_enf([("Add", ["x", "w"], ["y"], {})], external={"w": ("secret.bin", _SHAPE)})
     with session.create(enf) as s, pytest.raises(ModelDeployFailed, match="outside the file"):
         s.run(np.zeros(_SHAPE, np.float32))
+
+
+def test_a_tensor_may_be_named_location():
+    model = onnx_model(
+        [("Exp", ["location"], ["y"], {})], {"location": ("float32", _SHAPE)}, {"y": ("float32", _SHAPE)}
+    )
+    enf = host_enf(
+        "onnx", model, [descriptor("location", "float32", _SHAPE)], [descriptor("y", "float32", _SHAPE)]
+    )
+    with session.create(enf) as s:
+        assert s.run(np.zeros(_SHAPE, np.float32))[0] == np.ones(_SHAPE, np.float32)
+
+
+def test_external_data_of_a_branch_are_found():
+    import onnx
+    from onnx import helper
+
+    value = onnx.TensorProto(name="v", data_type=onnx.TensorProto.FLOAT, dims=[1], data_location=1)
+    value.external_data.add(key="location", value="secret.bin")
+    info = helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [1])
+    branch = helper.make_graph([helper.make_node("Constant", [], ["b"], value=value)], "branch", [], [info])
+    model = onnx_model(
+        [("If", ["x"], ["y"], {"then_branch": branch, "else_branch": branch})],
+        {"x": ("bool", ())},
+        {"y": ("float32", (1,))},
+    )
+    enf = host_enf("onnx", model, [descriptor("x", "bool", ())], [descriptor("y", "float32", (1,))])
+    with session.create(enf) as s, pytest.raises(ModelDeployFailed, match="outside the file"):
+        s.run(np.array(True))
 
 
 def test_two_clusters_hand_a_tensor_on():

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from google.protobuf.message import DecodeError
 
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.runtime.errors import ModelDeployFailed, ModelExecutionFailed
 from furiosa.runtime.host import expected, mismatch, thread_count
 
-# How protobuf writes the key "location" of external data.  A host model is whole by itself; nothing may make the
-# runtime read other files.
-_EXTERNAL_DATA = b"\n\x08location"
+# How protobuf writes the key "location", which external data has, in a name or in an entry of strings.
+_LOCATION = b"\n\x08location"
 _FATAL = 4  # log severity: whatever is less comes as an exception
 
 
 class OnnxExecutor:
     """One host cluster under onnxruntime's CPU provider, with its default graph optimisations.
 
-    ``session.qdqisint8allowed`` is on: it lets int8 QDQ groups become the integer operators that onnxruntime has for them,
-    as it does for uint8 by default.  So a quantised operator that is left to the host gets the integer result of the
-    session that the NPU's arithmetic is compared with, not a float emulation of it.  Float operators do not notice.
+    ``session.qdqisint8allowed`` is on: int8 QDQ groups become the integer operators that onnxruntime has for them,
+    as uint8 ones do by default.  So a quantised operator that is left to the host gets the integer result of the
+    session that the NPU's arithmetic is compared with, not a float emulation of it.  It changes no float operator.
     """
 
     def __init__(self, model: bytes, call: HostCall, where: str):
-        if _EXTERNAL_DATA in model:
-            raise ModelDeployFailed(f"{where}: the host model refers to data outside the file")
+        try:
+            if _LOCATION in model and _has_external_data(model):
+                raise ModelDeployFailed(f"{where}: the host model refers to data outside the file")
+        except DecodeError:
+            raise ModelDeployFailed(f"{where}: the host model is damaged") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
-        options.intra_op_num_threads = (
-            thread_count()
-        )  # a number also keeps onnxruntime from pinning its threads
+        options.intra_op_num_threads = thread_count()  # a number also keeps it from pinning its threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-        options.add_session_config_entry(
-            "session.force_spinning_stop", "1"
-        )  # idle threads would slow the simulator
+        # after a run, threads that spin would slow the simulator
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._where = where
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -68,3 +69,20 @@ class OnnxExecutor:
                     f"{self._where}: {mismatch(name, shape, dtype, result.shape, result.dtype)}"
                 )
         return [np.asarray(r) for r in results]
+
+
+def _has_external_data(model: bytes) -> bool:
+    """Whether any tensor of the model lies in another file; nothing may make the runtime read other files."""
+    import onnx
+
+    messages: list[Any] = [onnx.ModelProto.FromString(model)]
+    while messages:
+        message = messages.pop()
+        if isinstance(message, onnx.TensorProto) and (
+            message.external_data or message.data_location == onnx.TensorProto.EXTERNAL
+        ):
+            return True
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                messages += value if field.is_repeated else [value]
+    return False

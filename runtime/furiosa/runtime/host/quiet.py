@@ -15,9 +15,9 @@ _lock = threading.Lock()
 def without_lines(prefix: bytes) -> Iterator[None]:
     """Drops the lines that begin with ``prefix`` from what is written to file descriptor 2 meanwhile.
 
-    LiteRT writes there directly and offers no way to say less.  Whatever else is written meanwhile, by any thread, comes
-    out afterwards; it is held in a file without a name, which cannot block its writer as a pipe could.  Where there is no
-    stderr or no room for the file, nothing is dropped.
+    LiteRT writes there directly and offers no way to say less.  Whatever else is written meanwhile, by any thread,
+    comes out afterwards; it is held in a file without a name, which cannot block its writer as a pipe could.  Where
+    there is no stderr or no room for the file, nothing is dropped.
     """
     with _lock, contextlib.ExitStack() as stack:
         try:

@@ -18,7 +18,7 @@ _NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
 class TfliteExecutor:
     """One host cluster under LiteRT with its default operators and delegate (XNNPACK).
 
-    Tensors go by position: the n-th input and output of the host call are those of the model's first subgraph.
+    Tensors go by position: those of the host call are those of the model's first subgraph.
     """
 
     def __init__(self, model: bytes, call: HostCall, where: str):

@@ -10,6 +10,7 @@ import numpy as np
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Command, Engine, Region, Space
 from furiosa.enf.reader import Enf
+from furiosa.runtime.simulator.blas import single_threaded
 from furiosa.runtime.simulator.dispatch import KERNELS
 
 # a step with less work than this (output elements times taps) is run by one thread: handing over would cost more
@@ -62,10 +63,12 @@ class Simulator:
     def _run_parallel(self, commands: range, second: list[int]) -> None:
         """The second PE on its own thread, everything else in program order on this one."""
         progress = _Progress(self._issued_before(commands.start))
-        thread = threading.Thread(target=self._run_engine, args=(second, progress), name="pe1")
-        thread.start()
-        self._run_engine([i for i in commands if self._enf.commands[i].engine != Engine.PE1], progress)
-        thread.join()
+        others = [i for i in commands if self._enf.commands[i].engine != Engine.PE1]
+        with single_threaded():
+            thread = threading.Thread(target=self._run_engine, args=(second, progress), name="pe1")
+            thread.start()
+            self._run_engine(others, progress)
+            thread.join()
         if progress.failure is not None:
             raise progress.failure
 

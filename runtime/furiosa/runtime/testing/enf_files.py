@@ -104,7 +104,7 @@ def build(
 
 
 def table_enf(table: np.ndarray | None = None, elements: int = 64, **options: object) -> bytes:
-    """An ENF that looks int8 "x" [1, 1, 1, elements] up in a table on the NPU and gives "y"; by default y = -1 - x."""
+    """An ENF that looks int8 "x" [1, 1, 1, elements] up in a table on the NPU; by default y = -1 - x."""
     table = np.arange(256, dtype=np.uint8)[::-1] if table is None else table
     q = (0.5, -3)
     x, y = (descriptor(name, "int8", (1, 1, 1, elements), quantization=q) for name in "xy")
@@ -167,7 +167,7 @@ def onnx_model(
     outputs: dict[str, tuple[str, Sequence[int] | None]],
     external: dict[str, tuple[str, Sequence[int]]] | None = None,
 ) -> bytes:
-    """An ONNX model of (operator, inputs, outputs, attributes); ``external`` names float32 weights in other files."""
+    """An ONNX model of (operator, inputs, outputs, attributes); ``external`` are float32 weights in files."""
     import onnx
     from onnx import helper
 

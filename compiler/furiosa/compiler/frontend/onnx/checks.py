@@ -153,12 +153,12 @@ def free_names(node: onnx.NodeProto) -> list[str]:
 
 
 def fix_inputs(graph: onnx.GraphProto) -> None:
-    """Makes initialisers no inputs and an open dimension 0 of an input 1.
+    """Makes initialisers no inputs and an open dimension 0 of an input 1; exporters also write 0 for an open one.
 
     Raises:
         InvalidModel: an input is no tensor, or another dimension is open.
     """
-    constants = {t.name for t in graph.initializer}
+    constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     inputs = [i for i in graph.input if i.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
@@ -173,7 +173,7 @@ def fix_inputs(graph: onnx.GraphProto) -> None:
                 f'input "{value.name}" has a dynamic shape (not even a rank): export the model with fixed shapes'
             )
         for axis, dim in enumerate(tensor.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value >= 0:
+            if dim.HasField("dim_value") and dim.dim_value > 0:
                 continue
             if axis == 0:
                 dim.dim_value = 1

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel, IoError
 
 MAX_TENSOR_BYTES = 2**31 - 1  # the limit of protobuf for one message, and with it of a host cluster's model
@@ -112,6 +113,34 @@ class Constants:
         if is_numpy(dtype):
             data = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
         return dtype, shape, data
+
+    def densify(self, sparse) -> Tensor:
+        """Reads a sparse initialiser as the dense constant that it stands for.
+
+        Raises:
+            InvalidModel: values, indices and shape do not fit together.
+        """
+        name, shape = sparse.values.name, tuple(sparse.dims)
+        dtype, value_shape, values = self.read(sparse.values, name=name)
+        count = values.size
+        index_type, index_shape, indices = self.read(sparse.indices, name=f"{name} (indices)")
+        check_size(name, shape, dtype)
+        if not is_numpy(dtype) or index_type != "int64" or index_shape not in ((count,), (count, len(shape))):
+            raise InvalidModel(
+                f'sparse constant "{name}" has values of shape {list(value_shape)}, '
+                f"but indices of shape {list(index_shape)}"
+            )
+        data = np.zeros(shape, dtype)
+        try:
+            if len(index_shape) == 2:
+                indices = np.ravel_multi_index(tuple(indices.T), shape)
+            data.reshape(-1)[indices] = values
+        except (ValueError, IndexError):
+            raise InvalidModel(
+                f'sparse constant "{name}" has an index outside of its shape {list(shape)}'
+            ) from None
+        data.flags.writeable = False
+        return Tensor(name, shape, dtype, data=data)
 
     def _typed(self, tensor, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Data stored as numbers of the message."""

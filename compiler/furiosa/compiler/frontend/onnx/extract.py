@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.onnx import wire
 from furiosa.compiler.frontend.onnx.constants import CODES
 
@@ -21,8 +21,9 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
     batch size may have changed.  The same arguments give the same bytes.
 
     Raises:
-        InvalidModel: a value that is no tensor would have to cross the model's border.
+        InvalidModel: a value that is no dense tensor would have to cross the model's border.
     """
+    check_borders((*inputs, *outputs), "between host and NPU")
     names = _Names([*inputs, *outputs])
     borders = [_value_info(t, names) for t in (*inputs, *outputs)]
     captured = [t for op in operators for t in op.inputs[len(op.source.input) :] if t is not None]
@@ -87,8 +88,4 @@ class _Names:
 
 
 def _value_info(tensor: Tensor, names: _Names) -> onnx.ValueInfoProto:
-    if tensor.dtype not in CODES:
-        raise InvalidModel(
-            f'"{tensor.name}" is a {tensor.dtype}, which cannot leave the operators that share it'
-        )
     return onnx.helper.make_tensor_value_info(names.of(tensor), CODES[tensor.dtype], tensor.shape)

@@ -128,6 +128,11 @@ def test_identity_and_dropout_vanish_and_outputs_keep_their_names() -> None:
 
 def test_dead_operators_are_dropped() -> None:
     assert op_types(model("g (float[2] x) => (float[2] y) { a = Neg(x)  y = Relu(x) }")) == ["Relu"]
+    assert op_types(model("g (float[2] x) => (float[2] y) { a = NonZero(x)  y = Relu(x) }")) == ["Relu"]
+    only_for_its_shape = (
+        "g (float[2,3] x) => (float[3,2] y) { a = Transpose(x)  s = Shape(a)  y = Reshape(x, s) }"
+    )
+    assert op_types(model(only_for_its_shape)) == ["Reshape"]
 
 
 def test_functions_are_inlined() -> None:
@@ -193,6 +198,22 @@ def test_an_open_batch_is_one_and_others_are_refused() -> None:
     refused(
         model("g (seq(float[4]) x) => (float[4] y) { y = ConcatFromSequence<axis = 0>(x) }"),
         'input "x" is a sequence, not a tensor',
+    )
+
+
+def test_an_open_batch_may_be_written_as_0() -> None:
+    proto = onnx.ModelProto.FromString(model("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"))
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+    assert import_onnx(proto.SerializeToString()).inputs[0].shape == (1, 4)
+
+
+def test_borders_are_dense_numbers() -> None:
+    refused(
+        model("g (float[2] x) => (seq(float[2]) y) { y = SequenceConstruct(x) }"),
+        'the output "y" is of type sequence',
+    )
+    refused(
+        model("g (string[2] x) => (float[2] y) { y = Cast<to = 1>(x) }"), 'the input "x" is of type string'
     )
 
 

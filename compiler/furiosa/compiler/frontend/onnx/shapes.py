@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 
 from furiosa.compiler.errors import InvalidModel
@@ -33,52 +35,51 @@ _LIKE: dict[str, tuple[str, tuple[int, ...], int | None]] = {
 }
 
 
-def infer(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """The type of every tensor of the main graph for which onnx can tell one.
+def declared(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
+    """The static types that a graph states for intermediate tensors and outputs."""
+    return {v.name: v.type for v in (*graph.value_info, *graph.output) if is_known(v.type)}
+
+
+def infer(
+    model: onnx.ModelProto, stated: dict[str, onnx.TypeProto], trusted: set[str], strict: bool = False
+) -> dict[str, onnx.TypeProto]:
+    """The types of the main graph's tensors (not of its initialisers), as far as onnx can tell.
+
+    Args:
+        stated: what ``declared`` gave; it is used only for the names in ``trusted``.
+        strict: a node whose shape cannot be inferred because its inputs contradict each other is an error.
 
     Raises:
-        InvalidModel: a node's attributes or inputs contradict each other.
+        InvalidModel: nodes contradict each other.
     """
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
-    known = _clear_declared(plain)
-    nodes = [n for node in model.graph.node for n in _as_standard(node)]
-    del plain.graph.node[:]
-    plain.graph.node.extend(nodes)
+    given = {v.name for v in model.graph.input} | {t.name for t in model.graph.initializer}
+    plain = onnx.ModelProto(
+        ir_version=model.ir_version,
+        opset_import=model.opset_import,
+        graph=onnx.GraphProto(
+            name="shapes",
+            node=[n for node in model.graph.node for n in _as_standard(node)],
+            input=model.graph.input,
+            output=[
+                onnx.ValueInfoProto(name=v.name) for v in model.graph.output if v.name not in given | trusted
+            ],
+            initializer=model.graph.initializer,
+            value_info=[onnx.ValueInfoProto(name=name, type=stated[name]) for name in sorted(trusted)],
+        ),
+    )
     try:
         # Not data_prop: it takes about 150 bytes for every element of any 1-D tensor; fold.py does its work.
-        plain = onnx.shape_inference.infer_shapes(plain)
+        plain = onnx.shape_inference.infer_shapes(plain, strict_mode=strict)
     except ONNX_ERRORS as e:
         raise InvalidModel(f"the shapes of the ONNX model contradict each other: {_first_line(e)}") from None
-    graph = plain.graph
-    types = {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
-    return known | types
-
-
-def why_unknown(model: onnx.ModelProto) -> str:
-    """What onnx says, strictly, about a model whose shapes it could not infer; empty if it says nothing."""
-    try:
-        onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    except ONNX_ERRORS as e:
-        return _first_line(e)
-    return ""
+    return {v.name: v.type for v in (*plain.graph.output, *plain.graph.value_info, *plain.graph.input)}
 
 
 def _first_line(e: Exception) -> str:
-    lines = str(e).strip().splitlines()
-    return " ".join(line.strip() for line in lines[:2]) if lines else type(e).__name__
-
-
-def _clear_declared(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Removes declared intermediate shapes, which may be stale, but for outputs of operators onnx knows nothing about."""
-    opaque = {name for node in model.graph.node if node.domain == CONTRIB for name in node.output}
-    kept = [v for v in model.graph.value_info if v.name in opaque]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
-    for output in model.graph.output:
-        if output.name not in opaque and output.type.HasField("tensor_type"):
-            output.type.tensor_type.ClearField("shape")
-    return {v.name: v.type for v in kept}
+    """What an exception of onnx says, without its names of exceptions and beyond the first finding."""
+    lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+    text = lines[0] if lines else type(e).__name__
+    return re.sub(r"\[\w+Error\] ?|Inference error\(s\): ?", "", text)
 
 
 def _as_standard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -108,11 +109,18 @@ def _as_standard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     return [standard, onnx.helper.make_node("Cast", [standard.output[0]], [name], to=onnx.TensorProto.FLOAT)]
 
 
-def static_shape(value: onnx.TypeProto) -> tuple[int, ...] | None:
-    """The shape of a tensor type; None where a dimension or the rank is unknown."""
-    if not value.HasField("tensor_type") or not value.tensor_type.HasField("shape"):
+def static_shape(value: onnx.TypeProto | None) -> tuple[int, ...] | None:
+    """The shape of a tensor type; None where a dimension, the rank or the type is unknown."""
+    if value is None or not value.HasField("tensor_type") or not value.tensor_type.HasField("shape"):
         return None
     dims = value.tensor_type.shape.dim
     if not all(d.HasField("dim_value") for d in dims):
         return None
     return tuple(d.dim_value for d in dims)
+
+
+def is_known(value: onnx.TypeProto | None) -> bool:
+    """Whether a type is that of a tensor of static shape, or of something that is no tensor."""
+    return static_shape(value) is not None or (
+        value is not None and value.WhichOneof("value") in ("sequence_type", "map_type", "optional_type")
+    )

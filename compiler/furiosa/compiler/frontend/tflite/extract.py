@@ -8,6 +8,7 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite.flatbuffer import Table, Writer
 from furiosa.compiler.frontend.tflite.schema import members
 
@@ -22,13 +23,9 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
     new shape of a RESHAPE are those of the dfg, which a batch size may have changed.  The same arguments give the same bytes.
 
     Raises:
-        InvalidModel: state (a resource or variant tensor) would have to cross the model's border.
+        InvalidModel: a string, or state (a resource tensor), would have to cross the model's border.
     """
-    for tensor in (*inputs, *outputs):
-        if tensor.dtype in ("resource", "variant"):
-            raise InvalidModel(
-                f'tensor "{tensor.name}" of type {tensor.dtype} cannot leave the operators that share it'
-            )
+    check_borders((*inputs, *outputs), "between host and NPU")
     return _Extractor(graph.source.model, graph.source.data).model(operators, inputs, outputs)
 
 

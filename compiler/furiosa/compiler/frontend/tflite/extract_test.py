@@ -110,7 +110,7 @@ def test_state_cannot_leave() -> None:
     value = b.tensor("value", [2], "float32")
     b.operator("READ_VARIABLE", [handle], [value])
     graph = import_tflite(b.build([], [value]))
-    with pytest.raises(InvalidModel, match='"handle" of type resource cannot leave'):
+    with pytest.raises(InvalidModel, match='"handle" is of type resource, but only dense'):
         extract(graph, graph.operators[:1], [], [graph.operators[0].outputs[0]])
 
 

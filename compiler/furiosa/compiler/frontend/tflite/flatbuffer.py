@@ -18,7 +18,7 @@ _FORMATS = {
 }  # fmt: skip
 _STRUCTS = {code: struct.Struct("<" + fmt) for code, fmt in _FORMATS.items()}
 _DTYPES = {code: np.dtype("<" + fmt) for code, fmt in _FORMATS.items()}
-_U32 = _STRUCTS["u32"]
+_U16, _I32, _U32 = _STRUCTS["u16"], _STRUCTS["i32"], _STRUCTS["u32"]
 _VECTOR_ALIGNMENT = 16  # of Buffer.data, which the schema declares with force_align: 16
 
 
@@ -62,10 +62,10 @@ class Reader:
         self._tables_left -= 1
         if self._tables_left < 0:
             raise Malformed("more tables than the file has room for")
-        vtable = position - struct.unpack_from("<i", self._data, position)[0]
+        vtable = position - _I32.unpack_from(self._data, position)[0]
         if not 0 <= vtable <= self._size - 4:
             raise Malformed(f"the vtable of a {name} lies outside of the file")
-        (length,) = struct.unpack_from("<H", self._data, vtable)
+        (length,) = _U16.unpack_from(self._data, vtable)
         slots = struct.unpack_from(f"<{max(length - 4, 0) // 2}H", self._data, vtable + 4)
         known = fields(name)
         if any(slots[len(known) :]):

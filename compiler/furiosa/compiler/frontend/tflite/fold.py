@@ -19,7 +19,7 @@ def fold(op: Operator) -> np.ndarray | None:
     """
     if len(op.outputs) != 1 or op.outputs[0].dtype not in ("int32", "int64"):
         return None
-    if op.op_type in ("SHAPE", "RANK"):
+    if op.op_type in ("SHAPE", "RANK") and op.inputs and op.inputs[0] is not None:
         shape = op.inputs[0].shape
         value: Any = shape if op.op_type == "SHAPE" else len(shape)
     elif op.op_type in _FOLDS and op.inputs:

@@ -8,7 +8,8 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
-from furiosa.compiler.frontend.tflite import flatbuffer, fold, options, shapes
+from furiosa.compiler.frontend.borders import check_borders
+from furiosa.compiler.frontend.tflite import custom, flatbuffer, fold, options, shapes
 from furiosa.compiler.frontend.tflite.schema import members
 
 SCHEMA_VERSION = 3
@@ -17,7 +18,6 @@ MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference
 KNOWN_CUSTOM_OPERATORS = frozenset(
     {"AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"}
 )
-_NO_ZERO_POINT = np.zeros(1, np.int64)
 _PLACEHOLDER = 127  # in deprecated_builtin_code: "look at builtin_code"
 # Bits of an element where the type's name does not end with them.
 _BITS = {"bool": 8, "float8_e4m3fn": 8, "float8_e5m2": 8, "resource": 0, "variant": 0, "string": 0}
@@ -81,6 +81,7 @@ class _Importer:
         self.subgraph = source.model["subgraphs"][0]
         self.tables: list[flatbuffer.Table] = self.subgraph.get("tensors", [])
         self.names: set[str] = set()
+        self.variables: set[int] = set()
 
     def graph(self) -> Graph:
         inputs = [self._index(i, "the inputs") for i in self.subgraph.get("inputs", ())]
@@ -103,6 +104,8 @@ class _Importer:
         for i in outputs:
             if i not in written and not self.tensors[i].is_constant:
                 raise InvalidModel(f'the output "{self.tensors[i].name}" is computed by no operator')
+        check_borders(graph.inputs, "the input")
+        check_borders(graph.outputs, "the output")
         return graph
 
     def _index(self, index: int, where: str) -> int:
@@ -194,25 +197,24 @@ class _Importer:
         scale = q.get("scale")
         if scale is None or not len(scale) or "details" in q:
             return None
-        if not np.isfinite(scale).all() or scale.min() < 0:
+        low, high = (scale.min(), scale.max()) if len(scale) > 1 else (scale.item(),) * 2
+        if not 0 <= low <= high < float("inf"):  # false for NaN, too
             raise InvalidModel(f'tensor "{name}" has a scale that is negative or not finite')
-        if scale.max() == 0:
+        if high == 0:
             return None
-        zero_point = q.get("zero_point")
-        if zero_point is None or not len(zero_point):
-            zero_point = _NO_ZERO_POINT
         axis = None if len(scale) == 1 else q.get("quantized_dimension", 0)
         if axis is not None and not (0 <= axis < len(shape) and shape[axis] == len(scale)):
             raise InvalidModel(
                 f'tensor "{name}" has {len(scale)} scales along dimension {axis}, but its shape is {list(shape)}'
             )
-        if len(zero_point) not in (1, len(scale)):
-            raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_point)} zero points')
-        if zero_point.min() < -(2**31) or zero_point.max() >= 2**31:
+        zero_points = q["zero_point"].tolist() if "zero_point" in q else []
+        if len(zero_points) not in (0, 1, len(scale)):
+            raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_points)} zero points')
+        if any(not -(2**31) <= z < 2**31 for z in zero_points):
             raise InvalidModel(f'tensor "{name}" has a zero point beyond 32 bits')
-        zero_point = zero_point.astype(np.int32)
-        if len(zero_point) != len(scale):
-            zero_point = np.repeat(zero_point, len(scale))
+        if len(zero_points) != len(scale):
+            zero_points = (zero_points or [0]) * len(scale)
+        zero_point = np.array(zero_points, np.int32)
         return Quantization(scale, zero_point, axis)
 
     def _refuse_dynamic(self, index: int) -> None:
@@ -224,6 +226,10 @@ class _Importer:
                     f'input "{self.tensors[index].name}" has the dynamic shape {list(map(int, signature))} '
                     f"(dimension {axis} is open): export the model with fixed shapes"
                 )
+        if 0 in self.tensors[index].shape:
+            raise InvalidModel(
+                f'input "{self.tensors[index].name}" has no elements: {list(self.tensors[index].shape)}'
+            )
 
     # Operators
 
@@ -238,6 +244,9 @@ class _Importer:
                 continue
             i = self._index(i, where)
             if self.tables[i].get("is_variable"):
+                if i in self.variables:
+                    raise InvalidModel(f"{where} shares the variable {i} with another operator")
+                self.variables.add(i)
                 inputs.append(None)
                 continue
             if i not in written and not self.tensors[i].is_constant:
@@ -254,13 +263,15 @@ class _Importer:
                 )
             written.add(i)
             outputs.append(self.tensors[i])
+        if not outputs:
+            raise InvalidModel(f"{where} has no output: models that assign to variables are not supported")
         attributes = options.decode(op_type, where, table)
         if custom_code is not None:
             custom_options = table.get("custom_options", np.empty(0, np.uint8)).tobytes()
             attributes |= {"custom_code": custom_code, "custom_options": custom_options}
-        name = outputs[0].name if outputs else f"{op_type}:{index}"
-        op = Operator(name, op_type, inputs, outputs, attributes, source=index)
+        op = Operator(outputs[0].name, op_type, inputs, outputs, attributes, source=index)
         shapes.check(op)
+        custom.check(op)
         value = fold.fold(op)
         if value is None:
             return op

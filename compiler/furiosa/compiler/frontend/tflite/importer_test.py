@@ -98,6 +98,24 @@ def test_variables_are_not_inputs() -> None:
     assert op.inputs[1] is None and op.attributes["rank"] == 1
 
 
+def test_state_outside_of_operators_is_refused() -> None:
+    b = ModelBuilder()
+    x = b.tensor("x", [1, 4], "float32")
+    handle = b.tensor("handle", [], "resource")
+    b.operator("VAR_HANDLE", [], [handle], options("VarHandleOptions", sharedName="v"))
+    b.operator("ASSIGN_VARIABLE", [handle, x], [])
+    refused(
+        b.build([x], []), r"operator 1 \(ASSIGN_VARIABLE\) has no output: models that assign to variables"
+    )
+    b = ModelBuilder()
+    x, y, z = (b.tensor(n, [1, 4], "float32") for n in "xyz")
+    state = b.tensor("state", [1, 4], "float32", isVariable=True)
+    b.operator("SVDF", [x, state], [y], options("SVDFOptions", rank=1))
+    b.operator("SVDF", [y, state], [z], options("SVDFOptions", rank=1))
+    refused(b.build([x], [z]), "shares the variable 3 with another operator")
+    refused(relu(dtype="string"), 'the input "x" is of type string, but only dense numbers')
+
+
 def test_types_that_numpy_lacks_keep_their_bytes() -> None:
     b = ModelBuilder()
     x = b.tensor("x", [3], "int4", data=b"\x21\x03")
@@ -173,6 +191,7 @@ def test_only_the_batch_may_be_open() -> None:
         relu(shapeSignature=[1, -1]), r'input "x" has the dynamic shape \[1, -1\] \(dimension 1 is open\)'
     )
     refused(relu(shape=[1, -1]), 'tensor "x" has the dynamic shape')
+    refused(relu(shape=[1, 0]), 'input "x" has no elements')
 
 
 def test_huge_tensor_is_refused_before_anything_is_allocated() -> None:

@@ -32,8 +32,6 @@ def check(op: Operator) -> None:
     at_least, function = rule
     if len(op.inputs) < at_least or any(t is None for t in op.inputs[:at_least]):
         raise InvalidModel(f"{where} has {len(op.inputs)} inputs; it needs {at_least}")
-    if not op.outputs:
-        raise InvalidModel(f"{where} has no output")
     try:
         shape = function(op)
     except Contradiction as e:

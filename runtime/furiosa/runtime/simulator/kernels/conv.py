@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from furiosa.runtime.simulator.kernels.requantize import EXACT, f32, pad, requantize, scratch
 
-BLOCK = 1 << 17  # elements of a matrix operand: 512 KiB of float32, to stay in a second-level cache
+BLOCK = 1 << 18  # elements of a matrix operand: 1 MiB of float32, to stay in a second-level cache
 WEIGHTS = 1 << 22  # weights that are held as float32 at a time
 
 
@@ -123,7 +125,11 @@ class _Product:
         self._constant = bias - zx * (terms @ ones).astype(np.int64)
         self._matrix[:, self.depth] = self._constant  # rounded where it is large, but then it is not used
         room = EXACT - 1 - int(np.abs(self._constant).max())
-        self._parts = [] if 128 * largest * self.depth <= room else _parts(terms, 128 * largest, room)
+        # by Cauchy and Schwarz sum|w| <= sqrt(K * sum(w^2)), which is quick to have; 1.01 covers its rounding
+        bound = 128 * min(
+            largest * self.depth, math.sqrt(1.01 * self.depth * float(np.vecdot(terms, terms).max()))
+        )
+        self._parts = [] if bound <= room else _parts(terms, 128 * largest, room)
 
     def times(self, values: np.ndarray, sums: np.ndarray) -> None:
         """sums [rows, OC] = float32(values [rows, K + 1] @ weights), rounded once where a sum is not exact in float32."""

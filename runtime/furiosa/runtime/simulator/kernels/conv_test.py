@@ -106,22 +106,43 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("depth", [1023, 1024, 1025, 2047, 2049, 9000])
+def cancelled(depth: int, odd: int, weight_zero_point: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, w, bias) whose products add up far beyond 2**24, all but the odd one even, and a bias that leaves 1, 2, 3."""
+    x, w = np.full(depth, -128, np.int8), np.full((3, depth), 127 if weight_zero_point else -127, np.int8)
+    x[odd] = 127
+    total = (x.astype(np.int64) * (w.astype(np.int64) - weight_zero_point)).sum(axis=1)
+    return x, w, (np.array([1, 2, 3]) - total).astype(np.int32)
+
+
+@pytest.mark.parametrize("depth", [515, 1000, 1033, 1040, 2051, 3000, 9000])
 @pytest.mark.parametrize("weight_zero_point", [0, -128])
-@pytest.mark.parametrize("bias", [0, 1, -(2**24) + 1, 2**30 + 63])
-def test_sums_beyond_float32(depth: int, weight_zero_point: int, bias: int) -> None:
-    """Where a sum may reach 2**24, it is still exact: products of one odd value among even ones would lose it."""
-    p = PLAIN | {"input_zero_point": 3, "weight_zero_point": weight_zero_point}
-    x, w = np.full((2, 1, 1, depth), -128, np.int8), np.full((3, 1, 1, depth), 127, np.int8)
-    x[0, 0, 0, depth // 2], w[1, 0, 0, 0] = 127, 126
-    acc = (x[:, 0, 0].astype(np.int64) - 3) @ (w[:, 0, 0].astype(np.int64) - weight_zero_point).T + bias
-    exact = acc.astype(
-        np.float32
-    )  # a scale that shows the lowest bits of the float32 sum: the distance from a neighbour
-    for scale in (np.float32(2.0**-20), np.float32(2.0**-24)):
-        out = np.empty((2, 1, 1, 3), np.int8)
-        conv2d(x, w, np.full(3, bias, np.int32), np.full(3, scale), out, groups=1, **p)
-        np.testing.assert_array_equal(out[:, 0, 0], np.clip(np.rint(exact * scale), -128, 127))
+def test_sums_beyond_float32(depth: int, weight_zero_point: int) -> None:
+    """A float32 sum of these products would lose its last bits."""
+    p = PLAIN | {"weight_zero_point": weight_zero_point}
+    for odd in (0, depth // 2, depth - 1):
+        x, w, bias = cancelled(depth, odd, weight_zero_point)
+        out = np.empty((1, 1, 1, 3), np.int8)
+        conv2d(x[None, None, None], w[:, None, None], bias, np.ones(3, np.float32), out, groups=1, **p)
+        assert out.reshape(-1).tolist() == [1, 2, 3]
+
+
+def test_depthwise_sums_beyond_float32() -> None:
+    x, w, bias = cancelled(25 * 25, 300, -128)
+    p = PLAIN | {"weight_zero_point": -128}
+    image = np.repeat(x.reshape(1, 25, 25, 1), 3, axis=3)
+    out = np.empty((1, 1, 1, 3), np.int8)
+    depthwise_conv2d(image, w.T.reshape(25, 25, 3), bias, np.ones(3, np.float32), out, **p)
+    assert out.reshape(-1).tolist() == [1, 2, 3]
+
+
+def test_ties_go_to_the_even_number_before_the_zero_point_is_added() -> None:
+    x = np.arange(-5, 6).astype(np.int8).reshape(1, 1, 11, 1)
+    out = np.empty((1, 1, 11, 1), np.int8)
+    one, bias, half = np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.full(1, 0.5, np.float32)
+    for zero_point in (0, 7):
+        conv2d(x, one, bias, half, out, groups=1, **(PLAIN | {"output_zero_point": zero_point}))
+        rounded = [-2, -2, -2, -1, 0, 0, 0, 1, 2, 2, 2]
+        assert out.reshape(-1).tolist() == [v + zero_point for v in rounded]
 
 
 def test_parts_of_the_sum_are_exact() -> None:

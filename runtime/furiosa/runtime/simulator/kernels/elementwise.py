@@ -6,8 +6,7 @@ import numpy as np
 
 from furiosa.enf.isa import Rounding
 from furiosa.runtime.simulator.kernels.blocks import blocks
-
-f32, f64 = np.float32, np.float64
+from furiosa.runtime.simulator.kernels.requantize import f32, scratch
 
 
 def add(
@@ -33,37 +32,61 @@ def add(
     """Sum, in the arithmetic of the runtime that ``rounding`` names."""
     if rounding == Rounding.XNNPACK:
         constant = (1 << shift >> 1) - a_multiplier * a_zero_point - b_multiplier * b_zero_point
+        wide = 128 * (abs(a_multiplier) + abs(b_multiplier)) + abs(constant) >= 1 << 31
+        integer = np.int64 if wide else np.int32
         for x, y, out in blocks(a, b, output):
-            acc = (
-                x.astype(np.int64) * a_multiplier
-                if _wide(a_multiplier, b_multiplier, constant)
-                else _times(x, a_multiplier)
-            )
-            acc += y.astype(acc.dtype) * acc.dtype.type(b_multiplier)
-            acc += acc.dtype.type(constant)
+            acc = np.multiply(x, a_multiplier, out=scratch("acc", integer, *x.shape), dtype=integer)
+            acc += np.multiply(y, b_multiplier, out=scratch("term", integer, *x.shape), dtype=integer)
+            acc += constant
             acc >>= shift
             acc += output_zero_point
             _store(acc, clamp_min, clamp_max, out)
     elif rounding == Rounding.ONNXRUNTIME:
-        # both multiply-adds round once, to float32: exact products and sums in float64 first
-        first = (
-            _by_value(raw_offset, lambda v: v * f64(f32(b_scale)) + f64(f32(bias))).astype(f32).astype(f64)
+        _add_fused(
+            a,
+            b,
+            output,
+            float(f32(a_scale)),
+            float(f32(b_scale)),
+            float(f32(bias)),
+            raw_offset,
+            clamp_min,
+            clamp_max,
         )
-        second = _by_value(raw_offset, lambda v: v * f64(f32(a_scale)))
-        for x, y, out in blocks(a, b, output):
-            acc = (second[x.view(np.uint8)] + first[y.view(np.uint8)]).astype(f32)
-            np.rint(acc, out=acc)
-            acc -= f32(raw_offset)
-            _store(acc, clamp_min, clamp_max, out)
     else:
-        first = _by_value(0, lambda v: (v - a_zero_point).astype(f32) * f32(a_scale))
-        second = _by_value(0, lambda v: (v - b_zero_point).astype(f32) * f32(b_scale))
         for x, y, out in blocks(a, b, output):
-            acc = first[x.view(np.uint8)] + second[y.view(np.uint8)]
+            acc = _dequantize("acc", x, a_zero_point, a_scale)
+            acc += _dequantize("term", y, b_zero_point, b_scale)
             acc /= f32(output_scale)
             np.rint(acc, out=acc)
             acc += f32(output_zero_point)
             _store(acc, clamp_min, clamp_max, out)
+
+
+def _add_fused(
+    a: np.ndarray,
+    b: np.ndarray,
+    output: np.ndarray,
+    a_scale: float,
+    b_scale: float,
+    bias: float,
+    offset: int,
+    low: int,
+    high: int,
+) -> None:
+    """rint(fma(a, a_scale, fma(b, b_scale, bias))): each multiply-add is exact in float64, then rounded once to float32."""
+    for x, y, out in blocks(a, b, output):
+        exact = np.multiply(y, b_scale, out=scratch("exact", np.float64, *x.shape), dtype=np.float64)
+        exact += bias + offset * b_scale
+        acc = scratch("acc", f32, *x.shape)
+        acc[...] = exact
+        np.multiply(x, a_scale, out=exact, dtype=np.float64)
+        exact += offset * a_scale
+        exact += acc
+        acc[...] = exact
+        np.rint(acc, out=acc)
+        acc -= f32(offset)
+        _store(acc, low, high, out)
 
 
 def mul(
@@ -81,11 +104,10 @@ def mul(
 ) -> None:
     """Product."""
     for x, y, out in blocks(a, b, output):
-        acc = x.astype(f32)
-        acc -= f32(a_zero_point)
-        other = y.astype(f32)
-        other -= f32(b_zero_point)
-        acc *= other  # exact: at most 16 bits
+        acc = np.subtract(x, f32(a_zero_point), out=scratch("acc", f32, *x.shape), dtype=f32)
+        acc *= np.subtract(
+            y, f32(b_zero_point), out=scratch("term", f32, *x.shape), dtype=f32
+        )  # exact: 16 bits
         acc *= f32(scale)
         if float_zero_point:
             acc += f32(float_zero_point)
@@ -94,19 +116,10 @@ def mul(
         _store(acc, clamp_min, clamp_max, out)
 
 
-def _wide(a_multiplier: int, b_multiplier: int, constant: int) -> bool:
-    """Whether the fixed-point sum may need more than 32 bits."""
-    return 128 * (abs(a_multiplier) + abs(b_multiplier)) + abs(constant) >= 1 << 31
-
-
-def _times(x: np.ndarray, multiplier: int) -> np.ndarray:
-    return x.astype(np.int32) * np.int32(multiplier)
-
-
-def _by_value(offset: int, function: object) -> np.ndarray:
-    """function(value + offset) for the 256 values of an int8, indexed by the byte."""
-    values = np.arange(256, dtype=np.uint8).view(np.int8).astype(f64) + offset
-    return function(values)
+def _dequantize(name: str, x: np.ndarray, zero_point: int, scale: float) -> np.ndarray:
+    real = np.subtract(x, f32(zero_point), out=scratch(name, f32, *x.shape), dtype=f32)
+    real *= f32(scale)
+    return real
 
 
 def _store(acc: np.ndarray, low: int, high: int, out: np.ndarray) -> None:

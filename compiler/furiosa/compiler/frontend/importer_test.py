@@ -1,0 +1,122 @@
+"""The way in and the way to the host, on real models: import, cut out, run in the reference runtime, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel, IoError
+from furiosa.compiler.frontend.importer import extract_host_model, import_model, read_model
+from furiosa.compiler.frontend.onnx import testing as onnx_testing
+from furiosa.compiler.frontend.tflite import testing as tflite_testing
+
+REPOSITORY = next((p for p in Path(__file__).resolve().parents if (p / "MODULE.bazel").exists()), Path.cwd())
+MODELS = REPOSITORY.parent / "shared" / "models"
+REFUSED = "unknown_custom_op.tflite"
+# Their tails mix the samples of a batch.
+WITHOUT_BATCH = {"movenet_lightning_ptq.tflite": "GATHER_ND"}
+
+names = (
+    sorted(p.name for p in MODELS.glob("*") if p.suffix in (".onnx", ".tflite")) if MODELS.is_dir() else []
+)
+if not names:
+    names = [pytest.param("", marks=pytest.mark.skip(reason="the shared models are not on this machine"))]
+runnable = [n for n in names if n != REFUSED]
+
+
+def run(name: str, data: bytes, inputs: list[np.ndarray], graph) -> list[np.ndarray]:
+    if name.endswith(".tflite"):
+        return tflite_testing.run(data, inputs)
+    return onnx_testing.run(data, {t.name: x for t, x in zip(graph.inputs, inputs, strict=True)})
+
+
+def cut_out(graph) -> bytes:
+    return extract_host_model(graph, graph.operators, graph.inputs, graph.outputs)
+
+
+@pytest.mark.parametrize("name", runnable)
+def test_whole_model_as_host_cluster(name: str) -> None:
+    data = (MODELS / name).read_bytes()
+    graph = import_model(data)
+    again = cut_out(graph)
+    assert again == cut_out(import_model(data))
+    for seed in range(2):
+        inputs = tflite_testing.random_inputs(graph.inputs, seed)
+        for expected, actual in zip(
+            run(name, data, inputs, graph), run(name, again, inputs, graph), strict=True
+        ):
+            np.testing.assert_array_equal(expected, actual)
+
+
+@pytest.mark.parametrize("name", runnable)
+def test_stated_outputs_are_those_of_the_runtime(name: str) -> None:
+    data = (MODELS / name).read_bytes()
+    graph = import_model(data)
+    outputs = run(name, data, tflite_testing.random_inputs(graph.inputs, 0), graph)
+    assert [(t.shape, t.dtype) for t in graph.outputs] == [(y.shape, y.dtype.name) for y in outputs]
+
+
+@pytest.mark.parametrize("name", runnable)
+def test_batch_of_two_equals_two_runs(name: str) -> None:
+    data = (MODELS / name).read_bytes()
+    if name in WITHOUT_BATCH:
+        with pytest.raises(
+            InvalidModel, match=f"batch size 2 is impossible: operator .*{WITHOUT_BATCH[name]}"
+        ):
+            import_model(data, batch_size=2)
+        return
+    single, double = import_model(data), import_model(data, batch_size=2)
+    samples = [tflite_testing.random_inputs(single.inputs, seed) for seed in (1, 2)]
+    expected = [
+        np.concatenate(pair) for pair in zip(*(run(name, data, x, single) for x in samples), strict=True)
+    ]
+    both = [np.concatenate(pair) for pair in zip(*samples, strict=True)]
+    for e, t, actual in zip(expected, double.outputs, run(name, cut_out(double), both, double), strict=True):
+        assert t.shape == e.shape
+        if e.dtype.kind == "f" and "float" in name:  # float sums may be ordered otherwise
+            np.testing.assert_allclose(actual, e, rtol=1e-5, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(actual, e)
+
+
+@pytest.mark.parametrize("name", [n for n in names if n == REFUSED] or [names[0]])
+def test_unknown_custom_operator(name: str) -> None:
+    with pytest.raises(InvalidModel, match='unknown custom operator "fake-op-double"'):
+        import_model((MODELS / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", names)
+def test_truncated(name: str) -> None:
+    data = (MODELS / name).read_bytes()
+    for part in (1, 7, 8, 100, len(data) // 3, len(data) - len(data) // 10):
+        with pytest.raises(CompileError) as caught:
+            import_model(data[:part])
+        assert isinstance(caught.value, InvalidFormat | InvalidModel)
+
+
+# Without the shared models
+
+
+def test_the_content_decides_the_format() -> None:
+    tflite = tflite_testing.conv_model(np.random.default_rng(0))
+    onnx = onnx_testing.model("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    assert (import_model(tflite).format, import_model(onnx).format) == ("tflite", "onnx")
+    assert import_model(memoryview(tflite)).format == "tflite"
+    assert import_model(bytearray(onnx)).format == "onnx"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"TFL3", b"\x1c\0\0\0TFL3", b"\x89PNG\r\n\x1a\n" + bytes(64), b'{"a": 1}']
+)
+def test_other_content(data: bytes) -> None:
+    with pytest.raises(InvalidFormat) as caught:
+        import_model(data)
+    assert caught.value.code == 4 and "\n" not in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone.onnx"):
+        with pytest.raises(IoError, match="cannot read the model"):
+            read_model(str(path))

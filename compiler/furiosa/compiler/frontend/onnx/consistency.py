@@ -1,0 +1,99 @@
+"""Checks what onnx's shape inference leaves unchecked and later stages of the compiler trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.errors import InvalidModel
+
+
+class Contradiction(Exception):
+    """Why an operator's inputs and attributes do not fit together: a clause that follows its name."""
+
+
+def check(op: Operator) -> None:
+    """Compares an operator's inputs and attributes with each other.
+
+    Raises:
+        InvalidModel: they contradict each other.
+    """
+    rule = _RULES.get(op.op_type)
+    if rule is None:
+        return
+    try:
+        rule(op)
+    except Contradiction as e:
+        raise InvalidModel(f'operator "{op.name}" ({op.op_type}) {e}') from None
+
+
+def _convolution(weights: int, bias: int | None) -> Callable[[Operator], None]:
+    """A convolution with its weights [M, C / group, *kernel] and its bias [M] at these inputs."""
+
+    def rule(op: Operator) -> None:
+        x, w = op.inputs[0].shape, op.inputs[weights].shape
+        group = op.attributes.get("group", 1)
+        if len(x) != len(w) or len(x) < 3:
+            raise Contradiction(f"has an input of shape {list(x)}, but weights of shape {list(w)}")
+        if group < 1 or x[1] != w[1] * group or w[0] % group:
+            raise Contradiction(
+                f"has {x[1]} input channels in {group} groups, but weights of shape {list(w)}"
+            )
+        if tuple(op.attributes.get("kernel_shape", w[2:])) != w[2:]:
+            raise Contradiction(
+                f"has kernel_shape {op.attributes['kernel_shape']}, but weights of shape {list(w)}"
+            )
+        if op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"):
+            raise Contradiction(f'has the unknown auto_pad "{op.attributes["auto_pad"]}"')
+        b = op.inputs[bias] if bias is not None and bias < len(op.inputs) else None
+        if b is not None and b.shape != (w[0],):
+            raise Contradiction(f"has {w[0]} output channels, but a bias of shape {list(b.shape)}")
+        if 0 in op.outputs[0].shape and 0 not in x:
+            raise Contradiction(f"has a window larger than its input of shape {list(x)}")
+        if op.op_type == "QLinearConv":
+            for scale in op.inputs[4:6]:
+                _per_channel(scale, w[0])
+
+    return rule
+
+
+def _per_channel(scale: Tensor | None, channels: int) -> None:
+    if scale is not None and scale.shape not in ((), (1,), (channels,)):
+        raise Contradiction(f'has {channels} channels, but "{scale.name}" of shape {list(scale.shape)}')
+
+
+def _reshape(op: Operator) -> None:
+    if op.inputs[0].size != op.outputs[0].size:
+        raise Contradiction(f"makes {list(op.outputs[0].shape)} of {list(op.inputs[0].shape)}")
+
+
+def _quantize(op: Operator) -> None:
+    x, scale = op.inputs[0].shape, op.inputs[1]
+    if op.attributes.get("block_size", 0) or scale.shape in ((), (1,)):
+        return
+    axis = op.attributes.get("axis", 1)
+    if not -len(x) <= axis < len(x):
+        raise Contradiction(f"has axis {axis} for a tensor of shape {list(x)}")
+    for parameter in op.inputs[1:3]:
+        _per_channel(parameter, x[axis])
+
+
+def _pool(op: Operator) -> None:
+    if op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"):
+        raise Contradiction(f'has the unknown auto_pad "{op.attributes["auto_pad"]}"')
+    if 0 in op.outputs[0].shape and 0 not in op.inputs[0].shape:
+        raise Contradiction(f"has a window larger than its input of shape {list(op.inputs[0].shape)}")
+
+
+_RULES: dict[str, Callable[[Operator], None]] = {
+    "AveragePool": _pool,
+    "Conv": _convolution(1, 2),
+    "ConvInteger": _convolution(1, None),
+    "DequantizeLinear": _quantize,
+    "FusedConv": _convolution(1, 2),
+    "MaxPool": _pool,
+    "QLinearAveragePool": _pool,
+    "QLinearConv": _convolution(3, 8),
+    "QuantizeLinear": _quantize,
+    "Reshape": _reshape,
+}

@@ -1,0 +1,139 @@
+"""Types of all tensors and folding of constants, in turns: one learns from the other."""
+
+from __future__ import annotations
+
+import onnx
+
+from furiosa.compiler.dfg.graph import Tensor
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wire
+from furiosa.compiler.frontend.onnx.constants import CODES, Constants
+
+
+class Inference:
+    """Works on a model of its own, from which folded nodes vanish.
+
+    Attributes:
+        constants: the initialisers, then also what was folded, by name.
+        types: what onnx could infer of all other tensors, by name.
+    """
+
+    def __init__(self, model: onnx.ModelProto, big: dict[int, memoryview], reader: Constants) -> None:
+        """Reads the initialisers, of which ``big`` is the raw data that was taken out, by their index."""
+        self.model = model
+        self.reader = reader
+        self.constants: dict[str, Tensor] = {}
+        self.types: dict[str, onnx.TypeProto] = {}
+        for i, message in enumerate(model.graph.initializer):
+            dtype, shape, data = reader.read(message, big.get(i))
+            self._define(Tensor(message.name, shape, dtype, data=data))
+        for sparse in model.graph.sparse_initializer:
+            self._add(reader.densify(sparse))
+
+    def run(self) -> None:
+        """Infers and folds until every shape is known or nothing more is to be learnt.
+
+        Raises:
+            InvalidModel: nodes contradict each other.
+        """
+        declared = shapes.declared(self.model.graph)
+        trusted: set[str] = set()
+        self.types = shapes.infer(self.model, declared, trusted)
+        while True:
+            folded = self._fold()
+            unknown = self._first_unknown()
+            if not unknown:
+                return
+            if not folded:
+                # What the file states is the last resort (Loop, contrib operators): it may be stale.
+                new = {name for name in unknown if name in declared} - trusted
+                if not new:
+                    return
+                trusted |= new
+            self.types = shapes.infer(self.model, declared, trusted, strict=bool(trusted))
+
+    def _first_unknown(self) -> list[str]:
+        """The outputs of the first node that has one of unknown shape."""
+        for node in self.model.graph.node:
+            unknown = [name for name in node.output if name and not shapes.is_known(self.types.get(name))]
+            if unknown:
+                return unknown
+        return []
+
+    def _fold(self) -> bool:
+        """Makes the results of nodes on constants initialisers; whether that was so for any node."""
+        graph = self.model.graph
+        kept = []
+        for node in graph.node:
+            tensor = self._folded(node)
+            if tensor is None:
+                kept.append(node)
+                continue
+            self._add(tensor)
+        if len(kept) == len(graph.node):
+            return False
+        del graph.node[:]
+        graph.node.extend(kept)
+        return True
+
+    def _define(self, tensor: Tensor) -> None:
+        if tensor.name in self.constants:
+            raise InvalidModel(f'tensor "{tensor.name}" is defined twice')
+        self.constants[tensor.name] = tensor
+
+    def _add(self, tensor: Tensor) -> None:
+        """Makes a constant an initialiser for shape inference; of a big one without the data."""
+        self._define(tensor)
+        message = onnx.TensorProto(name=tensor.name, dims=tensor.shape, data_type=CODES[tensor.dtype])
+        if tensor.data.nbytes <= wire.SMALL:
+            message.raw_data = tensor.data.tobytes()
+        self.model.graph.initializer.append(message)
+
+    def _folded(self, node: onnx.NodeProto) -> Tensor | None:
+        if checks.domain_of(node.domain) or len(node.output) != 1:
+            return None
+        name = node.output[0]
+        if node.op_type == "Constant":
+            return self._constant(node)
+        if node.op_type in ("Shape", "Size"):
+            source = self.constants.get(node.input[0])
+            shape = source.shape if source else shapes.static_shape(self.types.get(node.input[0]))
+            if shape is None:
+                return None
+            data = fold.shape_of(node.op_type, shape, attributes.stated(node, self.reader))
+        else:
+            inputs = [self.constants.get(n) if n else None for n in node.input]
+            if any(n and t is None for n, t in zip(node.input, inputs)):
+                return None
+            known = shapes.static_shape(self.types.get(name))
+            try:
+                data = fold.fold(node.op_type, inputs, known, attributes.stated(node, self.reader))
+            except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as e:
+                raise InvalidModel(
+                    f'operator "{node.name}" ({node.op_type}) on constants is invalid: {e}'
+                ) from None
+            if data is None:
+                return None
+        return Tensor(name, data.shape, data.dtype.name, data=data)
+
+    def _constant(self, node: onnx.NodeProto) -> Tensor | None:
+        """A Constant node's value; strings and sparse tensors are left to the host."""
+        if len(node.attribute) != 1:
+            raise InvalidModel(
+                f'operator "{node.name}" (Constant) must have one attribute, not {len(node.attribute)}'
+            )
+        (attribute,) = node.attribute
+        name = node.output[0]
+        if attribute.name == "value":
+            message = attribute.t
+        elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
+            value = onnx.helper.get_attribute_value(attribute)
+            kind = onnx.TensorProto.FLOAT if "float" in attribute.name else onnx.TensorProto.INT64
+            many = attribute.name.endswith("s")
+            message = onnx.helper.make_tensor(
+                name, kind, [len(value)] if many else [], value if many else [value]
+            )
+        else:
+            return None
+        dtype, shape, data = self.reader.read(message, name=name)
+        return Tensor(name, shape, dtype, data=data) if dtype != "string" else None

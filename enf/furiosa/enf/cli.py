@@ -1,0 +1,161 @@
+"""The command ``furiosa enf``: dump, verify and compare ENF files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+from furiosa.enf import reader
+from furiosa.enf.errors import EnfError, printable
+
+BAD_ARGUMENTS = 255  # exit status, as the vendor's command line has it
+IO_ERROR = 2
+INVALID = 4
+DIFFERENT = 1  # as diff(1)
+BROKEN_PIPE = 128 + 13  # SIGPIPE, as a shell reports it
+
+
+class _Failed(Exception):
+    """A sentence for the user and an exit status."""
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status = status
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Failed(BAD_ARGUMENTS, f"{message}; see {self.prog} -h")
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = _Parser(prog="furiosa enf", description="Shows, verifies and compares ENF files.")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    dump = commands.add_parser(
+        "dump", help="show what is in a file", description="Shows what is in an ENF file."
+    )
+    dump.add_argument("file", metavar="FILE")
+    how = dump.add_mutually_exclusive_group()
+    how.add_argument("--commands", action="store_true", help="show every command")
+    how.add_argument(
+        "--json", action="store_true", help="show everything but constants and host models, as JSON"
+    )
+    verify = commands.add_parser(
+        "verify",
+        help="prove that a file is safe to run",
+        description="Proves that an ENF file is safe to run.",
+    )
+    verify.add_argument("file", metavar="FILE")
+    verify.add_argument(
+        "--stamp", metavar="OUT", help="a small file to write where FILE is valid, for build systems"
+    )
+    diff = commands.add_parser(
+        "diff",
+        help="say what differs between two files",
+        description="Says what differs between two ENF files; exit status 0 where nothing does, else 1.",
+    )
+    diff.add_argument("a", metavar="A")
+    diff.add_argument("b", metavar="B")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Runs ``furiosa enf ARGV…``.
+
+    Returns:
+        0; for diff 1 where the files differ; 2: a file cannot be read or written; 4: a file is not a valid ENF; 255: bad
+        arguments.
+    """
+    try:
+        options = _parser().parse_args(argv)
+        return _COMMANDS[options.command](options)
+    except SystemExit as e:  # argparse after -h
+        return int(e.code or 0)
+    except _Failed as e:
+        status, sentence = e.status, str(e)
+    except MemoryError:
+        status, sentence = IO_ERROR, "not enough memory: free some and try again"
+    except BrokenPipeError:  # `furiosa enf dump … | head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as e:
+        status, sentence = IO_ERROR, f"cannot write the output: {e.strerror or e}"
+    try:
+        _print([f"ERROR: {printable(sentence)}"], sys.stderr)
+    except OSError:  # nobody reads stderr any more
+        pass
+    return status
+
+
+def _load(path: str) -> reader.Enf:
+    try:
+        return reader.load_file(path)
+    except EnfError as e:
+        raise _Failed(INVALID, f"{path}: {e}") from None
+    except (OSError, ValueError) as e:  # ValueError: a path with a null character
+        raise _Failed(IO_ERROR, f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from None
+
+
+def _print(lines: Iterable[str], file: object = None) -> None:
+    """Writes lines; what the stream's encoding does not know is escaped."""
+    out = file or sys.stdout
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    for line in lines:
+        out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    out.flush()
+
+
+def _dump(options: argparse.Namespace) -> int:
+    from furiosa.enf import dump
+
+    enf = _load(options.file)
+    if options.json:
+        import json
+
+        _print([json.dumps(dump.as_json(enf), indent=2)])
+    else:
+        _print(dump.commands(enf) if options.commands else dump.summary(enf))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    stamp = options.stamp
+    if stamp is not None and os.path.realpath(stamp) == os.path.realpath(options.file):
+        raise _Failed(BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files")
+    enf = _load(options.file)
+    if stamp is not None:
+        _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n")
+    return 0
+
+
+def _write(path: str, text: str) -> None:
+    """A whole file or none."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "x", encoding="ascii", newline="\n") as f:
+            f.write(text)
+        os.replace(temporary, path)
+    except (OSError, ValueError) as e:
+        try:
+            os.unlink(temporary)
+        except (OSError, ValueError):
+            pass
+        raise _Failed(IO_ERROR, f"cannot write {path}: {getattr(e, 'strerror', None) or e}") from None
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from furiosa.enf.diff import diff
+
+    lines = diff(_load(options.a), _load(options.b))
+    _print(lines)
+    return DIFFERENT if lines else 0
+
+
+_COMMANDS = {"dump": _dump, "verify": _verify, "diff": _diff}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What tests of ENFs are made of."""

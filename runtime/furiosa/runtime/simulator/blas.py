@@ -1,0 +1,36 @@
+"""One BLAS thread a PE while two PEs run: two callers inside a multi-threaded BLAS only get in each other's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+_lock = threading.Lock()
+_users = 0
+_limit = None
+
+
+@cache
+def _controller() -> object:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Holds the process's BLAS at one thread; the last of several users gives the threads back."""
+    global _users, _limit
+    with _lock:
+        if _users == 0:
+            _limit = _controller().limit(limits=1, user_api="blas")
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limit.restore_original_limits()
