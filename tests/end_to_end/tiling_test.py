@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference.onnx_op import Operand, build_qdq, run
+from tests.reference.onnx_op import Operand, build_qdq, run
 
 from furiosa.compiler import pipeline
 from furiosa.compiler.errors import OutOfSram

@@ -125,10 +125,9 @@ class _Product:
         self._constant = bias - zx * (terms @ ones).astype(np.int64)
         self._matrix[:, self.depth] = self._constant  # rounded where it is large, but then it is not used
         room = EXACT - 1 - int(np.abs(self._constant).max())
-        # by Cauchy and Schwarz sum|w| <= sqrt(K * sum(w^2)), which is quick to have; 1.01 covers its rounding
-        bound = 128 * min(
-            largest * self.depth, math.sqrt(1.01 * self.depth * float(np.vecdot(terms, terms).max()))
-        )
+        # by Cauchy and Schwarz sum|w| <= sqrt(K * sum(w^2)), which is quick to have; the slack covers its rounding
+        squares = float(np.vecdot(terms, terms).max()) * (1 + 2 * self.depth / EXACT)
+        bound = 128 * min(largest * self.depth, math.sqrt(self.depth * squares))
         self._parts = [] if bound <= room else _parts(terms, 128 * largest, room)
 
     def times(self, values: np.ndarray, sums: np.ndarray) -> None:
