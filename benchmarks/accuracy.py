@@ -28,7 +28,10 @@ IMAGES = ROOT.parent / "shared" / "images"
 TARGETS = ("warboy", "warboy-2pe")
 SEEDS = (0, 1, 2)
 EXAMPLES = ("tiny", "resnet50", "ssd_mobilenet")
-REFUSED = ("unknown_custom_op.tflite", "quantized_i8_conv_truncated.onnx")  # their refusal is tested elsewhere
+REFUSED = (
+    "unknown_custom_op.tflite",
+    "quantized_i8_conv_truncated.onnx",
+)  # their refusal is tested elsewhere
 
 
 class Row(NamedTuple):
@@ -126,7 +129,17 @@ def example_models(folder: Path) -> list[Path]:
     for name in EXAMPLES:
         for precision in ("int8", "float32"):
             path = folder / f"example {name} {precision}.onnx"
-            command = [sys.executable, "-m", "generator", "--model", name, "--precision", precision, "--output", str(path)]
+            command = [
+                sys.executable,
+                "-m",
+                "generator",
+                "--model",
+                name,
+                "--precision",
+                precision,
+                "--output",
+                str(path),
+            ]
             environment = os.environ | {"PYTHONPATH": str(ROOT / "examples" / "models")}
             subprocess.run(command, check=True, env=environment, cwd=ROOT / "examples" / "models")
             out.append(path)
@@ -155,7 +168,11 @@ def markdown(rows: list[Row]) -> str:
 def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        models = [p for p in sorted(MODELS.glob("*.*")) if p.suffix in (".tflite", ".onnx") and p.name not in REFUSED]
+        models = [
+            p
+            for p in sorted(MODELS.glob("*.*"))
+            if p.suffix in (".tflite", ".onnx") and p.name not in REFUSED
+        ]
         for path in models + example_models(Path(folder)):
             for target in TARGETS:
                 rows.append(compare(path, target))

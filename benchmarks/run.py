@@ -76,7 +76,10 @@ def timed(function: Callable[[], object], repeat: int = 1) -> Callable[[], Sampl
 
 def row(name: str, ours: Sample, peer: Sample, ratio: float, goal: str) -> None:
     memory = f"{ours[1]:.0f} / {peer[1]:.0f} MB" if ours[1] else ""
-    print(f"| {name} | {ours[0] * 1e3:.1f} ms | {peer[0] * 1e3:.1f} ms | {ratio:.2f} | {goal} | {memory} |", flush=True)
+    print(
+        f"| {name} | {ours[0] * 1e3:.1f} ms | {peer[0] * 1e3:.1f} ms | {ratio:.2f} | {goal} | {memory} |",
+        flush=True,
+    )
 
 
 def header(title: str, peer: str) -> None:
@@ -91,7 +94,17 @@ def scripts(name: str) -> str:
 def resnet50(folder: str) -> str:
     path = f"{folder}/resnet50_int8.onnx"
     generator = str(ROOT / "examples" / "models")
-    command = [sys.executable, "-m", "generator", "--model", "resnet50", "--precision", "int8", "--output", path]
+    command = [
+        sys.executable,
+        "-m",
+        "generator",
+        "--model",
+        "resnet50",
+        "--precision",
+        "int8",
+        "--output",
+        path,
+    ]
     subprocess.run(command, check=True, cwd=generator, env=os.environ | {"PYTHONPATH": generator})
     return path
 
@@ -104,7 +117,11 @@ def bench_compile(runs: int, folder: str) -> None:
         path = str(MODELS / f"{name}.tflite")
         row(name, *pair(runs, process([*ours, path], folder), process([*vela, path], folder)), "<= 1")
     mobilenet = process([*vela, str(MODELS / f"{MOBILENET}.tflite")], folder)
-    row(f"ResNet50 int8 against Vela on {MOBILENET}", *pair(runs, process([*ours, resnet50(folder)], folder), mobilenet), "<= 3")
+    row(
+        f"ResNet50 int8 against Vela on {MOBILENET}",
+        *pair(runs, process([*ours, resnet50(folder)], folder), mobilenet),
+        "<= 3",
+    )
 
 
 def _inputs(sess: object) -> list[np.ndarray]:
@@ -162,15 +179,23 @@ def bench_load(runs: int, folder: str) -> None:
     def reference() -> object:
         return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    row("ResNet50 int8", *pair(runs, timed(lambda: session.create(enf).close(), 3), timed(reference)), "<= 0.1")
+    row(
+        "ResNet50 int8",
+        *pair(runs, timed(lambda: session.create(enf).close(), 3), timed(reference)),
+        "<= 0.1",
+    )
     ours, peer, ratio = pair(runs, timed(lambda: session.create(small).close(), 3), timed(reference))
     row("MobileNetV2 (peer: ResNet50 int8)", ours, peer, ratio, "< 5 ms")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command")
-    parser.add_argument("which", nargs="*", choices=["compile", "simulate", "load", []], help="tables; default all")
+    parser.add_argument(
+        "which", nargs="*", choices=["compile", "simulate", "load", []], help="tables; default all"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.which or ("compile", "simulate", "load"):

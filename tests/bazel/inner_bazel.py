@@ -47,17 +47,17 @@ def scratch() -> Path:
     return Path(os.environ["TEST_TMPDIR"])
 
 
-def copy_checkout(destination: Path) -> Path:
-    """Copies the checkout that this test was built from to `destination`, and returns it."""
-    root = Path(__file__).resolve().parents[2]
+def copy_checkout(destination: Path, source: Path | None = None) -> Path:
+    """Copies `source`, by default the checkout that this test was built from, to `destination`, and returns that."""
+    root = source or Path(__file__).resolve().parents[2]
     if not (root / "MODULE.bazel").is_file():
         pytest.skip(f"the checkout is not reachable from the test ({root} has no MODULE.bazel)")
     ignore = shutil.ignore_patterns("bazel-*", "__pycache__", "node_modules", ".*_cache")
+    destination.mkdir(parents=True)
     for room in _ROOMS:
         if (root / room).is_dir():
             shutil.copytree(root / room, destination / room, ignore=ignore)
         else:
-            destination.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / room, destination / room)
     return destination
 

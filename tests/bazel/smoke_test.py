@@ -15,11 +15,16 @@ _CHECKS = "@furiosa_rules//tests/bazel/checks:"
 _SANDBOXED = ("--spawn_strategy=linux-sandbox", "--nosandbox_default_allow_network")
 
 
-_ALL_GROUPS = "--output_groups=+report,+dot"
+_ALL_GROUPS = "--output_groups=+report,+dot,+tree,+manifest"
 
 
 @pytest.fixture(scope="module")
-def bazel() -> Iterator[InnerBazel]:
+def checkout() -> Path:
+    return copy_checkout(scratch() / "first")
+
+
+@pytest.fixture(scope="module")
+def bazel(checkout: Path) -> Iterator[InnerBazel]:
     """The smoke repository as a user has it, with things in the user's environment that no action may see."""
     canary = scratch() / "canary"
     canary.mkdir()
@@ -31,13 +36,12 @@ def bazel() -> Iterator[InnerBazel]:
         "TZ": "UTC",
         "PYTHONHASHSEED": "0",
     }
-    workspace = copy_checkout(scratch() / "first") / "examples/smoke"
-    with InnerBazel(workspace, "first", environment=environment) as inner:
+    with InnerBazel(checkout / "examples/smoke", "first", environment=environment) as inner:
         yield inner
 
 
 @pytest.fixture(scope="module")
-def other_bazel() -> Iterator[InnerBazel]:
+def other_bazel(checkout: Path) -> Iterator[InnerBazel]:
     """The same in another folder, with another output base, home, user, hash seed, time zone and locale."""
     environment = {
         "LANG": "tr_TR.UTF-8",
@@ -45,8 +49,9 @@ def other_bazel() -> Iterator[InnerBazel]:
         "TZ": "Asia/Seoul",
         "PYTHONHASHSEED": "12345",
     }
-    workspace = copy_checkout(scratch() / "second/a longer path") / "examples/smoke"
-    with InnerBazel(workspace, "second", environment=environment) as inner:
+    # a copy of the copy: the checkout itself may be worked on meanwhile
+    other_checkout = copy_checkout(scratch() / "second/a longer path", checkout)
+    with InnerBazel(other_checkout / "examples/smoke", "second", environment=environment) as inner:
         yield inner
 
 
@@ -64,10 +69,11 @@ def built(bazel: InnerBazel, disk_cache: str) -> Path:
 
 
 def _artifacts(bazel: InnerBazel) -> dict[str, str]:
-    """SHA-256 of the ENFs, reports, graphs and bundles, by name."""
+    """SHA-256 of the ENFs, reports, graphs and bundles, by path."""
     bin_folder = Path(bazel.run("info", "bazel-bin").strip())
-    files = [f for pattern in ("*.enf", "*.json", "*.dot", "*.tar") for f in bin_folder.glob(pattern)]
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    patterns = ("*.enf", "*.json", "*.dot", "*.tar", "vision.manifest/*", "vision.tree/**/*")
+    files = [file for pattern in patterns for file in bin_folder.glob(pattern) if file.is_file()]
+    return {str(f.relative_to(bin_folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 def test_repository_builds_and_its_test_passes(bazel: InnerBazel, built: Path, disk_cache: str) -> None:
@@ -79,6 +85,9 @@ def test_repository_builds_and_its_test_passes(bazel: InnerBazel, built: Path, d
     ]
     assert "disk cache hit" not in {entry["runner"] for entry in compiled}
     assert len(executions(built, "NpuVerify")) == 4
+    artifacts = _artifacts(bazel)
+    assert artifacts["vision.tree/models/tiny_int8.enf"] == artifacts["tiny_int8.enf"]
+    assert artifacts["vision.tree/manifest.json"] == artifacts["vision.manifest/manifest.json"]
     bazel.run("test", "//...", disk_cache)
 
 
@@ -99,7 +108,7 @@ def test_cache_hands_on_what_was_compiled(
     other_bazel.run("clean")
     log = scratch() / "log_cached.json"
     other_bazel.run("build", "//...", disk_cache, _ALL_GROUPS, f"--execution_log_json_file={log}")
-    for mnemonic, count in {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1}.items():
+    for mnemonic, count in {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1, "NpuUnpack": 1}.items():
         assert [entry["runner"] for entry in executions(log, mnemonic)] == ["disk cache hit"] * count
     assert _artifacts(bazel) == _artifacts(other_bazel)
 

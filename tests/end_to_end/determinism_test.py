@@ -27,9 +27,19 @@ def _compile(model: bytes, folder: Path, environment: dict[str, str], name: str)
     folder.mkdir(parents=True)
     source = folder / name
     source.write_bytes(model)
-    command = [sys.executable, "-m", "furiosa.compiler.cli.main", "compile", str(source), "-o", str(folder / "x.enf")]
+    command = [
+        sys.executable,
+        "-m",
+        "furiosa.compiler.cli.main",
+        "compile",
+        str(source),
+        "-o",
+        str(folder / "x.enf"),
+    ]
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(command, check=True, env={"PATH": os.environ.get("PATH", "")} | paths | environment, cwd=folder)
+    subprocess.run(
+        command, check=True, env={"PATH": os.environ.get("PATH", "")} | paths | environment, cwd=folder
+    )
     return hashlib.sha256((folder / "x.enf").read_bytes()).hexdigest()
 
 

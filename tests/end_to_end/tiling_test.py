@@ -36,7 +36,9 @@ def _y(*shape: int, scale: float = 0.3, zero_point: int = 5) -> Operand:
     return Operand(shape, "int8", scale, zero_point)
 
 
-def _conv(n: int, c: int, size: int, out: int, kernel: int, **attributes: object) -> tuple[bytes, list[Operand]]:
+def _conv(
+    n: int, c: int, size: int, out: int, kernel: int, **attributes: object
+) -> tuple[bytes, list[Operand]]:
     groups = attributes.get("group", 1)
     w = _weights(out, c // groups, kernel, kernel)
     x = _x(n, c, size, size + 3)
@@ -52,10 +54,15 @@ CASES = {
     "depthwise": lambda: _conv(1, 32, 40, 32, 3, pads=[1, 1, 1, 1], group=32),
     "conv, batch 3": lambda: _conv(3, 16, 24, 16, 3, pads=[1, 1, 1, 1]),
     "max pool": lambda: (
-        build_qdq("MaxPool", [_x(1, 24, 50, 50)], _x(), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        build_qdq(
+            "MaxPool", [_x(1, 24, 50, 50)], _x(), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
+        ),
         [_x(1, 24, 50, 50)],
     ),
-    "global average pool": lambda: (build_qdq("GlobalAveragePool", [_x(2, 64, 30, 30)], _y(scale=0.02)), [_x(2, 64, 30, 30)]),
+    "global average pool": lambda: (
+        build_qdq("GlobalAveragePool", [_x(2, 64, 30, 30)], _y(scale=0.02)),
+        [_x(2, 64, 30, 30)],
+    ),
     "add": lambda: (
         build_qdq("Add", [_x(1, 32, 40, 40), _x(1, 32, 40, 40, scale=0.08)], _y(scale=0.1)),
         [_x(1, 32, 40, 40), _x(1, 32, 40, 40)],

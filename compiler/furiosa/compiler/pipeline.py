@@ -163,7 +163,12 @@ class Compilation:
 
     def _host_us(self, c: Cluster) -> float:
         count = sum(macs(op) for op in c.operators)
-        moved = sum(t.size * ITEMSIZE.get(t.dtype, 1) for op in c.operators for t in (*op.inputs, *op.outputs) if t is not None)
+        moved = sum(
+            t.size * ITEMSIZE.get(t.dtype, 1)
+            for op in c.operators
+            for t in (*op.inputs, *op.outputs)
+            if t is not None
+        )
         return round((count / self.target.host_macs_per_s + moved / self.target.host_bytes_per_s) * 1e6, 3)
 
     def metadata(self) -> enf_pb2.Metadata:

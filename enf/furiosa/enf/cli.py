@@ -123,12 +123,19 @@ def _dump(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     stamp = options.stamp
-    if stamp is not None and os.path.realpath(stamp) == os.path.realpath(options.file):
+    if stamp is not None and _same(stamp, options.file):
         raise _Failed(BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files")
     enf = _load(options.file)
     if stamp is not None:
         _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n")
     return 0
+
+
+def _same(path: str, other: str) -> bool:
+    try:
+        return os.path.realpath(path) == os.path.realpath(other)
+    except ValueError:  # a null character: no file has such a name
+        return False
 
 
 def _write(path: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def tensor_facts(t: TensorDescriptor) -> tuple[str, ...]:
     """Name, type and shape, axes, quantisation and place of a tensor."""
     quantization = ""
     if t.HasField("quantization"):
-        quantization = f"scale {t.quantization.scale:.9g} zero point {t.quantization.zero_point}"
+        quantization = f"scale {number_text(t.quantization.scale)} zero point {t.quantization.zero_point}"
     shape = "x".join(map(str, t.shape))
     return (
         printable(t.name),
@@ -95,8 +96,17 @@ def engine_text(c: Command) -> str:
 
 
 def number_text(value: float) -> str:
-    """A parameter; nine digits tell all float32 apart."""
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
+    """A number; a float32 in as few digits as tell it from all others."""
+    if isinstance(value, int):
+        return str(value)
+    for digits in range(6, 9):
+        text = f"{value:.{digits}g}"
+        try:
+            if struct.pack("<f", float(text)) == struct.pack("<f", value):
+                return text
+        except OverflowError:  # rounded up to more than a float32 holds
+            pass
+    return f"{value:.9g}"
 
 
 def origin_name(enf: Enf, command: int) -> str:

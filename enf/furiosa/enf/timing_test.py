@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,7 +150,7 @@ def test_engines_run_side_by_side():
     spans = timing.schedule(together, [(0, 2)], TARGET)
     assert spans[0] == spans[1]
     spans = timing.schedule(p.commands, [(0, 4)], TARGET)
-    assert [a.end == b.start for a, b in zip(spans, spans[1:])] == [True] * 3
+    assert [a.end == b.start for a, b in itertools.pairwise(spans)] == [True] * 3
 
 
 def test_no_commands():

@@ -26,7 +26,7 @@ def cluster(lowering: Lowering) -> list[Cluster]:
     operators = _live(lowering)
     producer = {t: op for op in operators for t in op.outputs}
     waiting = {
-        op: {producer[t] for t in _inputs(lowering, op) if t in producer and producer[t] is not op} for op in operators
+        op: {producer[t] for t in _inputs(op) if t in producer and producer[t] is not op} for op in operators
     }
     groups: list[tuple[str, list[Operator]]] = []
     pending = operators
@@ -51,9 +51,9 @@ def _kind(op: Operator) -> str:
     return "npu" if op.op_type.startswith("npu.") else "host"
 
 
-def _inputs(lowering: Lowering, op: Operator) -> list[Tensor]:
-    """What an operator reads, with what its subgraphs capture, constants and omitted inputs left out."""
-    return [t for t in op.inputs if t is not None and not t.is_constant] + lowering.captured(op)
+def _inputs(op: Operator) -> list[Tensor]:
+    """What an operator reads, constants and omitted inputs left out."""
+    return [t for t in op.inputs if t is not None and not t.is_constant]
 
 
 def _live(lowering: Lowering) -> list[Operator]:
@@ -62,7 +62,7 @@ def _live(lowering: Lowering) -> list[Operator]:
     out = []
     for op in reversed(lowering.operators):
         if any(t in needed for t in op.outputs):
-            needed.update(_inputs(lowering, op))
+            needed.update(_inputs(op))
             out.append(op)
     out.reverse()
     return out
@@ -71,11 +71,11 @@ def _live(lowering: Lowering) -> list[Operator]:
 def _cluster(lowering: Lowering, kind: str, ops: list[Operator], all_ops: list[Operator]) -> Cluster:
     inside = {t for op in ops for t in op.outputs}
     members = set(ops)
-    used_outside = {t for op in all_ops if op not in members for t in _inputs(lowering, op)}
+    used_outside = {t for op in all_ops if op not in members for t in _inputs(op)}
     used_outside.update(lowering.graph.outputs)
     inputs: dict[Tensor, None] = {}  # a dict keeps the order
     for op in ops:
-        for t in _inputs(lowering, op):
+        for t in _inputs(op):
             if t not in inside:
                 inputs[t] = None
     outputs = [t for op in ops for t in op.outputs if t in used_outside]

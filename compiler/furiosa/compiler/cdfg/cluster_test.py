@@ -26,7 +26,10 @@ def test_independent_operators_of_one_place_share_a_cluster() -> None:
         Operator("4", "ARG_MAX", [c], [d]),
     ]
     clusters = cluster(_lowering(operators, [x], [b, d]))
-    assert [(c.kind, [o.name for o in c.operators]) for c in clusters] == [("npu", ["1", "3"]), ("host", ["2", "4"])]
+    assert [(c.kind, [o.name for o in c.operators]) for c in clusters] == [
+        ("npu", ["1", "3"]),
+        ("host", ["2", "4"]),
+    ]
 
 
 def test_crossings() -> None:

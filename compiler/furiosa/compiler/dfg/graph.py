@@ -28,8 +28,10 @@ class Quantization:
 class Tensor:
     """A typed edge of the graph; compared by identity.
 
-    ``dtype`` is a numpy name ("float32", "int8", "bool", …) or "bfloat16" or "string"; ``shape`` is static, () is a scalar.
-    ``data`` is set for constants: a read-only numpy array of exactly that shape and dtype, a view of the model's bytes where possible.
+    ``dtype`` is a numpy name ("float32", "int8", "bool", …), or the format's name for what numpy lacks ("bfloat16", "int4",
+    "string", "sparse", …) and for what is no tensor ("sequence", "map", "optional"); ``shape`` is static, () is a scalar.
+    ``data`` is set for constants: a read-only numpy array of that shape and dtype, a view of the model's bytes where possible;
+    for a type that numpy lacks the stored bytes, uint8 [n].
     """
 
     name: str
@@ -55,7 +57,8 @@ class Tensor:
 class Operator:
     """One operator: ``op_type`` is the source format's own name ("Conv", "CONV_2D") or, from ldfg on, an ``npu.*`` name.
 
-    ``inputs`` may hold None for an omitted optional input.  ``attributes`` are plain Python values under the source
+    ``inputs`` may hold None for an omitted optional input and end with the tensors that subgraphs of the operator capture;
+    an omitted output is a tensor without a name.  ``attributes`` are plain Python values under the source
     format's names (ONNX attributes; TFLite builtin option fields in snake_case).  ``source`` is the frontend's own handle.
     """
 

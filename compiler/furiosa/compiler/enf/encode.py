@@ -49,7 +49,9 @@ class Encoder:
     def descriptor(self, t: Tensor) -> enf_pb2.TensorDescriptor:
         """A tensor at the interface, or between clusters."""
         if t.dtype not in CODE:
-            raise InvalidModel(f"tensor '{t.name}' has element type {t.dtype}, which cannot cross into or out of a program")
+            raise InvalidModel(
+                f"tensor '{t.name}' has element type {t.dtype}, which cannot cross into or out of a program"
+            )
         d = enf_pb2.TensorDescriptor(name=t.name, dtype=CODE[t.dtype], shape=t.shape, axes=self._axes(t))
         if t.quantization is not None and t.quantization.scale.size == 1:
             d.quantization.scale = float(t.quantization.scale.reshape(-1)[0])
@@ -105,5 +107,3 @@ class Encoder:
 
 def _serialize(message: object) -> bytes:
     return message.SerializeToString(deterministic=True)
-
-

@@ -56,7 +56,9 @@ def forms(op: Operator, target: Target) -> list[Form]:
     return _FORMS[op.op_type](op, target)
 
 
-def _form(instruction: str, output: Tensor, shape: tuple[int, ...], operands: Callable, **more: object) -> Form:
+def _form(
+    instruction: str, output: Tensor, shape: tuple[int, ...], operands: Callable, **more: object
+) -> Form:
     out_shape = more.pop("out_shape", shape)
     origin = more.pop("out_origin", (0,) * len(shape))
     return Form(
@@ -115,7 +117,18 @@ def _conv(op: Operator, target: Target) -> list[Form]:
         return [_pointwise_row(op, target)]
     granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
     work = kh * kw * depth
-    return [_form("CONV2D", y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), granularity=granularity, work_per_element=work)]
+    return [
+        _form(
+            "CONV2D",
+            y,
+            y.shape,
+            operands,
+            bands=(0, 1, 3),
+            halves=(1, 3),
+            granularity=granularity,
+            work_per_element=work,
+        )
+    ]
 
 
 def _pointwise_row(op: Operator, target: Target) -> Form:
@@ -138,7 +151,14 @@ def _pointwise_row(op: Operator, target: Target) -> Form:
     dims = (2, 3) if op.attributes["groups"] == 1 else (2,)
     granularity = {3: target.mac_height}
     return _form(
-        "CONV2D", y, y.shape, operands, bands=dims, halves=dims[::-1], granularity=granularity, work_per_element=depth
+        "CONV2D",
+        y,
+        y.shape,
+        operands,
+        bands=dims,
+        halves=dims[::-1],
+        granularity=granularity,
+        work_per_element=depth,
     )
 
 
@@ -166,7 +186,14 @@ def _depthwise(op: Operator, target: Target) -> list[Form]:
     work = kh * kw
     return [
         _form(
-            "DEPTHWISE_CONV2D", y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), granularity=granularity, work_per_element=work
+            "DEPTHWISE_CONV2D",
+            y,
+            y.shape,
+            operands,
+            bands=(0, 1, 3),
+            halves=(1, 3),
+            granularity=granularity,
+            work_per_element=work,
         )
     ]
 
@@ -178,11 +205,18 @@ def _pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
 
         def operands(box: Box) -> tuple[list[Read], Params]:
             rows, pad_top = _window_rows(op.attributes, box, kernel, x.shape[1])
-            params = {**op.attributes, "pad_top": pad_top, "split_pixels": target.slices_per_pe, "split_channels": 1}
+            params = {
+                **op.attributes,
+                "pad_top": pad_top,
+                "split_pixels": target.slices_per_pe,
+                "split_channels": 1,
+            }
             return [Read(x, x.shape, (box[0], rows, (0, x.shape[2]), box[3]))], params
 
         work = kernel * int(op.attributes["kernel_w"])
-        return [_form(instruction, y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), work_per_element=work)]
+        return [
+            _form(instruction, y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), work_per_element=work)
+        ]
 
     return build
 
@@ -240,7 +274,10 @@ def _unary(instruction: str) -> Callable[[Operator, Target], list[Form]]:
         shape = _flat(y.shape)
 
         def operands(box: Box) -> tuple[list[Read], Params]:
-            return [Read(x, shape, box), *(Read(c, c.shape, whole(c.shape)) for c in constants)], op.attributes
+            return [
+                Read(x, shape, box),
+                *(Read(c, c.shape, whole(c.shape)) for c in constants),
+            ], op.attributes
 
         return [_form(instruction, y, shape, operands, bands=(2, 3), halves=(2, 3))]
 
@@ -293,7 +330,15 @@ def _part(x: Tensor, shape: tuple[int, ...], y: Tensor, origin: tuple[int, ...])
 
     dims = (0, 1, 2, 3)
     return _form(
-        "COPY", y, shape, operands, bands=dims, halves=dims, out_shape=pad_rank(y.shape, 4), out_origin=origin, is_copy=True
+        "COPY",
+        y,
+        shape,
+        operands,
+        bands=dims,
+        halves=dims,
+        out_shape=pad_rank(y.shape, 4),
+        out_origin=origin,
+        is_copy=True,
     )
 
 

@@ -101,7 +101,9 @@ class Tiler:
 
     def victim(self, spilled: set[Storage], place: int) -> Storage | None:
         """The largest tensor in SRAM at an operator."""
-        candidates = [s for s in dict.fromkeys(self.storage.values()) if s not in spilled and s.first <= place <= s.last]
+        candidates = [
+            s for s in dict.fromkeys(self.storage.values()) if s not in spilled and s.first <= place <= s.last
+        ]
         return max(candidates, key=lambda s: s.size, default=None)
 
     def _band_limits(self) -> list[int]:
@@ -110,7 +112,8 @@ class Tiler:
         ops = self.cluster.operators
         fixed = [constant_bytes(op) if self._constants_resident(op) else 0 for op in ops] + [0]
         return [
-            (self.target.sram_bytes - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT for i in range(len(ops))
+            (self.target.sram_bytes - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT
+            for i in range(len(ops))
         ]
 
     def _constants_resident(self, op: Operator) -> bool:
@@ -131,7 +134,9 @@ class Tiler:
             if fits():
                 break
             step = form.granularity.get(dim, 1)
-            parts = -(-size[dim] // step)  # the most steps that may be worth trying, by halving, then refining
+            parts = -(
+                -size[dim] // step
+            )  # the most steps that may be worth trying, by halving, then refining
             low, high = 1, parts
             while low < high:
                 middle = (low + high + 1) // 2
@@ -166,7 +171,9 @@ class Tiler:
             total += box_bytes(box, form.output.dtype) + ALIGNMENT
         return total
 
-    def _stage(self, op: Operator, form: Form, box: Box, place: int, constants_at_hand: dict[Tensor, Holder]) -> Stage:
+    def _stage(
+        self, op: Operator, form: Form, box: Box, place: int, constants_at_hand: dict[Tensor, Holder]
+    ) -> Stage:
         stage = Stage()
         out_storage = self.storage[form.output]
         out_spilled = out_storage in self.spilled
@@ -176,9 +183,13 @@ class Tiler:
         holders = [self._hold(op, read, stage, constants_at_hand) for read in reads]
         if out_spilled:
             tile = Buffer(f"{form.output.name}/band", box_bytes(box, form.output.dtype), Space.SRAM)
-            out = Holder(tile, form.output.dtype, tuple(s for _, s in box), tuple(s for s, _ in form.out_box(box)))
+            out = Holder(
+                tile, form.output.dtype, tuple(s for _, s in box), tuple(s for s, _ in form.out_box(box))
+            )
         else:
-            out = Holder(self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * len(form.out_shape))
+            out = Holder(
+                self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * len(form.out_shape)
+            )
         for pe, part in enumerate(self._parts(form, box)):
             part_reads, params = form.operands(part)
             operands = [_operand(h, r) for h, r in zip(holders, part_reads)]
@@ -187,7 +198,9 @@ class Tiler:
         if out_spilled:
             home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             stage.stores.append(
-                _work("STORE", Engine.STORE, [out.view(form.out_box(box)), home.view(form.out_box(box))], {}, op)
+                _work(
+                    "STORE", Engine.STORE, [out.view(form.out_box(box)), home.view(form.out_box(box))], {}, op
+                )
             )
         return stage
 
@@ -228,7 +241,9 @@ class Tiler:
 
     # -- where bytes are ----------------------------------------------------------------------------------------------
 
-    def _hold(self, op: Operator, read: Read, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> Holder:
+    def _hold(
+        self, op: Operator, read: Read, stage: Stage, constants_at_hand: dict[Tensor, Holder]
+    ) -> Holder:
         """Brings an operand's box to SRAM where it is not there yet."""
         t = read.tensor
         if t.is_constant:
@@ -253,7 +268,9 @@ class Tiler:
     def _load(self, home: Holder, box: Box, name: str, op: Operator, stage: Stage) -> Holder:
         tile = Buffer(name, box_bytes(box, home.dtype), Space.SRAM)
         held = Holder(tile, home.dtype, tuple(s for _, s in box), tuple(s for s, _ in box))
-        stage.loads.append(_work("LOAD", Engine.LOAD, [_rank4(home.view(box)), _rank4(held.view(box))], {}, op))
+        stage.loads.append(
+            _work("LOAD", Engine.LOAD, [_rank4(home.view(box)), _rank4(held.view(box))], {}, op)
+        )
         return held
 
     def _load_constants(self, op: Operator, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> None:
@@ -272,7 +289,9 @@ class Tiler:
             start, (last_at, last) = run[0][0], run[-1]
             size = last_at + last.size * ITEMSIZE[last.dtype] - start
             buffer = Buffer(f"{op.name}/constants", size, Space.SRAM)
-            stage.loads.append(_transfer("LOAD", Engine.LOAD, self.pool.buffer, buffer, size, op, source_offset=start))
+            stage.loads.append(
+                _transfer("LOAD", Engine.LOAD, self.pool.buffer, buffer, size, op, source_offset=start)
+            )
             for at, t in run:
                 constants_at_hand[t] = Holder(buffer, t.dtype, t.shape, (0,) * len(t.shape), at - start)
 
@@ -306,7 +325,9 @@ class Tiler:
             flat = (1, 1, 1, x.size)
             home = Holder(self.pool.buffer, x.dtype, flat, (0,) * 4, self.pool.place(x))
             out = Holder(self._resident(self.storage[y]), y.dtype, flat, (0,) * 4)
-            stage.loads.append(_work("LOAD", Engine.LOAD, [home.view(whole(flat)), out.view(whole(flat))], {}, op))
+            stage.loads.append(
+                _work("LOAD", Engine.LOAD, [home.view(whole(flat)), out.view(whole(flat))], {}, op)
+            )
         elif self.storage[x] not in self.spilled:
             self._hold(op, Read(x, x.shape, whole(x.shape)), stage, {})
         return stage
@@ -318,7 +339,9 @@ class Tiler:
             return
         storage, home = self.storage[y], self.dram[y]
         if storage not in self.spilled:
-            stages[-1].stores.append(_transfer("STORE", Engine.STORE, self._resident(storage), home, storage.size, op))
+            stages[-1].stores.append(
+                _transfer("STORE", Engine.STORE, self._resident(storage), home, storage.size, op)
+            )
         elif self._spill.get(storage) is not home:
             self._copy_within_dram(storage, home, op, stages)
 
@@ -331,7 +354,9 @@ class Tiler:
             tile = Buffer(f"{storage.name}/band", size, Space.SRAM)
             stage = Stage()
             stage.loads.append(_transfer("LOAD", Engine.LOAD, source, tile, size, op, source_offset=start))
-            stage.stores.append(_transfer("STORE", Engine.STORE, tile, home, size, op, destination_offset=start))
+            stage.stores.append(
+                _transfer("STORE", Engine.STORE, tile, home, size, op, destination_offset=start)
+            )
             stages.append(stage)
 
 

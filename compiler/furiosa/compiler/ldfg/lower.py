@@ -49,5 +49,3 @@ def _lower_tflite(lowering: Lowering) -> None:
             lowering.verdicts[op] = Verdict("npu")
         except Refused as refusal:
             lowering.to_host(op, Verdict("host", refusal.reasons))
-
-

@@ -68,7 +68,11 @@ class Lowering:
             form = t
             if t.dtype == "uint8":
                 form = self.emit(
-                    "npu.table_lookup", [t, self.table("uint8_to_int8", _flip_sign)], t.name, t.shape, t.quantization
+                    "npu.table_lookup",
+                    [t, self.table("uint8_to_int8", _flip_sign)],
+                    t.name,
+                    t.shape,
+                    t.quantization,
                 )
         else:
             raise AssertionError(f"tensor {t.name} is used before it is made")
@@ -166,7 +170,7 @@ class Lowering:
 
     def to_host(self, op: Operator, verdict: Verdict) -> None:
         """Places a source operator on the host."""
-        for t in (*op.inputs, *self.captured(op)):
+        for t in op.inputs:
             if t is not None:
                 self.host(t)
         self.operators.append(op)
@@ -174,14 +178,12 @@ class Lowering:
         self._host.update(op.outputs)
         self.verdicts[op] = verdict
 
-    def captured(self, op: Operator) -> list[Tensor]:
-        """Tensors of the graph that the subgraphs of a control-flow operator read by name."""
-        return [t for t in op.attributes.get("captured", ()) if not t.is_constant]
-
     def requantize(self, source: Tensor, target: Tensor, function: Any, *, image: bool) -> None:
         """A table lookup from one source tensor to another, in either layout."""
         x = self.image(source) if image else self.plain(source)
-        self.emit_to("npu.table_lookup", [x, self.table(target.name, function)], self.result(target, image=image))
+        self.emit_to(
+            "npu.table_lookup", [x, self.table(target.name, function)], self.result(target, image=image)
+        )
 
 
 def _flip_sign(q: int) -> int:

@@ -42,7 +42,10 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
 
     op = unit.op
     if any(member in odd for member in unit.operators):
-        low.check((rules.reference_arithmetic,), Facts(op.op_type, [], [], reference="a tensor read with another scale"))
+        low.check(
+            (rules.reference_arithmetic,),
+            Facts(op.op_type, [], [], reference="a tensor read with another scale"),
+        )
     if op.op_type == DEQUANTIZE:
         _dequantize(low, unit)
     elif op.op_type == QUANTIZE:
@@ -95,7 +98,9 @@ def _quantize(low: Lowering, unit: Unit) -> None:
     )
 
 
-def _table(low: Lowering, x: Tensor, y: Tensor, function: Callable[[float], float], unit: Unit | None = None) -> None:
+def _table(
+    low: Lowering, x: Tensor, y: Tensor, function: Callable[[float], float], unit: Unit | None = None
+) -> None:
     """y = quantize(function(dequantize(x))), in float32 with the function in float64, as 256 values."""
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = _bounds(low, unit, y) if unit is not None else (-128, 127)
@@ -145,14 +150,18 @@ def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None) -> str:
         return "weights that are not 8-bit"
     if w.dtype == "uint8" and x.dtype == "int8":
         return "uint8 weights on int8 data"
-    if w.quantization.scale.size > 1 and np.any(w.quantization.zero_point != w.quantization.zero_point.flat[0]):
+    if w.quantization.scale.size > 1 and np.any(
+        w.quantization.zero_point != w.quantization.zero_point.flat[0]
+    ):
         return "weights with several zero points"
     if b is not None and b.dtype != "int32":
         return "a bias that is not int32"
     return ""
 
 
-def _parameters(low: Lowering, w: Tensor, weight: np.ndarray, b: Tensor | None, x: Tensor, y: Tensor) -> tuple[list, dict]:
+def _parameters(
+    low: Lowering, w: Tensor, weight: np.ndarray, b: Tensor | None, x: Tensor, y: Tensor
+) -> tuple[list, dict]:
     """Weight (already in the NPU's order, int8), bias and scale as constants, and the zero points that go with them."""
     channels = y.shape[1] if len(y.shape) == 4 else y.shape[-1]
     s_in, z_in = low.quantization(x)
@@ -170,7 +179,9 @@ def _parameters(low: Lowering, w: Tensor, weight: np.ndarray, b: Tensor | None, 
     return constants, {"input_zero_point": z_in, "output_zero_point": z_out, "weight_zero_point": z_w}
 
 
-def _pads(op: Operator, x: Tensor, y: Tensor, kernel: list[int], stride: list[int], dilation: list[int]) -> list[int]:
+def _pads(
+    op: Operator, x: Tensor, y: Tensor, kernel: list[int], stride: list[int], dilation: list[int]
+) -> list[int]:
     """Padding before the input, by dimension."""
     auto = op.attributes.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -233,7 +244,13 @@ def conv(low: Lowering, unit: Unit) -> None:
     constants, zero_points = _parameters(low, w, np.ascontiguousarray(weight), b, x, y)
     image = low.image(x)
     low.emit_to(
-        kind, [image, *constants], low.result(y, image=True), **attributes, **zero_points, clamp_min=lo, clamp_max=hi
+        kind,
+        [image, *constants],
+        low.result(y, image=True),
+        **attributes,
+        **zero_points,
+        clamp_min=lo,
+        clamp_max=hi,
     )
 
 
@@ -268,7 +285,9 @@ def gemm(low: Lowering, unit: Unit) -> None:
 
 def _layout(low: Lowering, y: Tensor, *inputs: Tensor) -> bool:
     """Whether to compute in the channels-last form: all have four dimensions and one is at hand in that form."""
-    return all(len(t.shape) == 4 for t in (y, *inputs)) and any(low.has_image(t) and not t.is_constant for t in inputs)
+    return all(len(t.shape) == 4 for t in (y, *inputs)) and any(
+        low.has_image(t) and not t.is_constant for t in inputs
+    )
 
 
 def add(low: Lowering, unit: Unit) -> None:
@@ -285,7 +304,11 @@ def add(low: Lowering, unit: Unit) -> None:
     more: dict[str, float] = {}
     if subtract or clipped or len({t.dtype for t in (a, b, y)}) > 1:
         rounding = Rounding.QDQ
-        more = {"a_scale": float(s_a), "b_scale": float(-s_b if subtract else s_b), "output_scale": float(s_y)}
+        more = {
+            "a_scale": float(s_a),
+            "b_scale": float(-s_b if subtract else s_b),
+            "output_scale": float(s_y),
+        }
     else:
         rounding = Rounding.ONNXRUNTIME
         if a.size < b.size or (a.size == 1 and b.size != 1):  # the kernel takes the broadcast operand second
@@ -322,7 +345,9 @@ def mul(low: Lowering, unit: Unit) -> None:
     (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
     lo, hi = _bounds(low, unit, y)
     image = _layout(low, y, a, b)
-    raw = 128 if y.dtype == "uint8" else 0  # the kernel adds the zero point of the tensor's own type before it rounds
+    raw = (
+        128 if y.dtype == "uint8" else 0
+    )  # the kernel adds the zero point of the tensor's own type before it rounds
     low.emit_to(
         "npu.mul",
         [low.image(t) if image else low.plain(t) for t in (a, b)],
@@ -363,7 +388,9 @@ def softmax(low: Lowering, unit: Unit) -> None:
     opset = op.attributes.get("opset", low.graph.source.opsets.get("", 13))
     last = axis == rank - 1 if opset >= 13 else all(d == 1 for d in x.shape[axis + 1 :])
     problem = "" if last else f"axis {axis} of {rank} dimensions"
-    low.check(rules.SOFTMAX, Facts(op.op_type, [x, y], [], batch=x.shape[0] if rank > 1 else 1, attribute=problem))
+    low.check(
+        rules.SOFTMAX, Facts(op.op_type, [x, y], [], batch=x.shape[0] if rank > 1 else 1, attribute=problem)
+    )
     classes = math.prod(x.shape[axis:])
     s_x, (s_y, z_y) = low.quantization(x)[0], low.quantization(y)
     largest = f32(f32(np.finfo(np.float32).max) / f32(classes))
@@ -465,7 +492,11 @@ def global_average_pool(low: Lowering, unit: Unit) -> None:
     axes: tuple[int, ...] = (1, 2)
     if op.op_type == "ReduceMean":
         given = op.attributes.get("axes") or (unit.inputs[1].data.reshape(-1) if len(unit.inputs) > 1 else ())
-        axes = tuple(sorted({2: 1, 3: 2}.get(int(a) % len(x.shape), 0) for a in given)) if len(x.shape) == 4 else ()
+        axes = (
+            tuple(sorted({2: 1, 3: 2}.get(int(a) % len(x.shape), 0) for a in given))
+            if len(x.shape) == 4
+            else ()
+        )
     low.check(rules.MEAN, Facts(op.op_type, [x, y], [], axes=axes, spatial_rank=len(x.shape) - 2))
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = _bounds(low, unit, y)
@@ -500,7 +531,12 @@ def _same(low: Lowering, unit: Unit, x: Tensor, y: Tensor) -> str:
 def _check_move(low: Lowering, unit: Unit, *constants: Tensor | None) -> tuple[Tensor, Tensor]:
     x, y = unit.inputs[0], unit.output
     low.check(
-        (rules.eight_bit_activations, rules.constant_parameters, rules.rank_limit, rules.reference_arithmetic),
+        (
+            rules.eight_bit_activations,
+            rules.constant_parameters,
+            rules.rank_limit,
+            rules.reference_arithmetic,
+        ),
         Facts(unit.op.op_type, [x, y], list(constants), reference=_same(low, unit, x, y)),
     )
     return x, y
@@ -555,7 +591,11 @@ def pad(low: Lowering, unit: Unit) -> None:
         pads = [int(p) for p in unit.inputs[1].data.reshape(-1)]
     axes = unit.inputs[3] if len(unit.inputs) > 3 else None
     mode = op.attributes.get("mode", "constant")
-    problem = "" if mode == "constant" and axes is None and min(pads, default=0) >= 0 else f"mode {mode}, axes or negative pads"
+    problem = (
+        ""
+        if mode == "constant" and axes is None and min(pads, default=0) >= 0
+        else f"mode {mode}, axes or negative pads"
+    )
     value = unit.inputs[2] if len(unit.inputs) > 2 else None
     real = float(op.attributes.get("value", 0.0))
     scale, zero_point = low.quantization(x)

@@ -45,7 +45,11 @@ def annotate(graph: Graph) -> set[Operator]:
         for t, scale, zero_point, axis in _stated(op):
             if t is None:
                 continue
-            if scale is None or not scale.is_constant or (zero_point is not None and not zero_point.is_constant):
+            if (
+                scale is None
+                or not scale.is_constant
+                or (zero_point is not None and not zero_point.is_constant)
+            ):
                 odd.add(op)
                 continue
             q = _quantization(t, scale, zero_point, axis)
@@ -66,7 +70,9 @@ def _quantization(t: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int
 
 
 def _equal(a: Quantization, b: Quantization) -> bool:
-    return np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point) and a.axis == b.axis
+    return (
+        np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point) and a.axis == b.axis
+    )
 
 
 _Stated = tuple[Tensor | None, Tensor | None, Tensor | None, int]
@@ -100,7 +106,10 @@ def _stated(op: Operator) -> list[_Stated]:
             return [(i[0], i[1], i[2], 1), (y, i[3], i[4], 1)]
         case "QLinearConcat":
             parts = op.inputs[2:]
-            return [(y, i[0], i[1], 1), *((parts[k], parts[k + 1], parts[k + 2], 1) for k in range(0, len(parts), 3))]
+            return [
+                (y, i[0], i[1], 1),
+                *((parts[k], parts[k + 1], parts[k + 2], 1) for k in range(0, len(parts), 3)),
+            ]
     return []
 
 
@@ -128,7 +137,9 @@ def plain_type(op: Operator) -> str:
     return _QOPERATORS.get(op.op_type, (op.op_type, ()))[0]
 
 
-def units(graph: Graph, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]]) -> list[Unit]:
+def units(
+    graph: Graph, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]]
+) -> list[Unit]:
     """The units in topological order.  A DequantizeLinear may belong to several; what no unit absorbs is one itself."""
     results = set(graph.outputs)
     absorbed: dict[Operator, Unit] = {}
@@ -169,7 +180,10 @@ def _bytes(op: Operator) -> Unit | None:
 
 
 def _qdq(
-    op: Operator, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]], results: set[Tensor]
+    op: Operator,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    results: set[Tensor],
 ) -> Unit | None:
     """The unit around an operator on real numbers, if its data comes dequantised and its result is quantised."""
     if len(op.outputs) != 1:
@@ -197,7 +211,12 @@ def _qdq(
         (user,) = users
         if user.op_type == QUANTIZE and user.inputs[0] is at:
             break
-        if activation is None and user.op_type in ACTIVATIONS and op.op_type not in ACTIVATIONS and user.inputs[0] is at:
+        if (
+            activation is None
+            and user.op_type in ACTIVATIONS
+            and op.op_type not in ACTIVATIONS
+            and user.inputs[0] is at
+        ):
             if any(t is not None and not t.is_constant for t in user.inputs[1:]):
                 return None
             activation = user

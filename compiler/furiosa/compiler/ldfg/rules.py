@@ -30,7 +30,9 @@ class Facts:
     spatial_rank: int = 2
     axes: tuple[int, ...] = ()
     batch: int = 1
-    reference: str = ""  # why the reference runtime computes this operator in another way; empty where it does not
+    reference: str = (
+        ""  # why the reference runtime computes this operator in another way; empty where it does not
+    )
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
 
 

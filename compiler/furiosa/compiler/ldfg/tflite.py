@@ -20,7 +20,9 @@ INT8 = (-128, 127)
 FUSED = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 
-def _bounds(low: Lowering, t: Tensor, activation: str, rule: Callable[..., tuple[int, int]]) -> tuple[int, int]:
+def _bounds(
+    low: Lowering, t: Tensor, activation: str, rule: Callable[..., tuple[int, int]]
+) -> tuple[int, int]:
     """The clamp of a fused activation in the int8 form; the rule is applied to the tensor's own zero point."""
     scale = float(t.quantization.scale.reshape(-1)[0])
     zero_point = int(t.quantization.zero_point.reshape(-1)[0])
@@ -55,7 +57,9 @@ def _window(op: Operator, x: Tensor, y: Tensor, kernel: tuple[int, int]) -> dict
     return out
 
 
-def _weights(low: Lowering, w: Tensor, b: Tensor | None, x: Tensor, y: Tensor, channels: int) -> tuple[list, dict]:
+def _weights(
+    low: Lowering, w: Tensor, b: Tensor | None, x: Tensor, y: Tensor, channels: int
+) -> tuple[list, dict]:
     """Weight, bias and scale as constants, and the zero points and clamp that go with them."""
     s_in, z_in = low.quantization(x)
     s_out, z_out = low.quantization(y)
@@ -94,7 +98,15 @@ def conv_2d(low: Lowering, op: Operator) -> None:
     inputs, attributes = _weights(low, w, b, x, y, w.shape[0])
     lo, hi = _bounds(low, y, _activation(op), arithmetic.xnnpack_bounds)
     attributes |= _window(op, x, y, w.shape[1:3])
-    low.emit_to("npu.conv2d", [low.plain(x), *inputs], low.result(y), **attributes, groups=groups, clamp_min=lo, clamp_max=hi)
+    low.emit_to(
+        "npu.conv2d",
+        [low.plain(x), *inputs],
+        low.result(y),
+        **attributes,
+        groups=groups,
+        clamp_min=lo,
+        clamp_max=hi,
+    )
 
 
 def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
@@ -120,10 +132,21 @@ def fully_connected(low: Lowering, op: Operator) -> None:
     (weight, bias, scale), attributes = _weights(low, w, b, x, y, channels)
     weight = low.constant(w.name, weight.data.reshape(channels, 1, 1, depth), w.quantization)
     lo, hi = _bounds(low, y, _activation(op), arithmetic.xnnpack_bounds)
-    matmul(low, low.plain(x), rows, [weight, bias, scale], low.result(y), **attributes, clamp_min=lo, clamp_max=hi)
+    matmul(
+        low,
+        low.plain(x),
+        rows,
+        [weight, bias, scale],
+        low.result(y),
+        **attributes,
+        clamp_min=lo,
+        clamp_max=hi,
+    )
 
 
-def matmul(low: Lowering, x: Tensor, rows: int, parameters: list[Tensor], y: Tensor, **attributes: int) -> None:
+def matmul(
+    low: Lowering, x: Tensor, rows: int, parameters: list[Tensor], y: Tensor, **attributes: int
+) -> None:
     """Emits y[rows, channels] = x[rows, depth] * weight as a 1x1 convolution, with the reshapes around it."""
     channels, _, _, depth = parameters[0].shape
     shaped = low.emit("npu.reshape", [x], x.name, (1, 1, rows, depth), x.quantization)
@@ -153,7 +176,10 @@ def add(low: Lowering, op: Operator) -> None:
         (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
         fixed = arithmetic.xnnpack_add(s_a, s_b, s_y)
     reference = "" if fixed else "scales so far apart that LiteRT uses another kernel"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [a, b, y], [], reference=reference, attribute=_unsupported_activation(op)))
+    low.check(
+        rules.ELEMENTWISE,
+        Facts(op.op_type, [a, b, y], [], reference=reference, attribute=_unsupported_activation(op)),
+    )
     m_a, m_b, shift = fixed
     lo, hi = _bounds(low, y, _activation(op), arithmetic.xnnpack_bounds)
     low.emit_to(
@@ -179,7 +205,10 @@ def mul(low: Lowering, op: Operator) -> None:
         (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
         m = f32(f32(s_a * s_b) / s_y)
         reference = "" if 2**-16 <= m < 2**8 else "scales so far apart that LiteRT uses another kernel"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [a, b, y], [], reference=reference, attribute=_unsupported_activation(op)))
+    low.check(
+        rules.ELEMENTWISE,
+        Facts(op.op_type, [a, b, y], [], reference=reference, attribute=_unsupported_activation(op)),
+    )
     lo, hi = _bounds(low, y, _activation(op), arithmetic.xnnpack_bounds)
     low.emit_to(
         "npu.mul",
@@ -205,7 +234,9 @@ def _pool(low: Lowering, op: Operator, rule: Callable[..., tuple[int, int]]) -> 
     x, y = op.inputs[0], op.outputs[0]
     same = x.quantization is not None and _same_quantization(low, x, y)
     reference = "" if same else "input and output of a pooling with different scales"
-    low.check(rules.POOL, Facts(op.op_type, [x, y], [], reference=reference, attribute=_unsupported_activation(op)))
+    low.check(
+        rules.POOL, Facts(op.op_type, [x, y], [], reference=reference, attribute=_unsupported_activation(op))
+    )
     kernel = (op.attributes["filter_height"], op.attributes["filter_width"])
     lo, hi = _bounds(low, y, _activation(op), rule)
     return {
@@ -326,7 +357,10 @@ def reshape(low: Lowering, op: Operator) -> None:
 
 def transpose(low: Lowering, op: Operator) -> None:
     x, perm, y = op.inputs[0], op.inputs[1], op.outputs[0]
-    low.check((rules.eight_bit_activations, rules.constant_parameters, rules.rank_limit), Facts(op.op_type, [x, y], [perm]))
+    low.check(
+        (rules.eight_bit_activations, rules.constant_parameters, rules.rank_limit),
+        Facts(op.op_type, [x, y], [perm]),
+    )
     order = tuple(int(p) for p in perm.data.reshape(-1))
     low.emit_to("npu.transpose", [low.plain(x)], low.result(y), perm=order)
 

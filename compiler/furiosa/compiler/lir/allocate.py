@@ -24,7 +24,9 @@ def allocate(lifetimes: list[Lifetime], capacity: int, alignment: int) -> Lifeti
     for item in order:
         size = item.buffer.size
         taken = sorted(
-            (p.address, p.address + p.buffer.size) for p in placed if p.first <= item.last and item.first <= p.last
+            (p.address, p.address + p.buffer.size)
+            for p in placed
+            if p.first <= item.last and item.first <= p.last
         )
         best = None
         at = 0

@@ -36,11 +36,7 @@ def dot(graph: Graph, clusters: list[Cluster]) -> str:
             node = f"op{number}"
             number += 1
             lines.append(f"    {node} [label={quote(_operator(op))}, tooltip={quote(op.name)}];")
-            edges += [
-                (t, node)
-                for t in dict.fromkeys([*op.inputs, *op.attributes.get("captured", ())])
-                if t in maker
-            ]
+            edges += [(t, node) for t in dict.fromkeys(op.inputs) if t in maker]
             maker.update((t, node) for t in op.outputs)
         lines.append("  }")
     for i, t in enumerate(graph.outputs):

@@ -1,34 +1,60 @@
-"""The one custom operator whose output shapes files leave out: TFLite_Detection_PostProcess."""
+"""The custom operators that the reference runtime has kernels for, and what has to be known of them."""
 
 from __future__ import annotations
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.errors import InvalidModel
 
+# The operators that LiteRT's own interpreter registers, with the least number of inputs and the number of outputs: its
+# kernels do not all check them.
+ARITY = {
+    "AudioSpectrogram": (1, 1),
+    "Convolution2DTransposeBias": (3, 1),
+    "MaxPoolingWithArgmax2D": (1, 2),
+    "MaxUnpooling2D": (2, 1),
+    "Mfcc": (2, 1),
+    "NumericVerify": (2, 1),
+    "TFLite_Detection_PostProcess": (3, 4),
+}
 _MAP = 9  # types of the flexbuffer format
 _INTEGERS = frozenset({1, 2})
 
 
 def check(op: Operator) -> None:
-    """States the output shapes of a TFLite_Detection_PostProcess: boxes [1, n, 4], classes and scores [1, n], count [1].
+    """Checks a custom operator, and supplies the output shapes of TFLite_Detection_PostProcess, which files leave out.
 
-    ``n`` is max_detections * max_classes_per_detection of its options, as the reference runtime's kernel allocates.
+    These are boxes [1, n, 4], classes and scores [1, n], count [1], where ``n`` is max_detections *
+    max_classes_per_detection of its options, as the reference runtime's kernel allocates.
 
     Raises:
-        InvalidModel: the options cannot be read, or the file states other shapes.
+        InvalidModel: nobody knows the operator, inputs or outputs are missing, its options cannot be read, or the file
+            states other shapes.
     """
-    if op.attributes.get("custom_code") != "TFLite_Detection_PostProcess":
+    if op.op_type != "CUSTOM":
         return
-    where = f'operator "{op.name}" (TFLite_Detection_PostProcess)'
+    code = op.attributes["custom_code"]
+    if code not in ARITY:
+        raise InvalidModel(
+            f'operator "{op.name}" is the unknown custom operator "{code}": '
+            f"the reference runtime has no kernel for it, so the model must do without it"
+        )
+    where = f'operator "{op.name}" ({code})'
+    n_inputs, n_outputs = ARITY[code]
+    if len(op.inputs) < n_inputs or None in op.inputs[:n_inputs]:
+        raise InvalidModel(f"{where} has {len(op.inputs)} inputs; it needs {n_inputs}")
+    if len(op.outputs) != n_outputs:
+        raise InvalidModel(f"{where} has {len(op.outputs)} outputs; it makes {n_outputs}")
+    if code == "TFLite_Detection_PostProcess":
+        _state_detection_shapes(op, where)
+
+
+def _state_detection_shapes(op: Operator, where: str) -> None:
     try:
         options = integers(op.attributes["custom_options"])
         n = options["max_detections"] * options["max_classes_per_detection"]
     except (IndexError, ValueError, KeyError):
         raise InvalidModel(f"{where} has options that cannot be read") from None
-    expected = [(1, n, 4), (1, n), (1, n), (1,)]
-    if len(op.outputs) != len(expected):
-        raise InvalidModel(f"{where} has {len(op.outputs)} outputs; it makes {len(expected)}")
-    for tensor, shape in zip(op.outputs, expected):
+    for tensor, shape in zip(op.outputs, [(1, n, 4), (1, n), (1, n), (1,)], strict=True):
         if tensor.shape not in ((), shape):
             raise InvalidModel(
                 f'{where} makes "{tensor.name}" of shape {list(shape)}, not {list(tensor.shape)}'

@@ -46,6 +46,24 @@ def test_shapes_that_the_file_leaves_out() -> None:
         np.testing.assert_array_equal(e, a)
 
 
+@pytest.mark.parametrize("code", ["Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D"])
+def test_the_reference_runtime_has_the_kernel(code: str) -> None:
+    """Its kernel, not its resolver, complains of an operator without inputs."""
+    b = ModelBuilder()
+    y = b.tensor("y", [1], "float32")
+    b.operator(f"CUSTOM:{code}", [], [y])
+    with pytest.raises((RuntimeError, ValueError), match="unexpected number of"):
+        run(b.build([], [y]), [])
+
+
+def test_arity() -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    b.operator("CUSTOM:Mfcc", [x], [y])
+    with pytest.raises(InvalidModel, match=r"\(Mfcc\) has 1 inputs; it needs 2"):
+        import_tflite(b.build([x], [y]))
+
+
 def test_bad_options() -> None:
     with pytest.raises(InvalidModel, match="options that cannot be read"):
         import_tflite(detection(b"\1\2\3", [[]] * 4))

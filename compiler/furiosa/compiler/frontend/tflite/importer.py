@@ -14,10 +14,6 @@ from furiosa.compiler.frontend.tflite.schema import members
 
 SCHEMA_VERSION = 3
 MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
-# Custom operators that LiteRT's own resolver registers.
-KNOWN_CUSTOM_OPERATORS = frozenset(
-    {"AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"}
-)
 _PLACEHOLDER = 127  # in deprecated_builtin_code: "look at builtin_code"
 # Bits of an element where the type's name does not end with them.
 _BITS = {"bool": 8, "float8_e4m3fn": 8, "float8_e5m2": 8, "resource": 0, "variant": 0, "string": 0}
@@ -192,7 +188,7 @@ class _Importer:
     def _quantization(
         self, name: str, table: flatbuffer.Table, shape: tuple[int, ...]
     ) -> Quantization | None:
-        """Affine quantisation; None for a float tensor and for custom or blockwise details."""
+        """Affine quantisation; None where the file states none, or custom or blockwise details."""
         q = table.get("quantization", {})
         scale = q.get("scale")
         if scale is None or not len(scale) or "details" in q:
@@ -295,13 +291,7 @@ class _Importer:
             )
         if known[number] != "CUSTOM":
             return known[number], None
-        custom_code = codes[k].get("custom_code", "")
-        if custom_code not in KNOWN_CUSTOM_OPERATORS:
-            raise InvalidModel(
-                f'operator {index} is the unknown custom operator "{custom_code}": '
-                f"the reference runtime has no kernel for it, so the model must do without it"
-            )
-        return "CUSTOM", custom_code
+        return "CUSTOM", codes[k].get("custom_code", "")
 
 
 def _bits(dtype: str) -> int:

@@ -173,7 +173,7 @@ def test_empty_constant() -> None:
 def test_known_custom_operator() -> None:
     b = ModelBuilder()
     x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
-    b.operator("CUSTOM:NumericVerify", [x], [y], customOptions=list(b"\1\2"))
+    b.operator("CUSTOM:NumericVerify", [x, x], [y], customOptions=list(b"\1\2"))
     (op,) = import_tflite(b.build([x], [y])).operators
     assert op.attributes == {"custom_code": "NumericVerify", "custom_options": b"\1\2"}
 
