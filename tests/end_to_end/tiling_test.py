@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.reference.onnx_op import Operand, build_qdq, run
 
 from furiosa.compiler import pipeline
 from furiosa.compiler.errors import OutOfSram
 from furiosa.enf import reader
 from furiosa.enf.target import load_target
 from furiosa.runtime import session
+from tests.reference.onnx_op import Operand, build_qdq, run
 
 SRAM = (None, 64 << 10, 12 << 10)  # bytes in all; None: the target's own
 rng = np.random.default_rng(7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 
 import numpy as np
 import onnx
@@ -70,7 +71,10 @@ def build_qdq(
     opset: int = 13,
     **attributes,
 ) -> bytes:
-    """DequantizeLinear -> operator(s) -> QuantizeLinear. `operators`: one type, or a chain of (type, attributes)."""
+    """DequantizeLinear -> operator(s) -> QuantizeLinear. `operators`: one type, or a chain of (type, attributes).
+
+    An attribute "inputs" holds further constant inputs, e.g. the bounds of Clip.
+    """
     chain = [(operators, attributes)] if isinstance(operators, str) else operators
     graph = _Graph()
     names = []
@@ -85,7 +89,8 @@ def build_qdq(
             name += "_dq"
         names.append(name)
     for index, (operator, fields) in enumerate(chain):
-        extra = [graph.constant(f"extra{index}_{k}", v) for k, v in enumerate(fields.pop("inputs", []))]
+        extra = [graph.constant(f"extra{index}_{k}", v) for k, v in enumerate(fields.get("inputs", []))]
+        fields = {name: value for name, value in fields.items() if name != "inputs"}
         result = f"f{index}"
         graph.nodes.append(helper.make_node(operator, names + extra, [result], **fields))
         names = [result]
@@ -133,7 +138,6 @@ def run_all(model: bytes, *arrays: np.ndarray) -> tuple[np.ndarray, list[str]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.qdqisint8allowed", "1")
-    options.enable_profiling = False
     session, operators = _session(model, options)
     names = [value.name for value in session.get_inputs()]
     return session.run(None, dict(zip(names, arrays, strict=True)))[0], operators
@@ -142,8 +146,6 @@ def run_all(model: bytes, *arrays: np.ndarray) -> tuple[np.ndarray, list[str]]:
 def _session(
     model: bytes, options: onnxruntime.SessionOptions
 ) -> tuple[onnxruntime.InferenceSession, list[str]]:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = folder + "/optimized.onnx"
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -83,13 +83,17 @@ class Instruction:
 
     def check(self, *operands: Region, **params: float) -> str | None:
         """A sentence where operands (none of them empty) and parameters do not fit together, else None."""
+        return self.misfit(operands, params)
+
+    def misfit(self, operands: tuple[Region, ...], params: dict[str, float]) -> str | None:
+        """The same as ``check``."""
         for name, low, high in self._limits:
             if not low <= params[name] <= high:  # false for a NaN
                 return f"{name} is out of range: {params[name]}"
         for name, choices in self._choices:
             if params[name] not in choices:
                 return f"{name} is none of {', '.join(map(str, choices))}: {params[name]}"
-        return self.relation(*operands, **params)
+        return self.relation(params, *operands)
 
     def __repr__(self) -> str:
         return self.name

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from furiosa.enf.machine import Region, Rounding
 
+Params = dict[str, float]
+
 # Elements that an implementation may need at a time, beyond the operands.  SRAM of the largest target is half of it.
 MAX_PADDED = (
     1 << 26
@@ -15,12 +17,12 @@ MAX_PADDED = (
 MAX_PATCHES = 1 << 26  # the windows of one row of outputs side by side, as a matrix
 
 
-def no_relation(*_: Region, **__: float) -> str | None:
+def no_relation(_: Params, *__: Region) -> str | None:
     """The operands are free."""
     return None
 
 
-def same_shape(*operands: Region) -> str | None:
+def same_shape(_: Params, *operands: Region) -> str | None:
     """Every operand has the shape of the last."""
     shape = operands[-1].shape
     for r in operands:
@@ -29,15 +31,15 @@ def same_shape(*operands: Region) -> str | None:
     return None
 
 
-def copy(source: Region, destination: Region) -> str | None:
+def copy(p: Params, source: Region, destination: Region) -> str | None:
     """Both operands have one element type and one shape."""
     if source.dtype != destination.dtype:
         return f"element types differ: {source.dtype} and {destination.dtype}"
-    return same_shape(source, destination)
+    return same_shape(p, source, destination)
 
 
 def convolution(
-    input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int
+    p: Params, input: Region, weight: Region, bias: Region, scale: Region, output: Region
 ) -> str | None:
     """The groups divide the channels, there is one bias and one scale an output channel, and every window touches the input."""
     channels, kh, kw, per_group = weight.shape
@@ -49,7 +51,7 @@ def convolution(
 
 
 def depthwise(
-    input: Region, weight: Region, bias: Region, scale: Region, output: Region, **p: int
+    p: Params, input: Region, weight: Region, bias: Region, scale: Region, output: Region
 ) -> str | None:
     """The output's channels are a multiple of the input's, with one bias and one scale each; every window touches the input."""
     kh, kw, channels = weight.shape
@@ -60,55 +62,55 @@ def depthwise(
     )
 
 
-def max_pool(input: Region, output: Region, **p: int) -> str | None:
+def max_pool(p: Params, input: Region, output: Region) -> str | None:
     """Input and output have the same channels, every window touches the input, and the clamp is not empty."""
     if input.shape[3] != output.shape[3]:
         return "channels differ"
     return _clamp(p) or _window(input, output, (p["kernel_h"], p["kernel_w"]), input.shape[3], 1, p)
 
 
-def average_pool(input: Region, output: Region, **p: int) -> str | None:
+def average_pool(p: Params, input: Region, output: Region) -> str | None:
     """As MAX_POOL2D; the scales are positive where the arithmetic uses them."""
     if p["rounding"] == Rounding.ONNXRUNTIME and not (p["input_scale"] > 0 and p["output_scale"] > 0):
         return "a scale is 0"
-    return max_pool(input, output, **p)
+    return max_pool(p, input, output)
 
 
-def mean(input: Region, output: Region, **p: int) -> str | None:
+def mean(p: Params, input: Region, output: Region) -> str | None:
     """The output is [N, 1, 1, C] of the input, and the clamp is not empty."""
     if output.shape != (input.shape[0], 1, 1, input.shape[3]):
         return "the output is not [N, 1, 1, C] of the input"
     return _clamp(p)
 
 
-def add(a: Region, b: Region, output: Region, **p: float) -> str | None:
+def add(p: Params, a: Region, b: Region, output: Region) -> str | None:
     """All operands have one shape, the clamp is not empty; shift and scale are positive where the arithmetic uses them."""
     if p["rounding"] == Rounding.XNNPACK:
         if not p["shift"]:
             return "the shift is 0"
     elif p["rounding"] == Rounding.QDQ and not p["output_scale"] > 0:
         return "a scale is 0"
-    return _clamp(p) or same_shape(a, b, output)
+    return _clamp(p) or same_shape(p, a, b, output)
 
 
-def multiply(a: Region, b: Region, output: Region, **p: float) -> str | None:
+def multiply(p: Params, a: Region, b: Region, output: Region) -> str | None:
     """All operands have one shape, and the clamp is not empty."""
-    return _clamp(p) or same_shape(a, b, output)
+    return _clamp(p) or same_shape(p, a, b, output)
 
 
-def table(input: Region, table: Region, output: Region, **_: float) -> str | None:
+def table(p: Params, input: Region, table: Region, output: Region) -> str | None:
     """The table has 256 entries; input and output have one shape."""
     if table.shape != (256,):
         return "the table has not 256 entries"
-    return same_shape(input, output)
+    return same_shape(p, input, output)
 
 
-def unary(input: Region, output: Region, **_: float) -> str | None:
+def unary(p: Params, input: Region, output: Region) -> str | None:
     """Input and output have one shape."""
-    return same_shape(input, output)
+    return same_shape(p, input, output)
 
 
-def _clamp(p: dict[str, float]) -> str | None:
+def _clamp(p: Params) -> str | None:
     return "the clamp is empty" if p["clamp_min"] > p["clamp_max"] else None
 
 
@@ -118,9 +120,7 @@ def _per_channel(channels: int, bias: Region, scale: Region, output: Region) -> 
     return None
 
 
-def _window(
-    x: Region, y: Region, kernel: tuple[int, int], width: int, depth: int, p: dict[str, int]
-) -> str | None:
+def _window(x: Region, y: Region, kernel: tuple[int, int], width: int, depth: int, p: Params) -> str | None:
     """A window slides over x [N, H, W, C] and gives y; every window touches x, be it only with the room between its taps.
 
     ``width`` elements a pixel are padded, and ``depth`` elements a tap make one output.

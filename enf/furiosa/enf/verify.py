@@ -158,7 +158,7 @@ class _Verifier:
                     )
         *inputs, output = map(self._operand, instruction.operands, command.operands)
         arguments = command.arguments
-        problem = instruction.check(*command.operands, **arguments)
+        problem = instruction.misfit(command.operands, arguments)
         if problem:
             raise EnfVerifyError(problem)
         if arguments.get("split_pixels", 1) * arguments.get("split_channels", 1) > self.target.slices_per_pe:
@@ -199,7 +199,7 @@ class _Verifier:
         if space not in spec.spaces or region.dtype not in spec.dtypes:
             raise EnfVerifyError(f"operand {spec.name} has the wrong memory or element type: {region}")
         start = region.address
-        extent = _extent(spec, region, self.target.sram_bytes)
+        extent = _extent(spec, region, self.sram.size)
         if space == Space.CONST:
             if start > self.constants_size or extent > self.constants_size - start:
                 raise EnfVerifyError(f"operand {spec.name} is outside the constants: {region}")

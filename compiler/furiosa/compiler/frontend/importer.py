@@ -40,7 +40,7 @@ def import_model(
 
 
 def source_format(data: bytes | memoryview) -> str:
-    """"tflite" or, for anything else, "onnx"."""
+    """Either "tflite" or, for anything else, "onnx"."""
     return "tflite" if bytes(data[4:8]) == TFLITE_IDENTIFIER else "onnx"
 
 

@@ -117,6 +117,8 @@ def _conv(op: Operator, target: Target) -> list[Form]:
         return [_pointwise_row(op, target)]
     granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
     work = kh * kw * depth
+    # cut along the rows both PEs fetch all weights, along the channels the whole input: the smaller of the two
+    halves = (3, 1) if w.size > x.size else (1, 3)
     return [
         _form(
             "CONV2D",
@@ -124,7 +126,7 @@ def _conv(op: Operator, target: Target) -> list[Form]:
             y.shape,
             operands,
             bands=(0, 1, 3),
-            halves=(1, 3),
+            halves=halves,
             granularity=granularity,
             work_per_element=work,
         )

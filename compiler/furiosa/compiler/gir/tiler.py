@@ -231,7 +231,7 @@ class Tiler:
         for dim in form.halves:
             start, size = box[dim]
             step = form.granularity.get(dim, 1)
-            half = -(-(-(-size // 2)) // step) * step
+            half = (size + 2 * step - 1) // (2 * step) * step
             if 0 < half < size:
                 return [
                     (*box[:dim], (start, half), *box[dim + 1 :]),

@@ -16,7 +16,7 @@ f32 = np.float32
 
 
 def round_half_away(x: float) -> int:
-    return int(math.floor(abs(x) + 0.5)) * (1 if x >= 0 else -1)
+    return math.floor(abs(x) + 0.5) * (1 if x >= 0 else -1)
 
 
 def conv_scale(s_in: np.ndarray, s_weight: np.ndarray, s_out: np.ndarray, channels: int) -> np.ndarray:

@@ -194,4 +194,4 @@ def _as_int8(data: np.ndarray) -> np.ndarray:
     return (data ^ np.uint8(0x80)).view(np.int8) if data.dtype == np.uint8 else data
 
 
-__all__ = ["Lowering", "Facts", "Refused", "rules"]
+__all__ = ["Facts", "Lowering", "Refused", "rules"]

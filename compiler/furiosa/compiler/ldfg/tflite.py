@@ -322,7 +322,6 @@ def concatenation(low: Lowering, op: Operator) -> None:
     y = op.outputs[0]
     inputs = [t for t in op.inputs if t is not None]
     low.check(rules.ELEMENTWISE, Facts(op.op_type, [*inputs, y], [], attribute=_unsupported_activation(op)))
-    s_y, z_y = low.quantization(y)
     parts = []
     for t in inputs:
         form = low.plain(t)

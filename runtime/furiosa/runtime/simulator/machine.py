@@ -87,7 +87,7 @@ class Simulator:
                     return
                 self._bound[i]()
                 progress.end(command.engine, self._issued[i])
-        except BaseException as e:  # handed to the caller's thread; the other engine must not wait for ever
+        except BaseException as e:  # noqa: BLE001 - handed to the caller's thread; the other engine must not wait for ever
             progress.fail(e)
 
     def _bind(self, command: Command) -> Callable[[], None]:

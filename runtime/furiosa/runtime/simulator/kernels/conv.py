@@ -9,7 +9,7 @@ import numpy as np
 from furiosa.runtime.simulator.kernels.requantize import EXACT, f32, pad, requantize, scratch
 
 BLOCK = 1 << 18  # elements of a matrix operand: 1 MiB of float32, to stay in a second-level cache
-WEIGHTS = 1 << 19  # weights that are held as float32 at a time
+WEIGHTS = 1 << 22  # weights that are held as float32 at a time
 
 
 def conv2d(
