@@ -41,7 +41,7 @@ def test_ldfg(compilation):
     text = lines(compilation, "ldfg")
     assert '  #4 Conv "conv": npu' in text
     at = text.index('  #7 Erf "erf": host')
-    assert text[at + 1] == '      operator-table: found "Erf", allowed "an operator of the table"'
+    assert text[at + 1].startswith('      operator-table: found "Erf", allowed "Add, AveragePool, ')
     (conv,) = [line for line in text if " npu.conv2d (" in line]
     assert re.match(r"  #[\d,#]*#4[,#\d]* npu\.conv2d \(%\d+, \$0, \$1, \$2\) -> ", conv)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from furiosa.compiler.dfg.graph import Graph
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict
@@ -25,12 +27,13 @@ def lower(graph: Graph) -> Lowering:
     return lowering
 
 
-def unknown_operator(op_type: str) -> Reason:
+def unknown_operator(op_type: str, known: Iterable[str]) -> Reason:
+    """The reason for an operator that has no lowering."""
     return Reason(
         "operator-table",
-        "The NPU accelerates the operators of the vendor's published table.",
+        "This compiler does not place the operator on the NPU.",
         op_type,
-        "an operator of the table",
+        ", ".join(sorted(known)),
         "replace the operator, or leave it to the host",
     )
 
@@ -42,7 +45,7 @@ def _lower_tflite(lowering: Lowering) -> None:
         lowering.current = [op]
         function = LOWERINGS.get(op.op_type)
         if function is None:
-            lowering.to_host(op, Verdict("host", [unknown_operator(op.op_type)]))
+            lowering.to_host(op, Verdict("host", [unknown_operator(op.op_type, LOWERINGS)]))
             continue
         try:
             function(lowering, op)

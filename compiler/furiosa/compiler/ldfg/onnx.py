@@ -53,7 +53,7 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     else:
         function = LOWERINGS.get(onnx_units.plain_type(op))
         if function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
-            raise Refused([unknown_operator(op.op_type)])
+            raise Refused([unknown_operator(op.op_type, LOWERINGS)])
         function(low, unit)
 
 
