@@ -79,15 +79,21 @@ def main(argv: list[str]) -> int:
     except MemoryError:
         status, sentence = IO_ERROR, "not enough memory: free some and try again"
     except BrokenPipeError:  # `furiosa enf dump … | head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         return BROKEN_PIPE
     except OSError as e:
+        _abandon_output()
         status, sentence = IO_ERROR, f"cannot write the output: {e.strerror or e}"
     try:
         _print([f"ERROR: {printable(sentence)}"], sys.stderr)
     except OSError:  # nobody reads stderr any more
         pass
     return status
+
+
+def _abandon_output() -> None:
+    """What is still buffered goes nowhere, so that leaving the interpreter does not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _load(path: str) -> reader.Enf:

@@ -10,11 +10,11 @@ from furiosa.enf.machine import Region, Rounding
 
 Params = dict[str, float]
 
-# Elements that an implementation may need at a time, beyond the operands.  SRAM of the largest target is half of it.
-MAX_PADDED = (
-    1 << 26
-)  # an input with its padding, stretched to the output's channels where each reads one of the input's
-MAX_PATCHES = 1 << 26  # the windows of one row of outputs side by side, as a matrix
+# Elements that an implementation may need at a time beyond the operands; SRAM of the largest target holds 1 << 25.
+# Padded: an input with its padding, stretched to the output's channels where each of them reads one of the input's.
+# Patches: the windows of one row of outputs side by side, as a matrix; a convolution over a long row of samples needs many.
+MAX_PADDED = 1 << 26
+MAX_PATCHES = 1 << 28
 
 
 def no_relation(_: Params, *__: Region) -> str | None:

@@ -182,7 +182,7 @@ def _depthwise(x: Region, w: Region, channels: int) -> str | None:
 
 def test_what_the_windows_of_a_row_may_take():
     """A kernel as large as the input, over an input as wide: the matrix of patches would be its square."""
-    width = 1 << 12
+    width = 1 << 13
     x, w, y = sram(0, 1, 1, width, 4), sram(0, 1, 1, width, 4), sram(0, 1, 1, width, 1)
     each = [sram(0, 1, dtype=dtype) for dtype in ("int32", "float32")]
     c = command("CONV2D", 2, x, w, *each, y, pad_left=width // 2, groups=1)

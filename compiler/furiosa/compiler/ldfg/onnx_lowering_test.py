@@ -1,0 +1,138 @@
+"""Lowering of ONNX graphs: what makes a unit, which layout is made when, and verdicts with all their reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from furiosa.compiler.frontend.importer import import_model
+from furiosa.compiler.ldfg.lower import lower
+from furiosa.compiler.ldfg.lowering import Lowering
+
+
+class _Model:
+    """Builds a graph of quantised operators; every tensor has scale 0.1 and zero point 0 unless said otherwise."""
+
+    def __init__(self, *shape: int):
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {
+            "s": np.float32(0.1),
+            "z": np.int8(0),
+            "z_low": np.int8(-128),
+        }
+        self.shape = shape
+        self.at = self.quantize("x")
+
+    def quantize(self, name: str, zero: str = "z") -> str:
+        self.nodes.append(helper.make_node("QuantizeLinear", [name, "s", zero], [f"{name}_q"]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", "s", zero], [f"{name}_d"]))
+        return f"{name}_d"
+
+    def conv(
+        self, name: str, x: str, channels: int, depth: int, *, activation: str = "", group: int = 1
+    ) -> str:
+        self.constants[f"{name}_w"] = np.ones((channels, depth // group, 3, 3), np.int8)
+        self.constants[f"{name}_ws"] = np.full(channels, 0.01, np.float32)
+        self.constants[f"{name}_wz"] = np.zeros(channels, np.int8)
+        weight = [f"{name}_w", f"{name}_ws", f"{name}_wz"]
+        self.nodes.append(helper.make_node("DequantizeLinear", weight, [f"{name}_wd"], axis=0))
+        pads = {"pads": [1, 1, 1, 1], "group": group}
+        self.nodes.append(helper.make_node("Conv", [x, f"{name}_wd"], [name], name=name, **pads))
+        if activation:
+            self.nodes.append(helper.make_node(activation, [name], [f"{name}_a"]))
+            return self.quantize(f"{name}_a", "z_low")
+        return self.quantize(name)
+
+    def lower(self, *outputs: str) -> Lowering:
+        graph = helper.make_graph(
+            self.nodes,
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
+            [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
+            [numpy_helper.from_array(np.asarray(v), k) for k, v in self.constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        return lower(import_model(model.SerializeToString()))
+
+
+def _kinds(lowering: Lowering) -> list[str]:
+    return [op.op_type.removeprefix("npu.") for op in lowering.operators]
+
+
+def test_a_chain_of_convolutions_changes_layout_only_at_its_ends() -> None:
+    m = _Model(1, 3, 8, 8)
+    y = m.conv("b", m.conv("a", m.at, 4, 3), 4, 4)
+    kinds = _kinds(m.lower(y))
+    assert kinds == ["quantize", "transpose", "conv2d", "conv2d", "transpose", "dequantize"]
+
+
+def test_elementwise_operators_stay_in_the_layout_of_their_inputs() -> None:
+    m = _Model(1, 3, 8, 8)
+    a = m.conv("a", m.at, 4, 3)
+    b = m.conv("b", a, 4, 4)
+    m.nodes.append(helper.make_node("Add", [a, b], ["sum"]))
+    y = m.conv("c", m.quantize("sum"), 4, 4)
+    kinds = _kinds(m.lower(y))
+    assert kinds.count("transpose") == 2 and "add" in kinds
+
+
+def test_an_activation_is_fused() -> None:
+    m = _Model(1, 3, 8, 8)
+    y = m.conv("a", m.at, 4, 3, activation="Relu")
+    lowering = m.lower(y)
+    (conv,) = [op for op in lowering.operators if op.op_type == "npu.conv2d"]
+    assert conv.attributes["clamp_min"] == -128  # zero point -128: the range does the Relu
+    assert [o.op_type for o in lowering.origins[conv]] == ["DequantizeLinear"] * 2 + [
+        "Conv",
+        "Relu",
+        "QuantizeLinear",
+    ]
+
+
+def test_a_real_result_that_somebody_else_reads_is_no_unit() -> None:
+    m = _Model(1, 3, 8, 8)
+    m.conv("a", m.at, 4, 3)  # its real result "a" is an output as well
+    lowering = m.lower("a", "a_d")
+    placed = {op.op_type: lowering.verdicts[op].placed_on for op in lowering.graph.operators}
+    assert placed["Conv"] == "host"
+
+
+def test_a_refused_operator_takes_its_quantisation_to_the_host() -> None:
+    m = _Model(1, 3, 8, 8)
+    m.nodes.append(helper.make_node("Erf", [m.at], ["erf"], name="erf"))
+    y = m.quantize("erf")
+    lowering = m.lower(y)
+    host = [op.op_type for op in lowering.operators if not op.op_type.startswith("npu.")]
+    assert host == ["DequantizeLinear", "Erf", "QuantizeLinear"]
+
+
+def test_depthwise_and_groups() -> None:
+    m = _Model(1, 4, 8, 8)
+    y = m.conv("b", m.conv("a", m.at, 4, 4, group=4), 8, 4, group=2)
+    kinds = _kinds(m.lower(y))
+    assert "depthwise_conv2d" in kinds and "conv2d" in kinds
+
+
+def test_all_failing_rules_are_reported() -> None:
+    m = _Model(1, 4, 40, 40)
+    m.constants["w"] = np.ones((4, 4, 3, 3), np.float32)
+    m.nodes.append(helper.make_node("Conv", ["x", "w"], ["y"], name="float conv", dilations=[13, 13]))
+    lowering = m.lower("y")
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "float conv"]
+    failed = {r.rule: r for r in verdict.reasons}
+    assert verdict.placed_on == "host"
+    assert {"eight-bit-activations", "dilation-limit", "reference-arithmetic"} <= failed.keys()
+    assert failed["dilation-limit"].actual == "[13, 13]" and failed["dilation-limit"].allowed == "<= 12"
+    assert "float32" in failed["eight-bit-activations"].actual and failed["eight-bit-activations"].hint
+
+
+@pytest.mark.parametrize("groups, placed_on", [(128, "npu"), (129, "host")])
+def test_group_limit(groups: int, placed_on: str) -> None:
+    m = _Model(1, 2 * groups, 4, 4)
+    y = m.conv("a", m.at, 2 * groups, 2 * groups, group=groups)
+    lowering = m.lower(y)
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
+    assert verdict.placed_on == placed_on
+    assert [r.rule for r in verdict.reasons] == ([] if placed_on == "npu" else ["group-limit"])

@@ -1,0 +1,123 @@
+"""The simulated machine: memories, both PEs on their own threads, steps, and failures that reach the caller."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from furiosa.enf import enf_pb2, reader
+from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space
+from furiosa.runtime.simulator import machine
+from furiosa.runtime.simulator.machine import Simulator
+from furiosa.runtime.testing.enf_files import build, descriptor, place
+
+ROWS, COLUMNS = 8, 64
+NEGATE = np.arange(256, dtype=np.uint8)[::-1]  # y = -1 - x
+
+
+def _two_pe_program(*, steps: int = 1) -> reader.Enf:
+    """y = table[table[x]]: PE0 looks the whole tensor up, PE1 looks the result up; in one step or one step a PE."""
+    x, y = (descriptor(n, "int8", (1, 1, ROWS, COLUMNS)) for n in "xy")
+    place([x, y])
+    size = ROWS * COLUMNS
+    shape, table = (1, 1, ROWS, COLUMNS), Region.dense(Space.SRAM, "uint8", 3 * size, (256,))
+
+    def tile(space: int, address: int) -> Region:
+        return Region.dense(space, "int8", address, shape)
+
+    def command(name: str, engine: int, waits: tuple[int, ...], *operands: Region) -> Command:
+        return Command(BY_NAME[name], engine, waits, operands, ())
+
+    flat = (1, 1, 1, 256)
+    source, copy = (Region.dense(s, "uint8", a, flat) for s, a in ((Space.CONST, 0), (Space.SRAM, 3 * size)))
+    commands = [
+        command("LOAD", Engine.LOAD, (0, 0, 0, 0), tile(Space.DRAM, x.address), tile(Space.SRAM, 0)),
+        command("LOAD", Engine.LOAD, (0, 0, 0, 0), source, copy),
+        command("TABLE_LOOKUP", Engine.PE0, (2, 0, 0, 0), tile(Space.SRAM, 0), table, tile(Space.SRAM, size)),
+        command(
+            "TABLE_LOOKUP",
+            Engine.PE1,
+            (2, 0, 1, 0),
+            tile(Space.SRAM, size),
+            table,
+            tile(Space.SRAM, 2 * size),
+        ),
+        command("STORE", Engine.STORE, (0, 0, 0, 1), tile(Space.SRAM, 2 * size), tile(Space.DRAM, y.address)),
+    ]
+    ranges = [(0, 5)] if steps == 1 else [(0, 3), (3, 2)]
+    plan = [enf_pb2.Step(commands=enf_pb2.CommandRange(first=f, count=n)) for f, n in ranges]
+    sram = [(0, size), (size, size), (2 * size, size), (3 * size, 256)]
+    data = build([x], [y], plan, commands, sram, constants=NEGATE.tobytes(), target="warboy-2pe")
+    return reader.load(data)
+
+
+def _run(enf: reader.Enf, x: np.ndarray) -> np.ndarray:
+    simulator = Simulator(enf)
+    (source,), (result,) = enf.interface.inputs, enf.interface.outputs
+    simulator.write(source.address, x)
+    for step in enf.plan.steps:
+        simulator.run(step.commands.first, step.commands.count)
+    return simulator.read(result.address, "int8", tuple(result.shape)).copy()
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).integers(-128, 128, (1, 1, ROWS, COLUMNS)).astype(np.int8)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("parallel_work", [0, 1 << 60])
+def test_one_thread_and_two_give_the_same(
+    steps: int, parallel_work: int, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "PARALLEL_WORK", parallel_work)
+    enf = _two_pe_program(steps=steps)
+    for _ in range(20):
+        np.testing.assert_array_equal(_run(enf, x), x)
+
+
+@pytest.mark.parametrize("failing", [Engine.PE0, Engine.PE1])
+def test_a_failure_on_any_engine_reaches_the_caller_and_nobody_waits_for_ever(
+    failing: int, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "PARALLEL_WORK", 0)
+    enf = _two_pe_program()
+    simulator = Simulator(enf)
+    simulator.write(enf.interface.inputs[0].address, x)
+    bind = simulator._bind
+
+    def broken(command: Command) -> object:
+        def fail() -> None:
+            raise MemoryError("no memory left")
+
+        return fail if command.engine == failing else bind(command)
+
+    monkeypatch.setattr(simulator, "_bind", broken)
+    before = threading.active_count()
+    with pytest.raises(MemoryError, match="no memory left"):
+        simulator.run(0, len(enf.commands))
+    assert threading.active_count() == before
+
+
+def test_constants_cannot_be_written() -> None:
+    enf = _two_pe_program()
+    simulator = Simulator(enf)
+    view = simulator._view(Region.dense(Space.CONST, "uint8", 0, (256,)))
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1
+
+
+def test_blas_gets_its_threads_back() -> None:
+    from threadpoolctl import threadpool_info
+
+    from furiosa.runtime.simulator.blas import single_threaded
+
+    def threads() -> list[int]:
+        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+    before = threads()
+    with single_threaded(), single_threaded():
+        assert set(threads()) == {1}
+    assert threads() == before
