@@ -57,8 +57,9 @@ class Simulator:
         if second and sum(_work(self._enf.commands[i]) for i in second) >= PARALLEL_WORK:
             self._run_parallel(commands, second)
         else:
-            for i in commands:
-                self._bound[i]()
+            with np.errstate(all="ignore"):  # infinities and NaN among a stranger's constants are data
+                for i in commands:
+                    self._bound[i]()
 
     def _run_parallel(self, commands: range, second: list[int]) -> None:
         """The second PE on its own thread, everything else in program order on this one."""
@@ -81,12 +82,13 @@ class Simulator:
 
     def _run_engine(self, commands: list[int], progress: _Progress) -> None:
         try:
-            for i in commands:
-                command = self._enf.commands[i]
-                if not progress.wait(command.waits):
-                    return
-                self._bound[i]()
-                progress.end(command.engine, self._issued[i])
+            with np.errstate(all="ignore"):
+                for i in commands:
+                    command = self._enf.commands[i]
+                    if not progress.wait(command.waits):
+                        return
+                    self._bound[i]()
+                    progress.end(command.engine, self._issued[i])
         except BaseException as e:  # noqa: BLE001 - handed to the caller's thread; the other engine must not wait for ever
             progress.fail(e)
 

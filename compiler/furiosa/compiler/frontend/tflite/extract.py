@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers.builder import BuilderSizeError
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite.flatbuffer import Table, Writer
-from furiosa.compiler.frontend.tflite.schema import members
+from furiosa.compiler.frontend.tflite.importer import Source
+from furiosa.compiler.frontend.tflite.tables import guarded
 
 _IDENTIFIER = b"TFL3"
 _OMITTED = -1  # the index of an optional input that is left out
+_ROOM = 1 << 16  # bytes for what is no constant, to begin with
+_ALIGNMENT = 16  # of Buffer.data, which the schema declares with force_align: 16
 
 
 def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> bytes:
@@ -23,103 +28,128 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
     new shape of a RESHAPE are those of the dfg, which a batch size may have changed.  The same arguments give the same bytes.
 
     Raises:
-        InvalidModel: a string, or state (a resource tensor), would have to cross the model's border.
+        InvalidModel: a string, or state (a resource tensor), would have to cross the model's border; a subgraph refers
+            to what is not there; the operators' constants take 2 GiB.
     """
     check_borders((*inputs, *outputs), "between host and NPU")
-    return _Extractor(graph.source.model, graph.source.data).model(operators, inputs, outputs)
+    model = _Extractor(graph.source).model(operators, inputs, outputs)
+    size = sum(b.data.size for b in model.buffers if b.data is not None)
+    try:
+        builder = flatbuffers.Builder(size + _ROOM)
+        builder.Finish(model.Pack(builder), _IDENTIFIER)
+    except BuilderSizeError:
+        raise InvalidModel(
+            f"operators for the host have {size} bytes of constants; the limit is 2 GiB"
+        ) from None
+    return bytes(builder.Output())
+
+
+class _Buffer(schema.BufferT):
+    def Pack(self, builder: flatbuffers.Builder) -> int:
+        if self.data is not None:
+            builder.Prep(_ALIGNMENT, self.data.size)
+        return super().Pack(builder)
 
 
 class _Extractor:
-    def __init__(self, source: Table, data: memoryview) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.data = data
-        self.tensors: list[Table] = []
+        with guarded(source.data):
+            self.file = schema.Model.GetRootAs(source.data, 0)
+            self.subgraph = self.file.Subgraphs(0)
+        self.tensors: list[schema.TensorT] = []
         self.index: dict[int, int] = {}  # id of a Tensor, or ~index of a variable of the source -> index
         self.codes: dict[int, int] = {}
-        self.buffers: list[Table] = [{}]  # by convention buffer 0 is empty
+        self.buffers = [_Buffer()]  # by convention buffer 0 is empty
         self.stored: dict[tuple[int, int], int] = {}  # (address, length) of a constant -> buffer
 
-    def model(self, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> bytes:
-        subgraph = self.source["subgraphs"][0]
-        tables = [self._operator(op, subgraph) for op in operators]
-        main = {
-            "tensors": self.tensors,
-            "inputs": [self._boundary(t) for t in inputs],
-            "outputs": [self._boundary(t) for t in outputs],
-            "operators": tables,
-            "name": "main",
-        }
-        others = self.source["subgraphs"][1:] if any(map(_calls_subgraph, tables)) else []
-        model = {
-            "version": self.source["version"],
-            "subgraphs": [main, *map(self._subgraph, others)],
-            "buffers": self.buffers,
-        }
-        model["operator_codes"] = [self.source["operator_codes"][k] for k in self.codes]
-        return Writer(_IDENTIFIER).finish(model, "Model")
+    def model(self, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> schema.ModelT:
+        with guarded(self.source.data):
+            tables = [schema.OperatorT.InitFromObj(self.subgraph.Operators(op.source)) for op in operators]
+        for op, table in zip(operators, tables, strict=True):
+            self._operator(op, table)
+        main = schema.SubGraphT(
+            tensors=self.tensors,
+            inputs=_int32([self._boundary(t) for t in inputs]),
+            outputs=_int32([self._boundary(t) for t in outputs]),
+            operators=tables,
+            name="main",
+        )
+        count = len(self.source.model["subgraphs"]) if any(map(_calls_subgraph, tables)) else 1
+        subgraphs = [main, *(self._subgraph(i) for i in range(1, count))]
+        with guarded(self.source.data):
+            codes = [schema.OperatorCodeT.InitFromObj(self.file.OperatorCodes(k)) for k in self.codes]
+        return schema.ModelT(
+            version=self.source.model["version"],
+            operatorCodes=codes,
+            subgraphs=subgraphs,
+            buffers=self.buffers,
+        )
 
-    def _operator(self, op: Operator, subgraph: Table) -> Table:
-        table: Table = subgraph["operators"][op.source]
-        changes: Table = {
-            "opcode_index": self._code(table),
-            "inputs": self._operands(table.get("inputs", ()), op.inputs, subgraph),
-            "outputs": self._operands(table.get("outputs", ()), op.outputs, subgraph),
-        }
-        if "intermediates" in table:
-            changes["intermediates"] = [
-                self._tensor(~i, subgraph["tensors"][i]) for i in table["intermediates"].tolist()
-            ]
-        if op.op_type == "RESHAPE" and "builtin_options" in table:
-            changes["builtin_options"] = {"new_shape": op.attributes["new_shape"]}
-        return self._with_custom_options(table | changes)
+    def _operator(self, op: Operator, table: schema.OperatorT) -> None:
+        """Rewrites what an operator of the source refers to."""
+        self._complete(table)
+        table.inputs = self._operands(table.inputs, op.inputs)
+        table.outputs = self._operands(table.outputs, op.outputs)
+        if table.intermediates is not None:
+            table.intermediates = _int32([self._tensor(~i, i) for i in table.intermediates.tolist()])
+        if op.op_type == "RESHAPE" and table.builtinOptions is not None:
+            table.builtinOptions.newShape = _int32(op.attributes["new_shape"])
 
-    def _with_custom_options(self, table: Table) -> Table:
-        """Moves custom options that lie behind the flatbuffer into it."""
-        offset = table.pop("large_custom_options_offset", 0)
-        size = table.pop("large_custom_options_size", 0)
+    def _complete(self, table: schema.OperatorT) -> None:
+        """Renumbers the operator code, and moves custom options that lie behind the flatbuffer into it."""
+        known = len(self.source.model["operator_codes"])
+        if table.opcodeIndex >= known:
+            raise InvalidModel(
+                f"an operator refers to operator code {table.opcodeIndex}, but the model has {known}"
+            )
+        table.opcodeIndex = self.codes.setdefault(table.opcodeIndex, len(self.codes))
+        offset, size = table.largeCustomOptionsOffset, table.largeCustomOptionsSize
+        table.largeCustomOptionsOffset = table.largeCustomOptionsSize = 0
         if offset > 1:
-            if size > len(self.data) - offset:
-                raise InvalidModel(f"custom options lead out of the file (offset {offset}, {size} bytes)")
-            table["custom_options"] = np.frombuffer(self.data, np.uint8, size, offset)
-        return table
+            table.customOptions = self.source.behind(offset, size, "an operator's custom options")
 
-    def _code(self, table: Table) -> int:
-        return self.codes.setdefault(table.get("opcode_index", 0), len(self.codes))
-
-    def _operands(self, indices: Any, operands: list[Tensor | None], subgraph: Table) -> list[int]:
+    def _operands(self, indices: np.ndarray | None, operands: list[Tensor | None]) -> np.ndarray:
         result = []
-        for i, tensor in zip(indices, operands, strict=True):
+        for i, tensor in zip([] if indices is None else indices.tolist(), operands, strict=True):
             if tensor is not None:
-                result.append(self._tensor(id(tensor), subgraph["tensors"][i], tensor))
-            elif i >= 0:
-                result.append(self._tensor(~int(i), subgraph["tensors"][i]))
+                result.append(self._tensor(id(tensor), i, tensor))
             else:
-                result.append(_OMITTED)
-        return result
+                result.append(self._tensor(~i, i) if i >= 0 else _OMITTED)
+        return _int32(result)
 
-    def _tensor(self, key: int, table: Table, tensor: Tensor | None = None) -> int:
-        """The index of a tensor; a variable of the source has no Tensor."""
-        if key not in self.index:
-            table = {k: v for k, v in table.items() if k not in ("buffer", "shape_signature")}
-            if tensor is not None:
-                table |= {"shape": tensor.shape}
-                if tensor.data is not None:
-                    table["buffer"] = self._buffer(tensor.data)
-            self.index[key] = len(self.tensors)
-            self.tensors.append(table)
-        return self.index[key]
+    def _tensor(self, key: int, i: int, tensor: Tensor | None = None) -> int:
+        """The new index of tensor ``i`` of the source; a variable of the source has no Tensor."""
+        if key in self.index:
+            return self.index[key]
+        known = len(self.source.model["subgraphs"][0]["tensors"])
+        if not 0 <= i < known:
+            raise InvalidModel(f"an operator refers to tensor {i}, but the model has {known} tensors")
+        with guarded(self.source.data):
+            table = schema.TensorT.InitFromObj(self.subgraph.Tensors(i))
+        return self._add(key, table, tensor)
 
     def _boundary(self, tensor: Tensor) -> int:
         """The index of an input or output, which no operator needs to touch."""
-        table: Table = {"name": tensor.name, "type": members("TensorType").index(tensor.dtype.upper())}
+        if id(tensor) in self.index:
+            return self.index[id(tensor)]
+        table = schema.TensorT(name=tensor.name, type=getattr(schema.TensorType, tensor.dtype.upper()))
         if tensor.quantization is not None:
             q = tensor.quantization
-            table["quantization"] = {
-                "scale": q.scale,
-                "zero_point": q.zero_point,
-                "quantized_dimension": q.axis or 0,
-            }
-        return self._tensor(id(tensor), table, tensor)
+            table.quantization = schema.QuantizationParametersT(
+                scale=q.scale, zeroPoint=q.zero_point.astype(np.int64), quantizedDimension=q.axis or 0
+            )
+        return self._add(id(tensor), table, tensor)
+
+    def _add(self, key: int, table: schema.TensorT, tensor: Tensor | None) -> int:
+        table.buffer, table.shapeSignature = 0, None
+        if tensor is not None:
+            table.shape = _int32(tensor.shape)
+            if tensor.data is not None:
+                table.buffer = self._buffer(tensor.data)
+        self.index[key] = len(self.tensors)
+        self.tensors.append(table)
+        return self.index[key]
 
     def _buffer(self, data: np.ndarray) -> int:
         data = np.ascontiguousarray(data)
@@ -128,23 +158,29 @@ class _Extractor:
         key = (data.__array_interface__["data"][0], data.nbytes)
         if key not in self.stored:
             self.stored[key] = len(self.buffers)
-            self.buffers.append({"data": data.reshape(-1).view(np.uint8)})
+            self.buffers.append(_Buffer(data=data.reshape(-1).view(np.uint8)))
         return self.stored[key]
 
-    def _subgraph(self, subgraph: Table) -> Table:
+    def _subgraph(self, i: int) -> schema.SubGraphT:
         """A subgraph that control flow calls, unchanged but for the numbers of buffers and operator codes."""
-        tensors = []
-        for table in subgraph.get("tensors", []):
-            buffer = self.source["buffers"][table.get("buffer", 0)].get("data")
-            tensors.append(table | {"buffer": 0 if buffer is None else self._buffer(buffer)})
-        operators = [
-            self._with_custom_options(table | {"opcode_index": self._code(table)})
-            for table in subgraph.get("operators", [])
-        ]
-        return subgraph | {"tensors": tensors, "operators": operators}
+        with guarded(self.source.data):
+            subgraph = schema.SubGraphT.InitFromObj(self.file.Subgraphs(i))
+        for table in subgraph.tensors or ():
+            buffer = self.source.buffer(table.buffer, f"a tensor of subgraph {i}")
+            table.buffer = 0 if buffer is None else self._buffer(buffer)
+        for table in subgraph.operators or ():
+            self._complete(table)
+        return subgraph
 
 
-def _calls_subgraph(table: Table) -> bool:
+def _int32(values: Sequence[int]) -> np.ndarray:
+    try:
+        return np.array(values, np.int32)
+    except OverflowError:
+        raise InvalidModel(f"the shape {list(values)} has a dimension beyond 32 bits") from None
+
+
+def _calls_subgraph(table: schema.OperatorT) -> bool:
     """Whether an operator names another subgraph (IF, WHILE, CALL_ONCE, STABLEHLO_REDUCE, …)."""
-    options = table.get("builtin_options", {}) | table.get("builtin_options2", {})
-    return any("subgraph" in name for name in options)
+    options = (table.builtinOptions, table.builtinOptions2)
+    return any("subgraph" in name.lower() for o in options if o is not None for name in vars(o))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.tflite.extract import extract
 from furiosa.compiler.frontend.tflite.importer import import_tflite
 from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, options, random_inputs, run
@@ -63,32 +66,84 @@ def test_batch(model: bytes) -> None:
     np.testing.assert_array_equal(np.concatenate(expected), run(twice, [x])[0])
 
 
-def test_control_flow_takes_its_subgraphs_along() -> None:
+def count_to_ten(dtype: str = "float32") -> ModelBuilder:
     """y = x + 1 while the first element is below 10, with constants and operators in the other subgraphs."""
     b = ModelBuilder()
     main = b.graph
-    x, y = b.tensor("x", [1], "float32"), b.tensor("y", [1], "float32")
+    x, y = b.tensor("x", [1], dtype), b.tensor("y", [1], dtype)
     b.operator("WHILE", [x], [y], options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2))
     cond = b.subgraph()
     a, ten, less = (
-        b.tensor("a", [1], "float32"),
-        b.tensor("ten", [1], "float32", [10.0]),
+        b.tensor("a", [1], dtype),
+        b.tensor("ten", [1], dtype, [10.0]),
         b.tensor("less", [1], "bool"),
     )
     b.operator("LESS", [a, ten], [less])
     cond.inputs, cond.outputs = [a], [less]
     body = b.subgraph()
-    a, one, s = (
-        b.tensor("a", [1], "float32"),
-        b.tensor("one", [1], "float32", [1.0]),
-        b.tensor("s", [1], "float32"),
-    )
+    a, one, s = b.tensor("a", [1], dtype), b.tensor("one", [1], dtype, [1.0]), b.tensor("s", [1], dtype)
     b.operator("ADD", [a, one], [s], options("AddOptions"))
     body.inputs, body.outputs = [a], [s]
     b.graph = main
-    data = b.build([x], [y])
-    _, again = whole(data)
+    return b
+
+
+def test_control_flow_takes_its_subgraphs_along() -> None:
+    _, again = whole(count_to_ten().build([0], [1]))
     assert run(again, [np.float32([3.5])])[0].tolist() == [10.5]
+
+
+def test_bad_references_of_other_subgraphs() -> None:
+    b = count_to_ten()
+    b.model.subgraphs[1].operators[0].opcodeIndex = 9
+    with pytest.raises(InvalidModel, match="refers to operator code 9, but the model has 3"):
+        whole(b.build([0], [1]))
+    b = count_to_ten()
+    b.model.subgraphs[2].tensors[1].buffer = 9
+    with pytest.raises(InvalidModel, match="a tensor of subgraph 2 refers to buffer 9, but the model has 3"):
+        whole(b.build([0], [1]))
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_bad_intermediates(index: int) -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4]), b.tensor("y", [1, 4])
+    b.operator("RELU", [x], [y], intermediates=[index])
+    with pytest.raises(InvalidModel, match=f"refers to tensor {index}, but the model has 2 tensors"):
+        whole(b.build([x], [y]))
+
+
+def test_shape_beyond_32_bits() -> None:
+    """The input states the new shape, so nobody has looked at that of the options."""
+    b = ModelBuilder()
+    x, y, shape = b.tensor("x", [1, 4]), b.tensor("y", [1, 4]), b.tensor("shape", [2], "int32", [1, 4])
+    b.operator("RESHAPE", [x, shape], [y], options("ReshapeOptions", newShape=[2**31 - 1, 4]))
+    with pytest.raises(InvalidModel, match=r"shape \[4294967294, 4\] has a dimension beyond 32 bits"):
+        whole(b.build([x], [y]), 2)
+
+
+def test_constants_are_aligned_to_16_bytes(model: bytes) -> None:
+    again = whole(model)[1]
+    assert again[4:8] == b"TFL3"
+    start = np.frombuffer(again, np.uint8).ctypes.data
+    buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(again)).buffers
+    assert len(buffers) == 5 and buffers[0].data is None
+    assert all((b.data.ctypes.data - start) % 16 == 0 for b in buffers[1:])
+
+
+@pytest.mark.parametrize("source", ["model", "control flow"])
+def test_damaged_files_end_in_a_clean_error(source: str, model: bytes) -> None:
+    data = model if source == "model" else count_to_ten().build([0], [1])
+    r = random.Random(1)
+    outcomes = set()
+    for _ in range(400):
+        damaged = bytearray(data)
+        damaged[r.randrange(len(data))] = r.choice([0, 1, 127, 128, 255, r.randrange(256)])
+        try:
+            outcomes.add(type(whole(bytes(damaged))[1]))
+        except CompileError as e:
+            outcomes.add(type(e))
+    assert outcomes == {bytes, InvalidFormat, InvalidModel}
 
 
 def test_variables_and_omitted_inputs_stay() -> None:

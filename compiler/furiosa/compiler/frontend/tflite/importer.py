@@ -5,27 +5,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import tflite
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
-from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
+from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite import custom, flatbuffer, fold, options, shapes
-from furiosa.compiler.frontend.tflite.schema import members
+from furiosa.compiler.frontend.tflite import custom, fold, options, shapes
+from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 
 SCHEMA_VERSION = 3
 MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
-_PLACEHOLDER = 127  # in deprecated_builtin_code: "look at builtin_code"
 # Bits of an element where the type's name does not end with them.
-_BITS = {"bool": 8, "float8_e4m3fn": 8, "float8_e5m2": 8, "resource": 0, "variant": 0, "string": 0}
-_PACKED = frozenset({"int4", "uint4", "int2"})
+_BITS = {"bool": 8, "resource": 0, "variant": 0, "string": 0}
 
 
 @dataclass(slots=True, eq=False)
 class Source:
     """What a host cluster is cut out of: the decoded Model table and the bytes of the file."""
 
-    model: flatbuffer.Table
+    model: Table
     data: memoryview
+
+    def buffer(self, index: int, where: str) -> np.ndarray | None:
+        """The bytes of a buffer, uint8 [n], or None if it is empty.
+
+        Raises:
+            InvalidModel: there is no such buffer, or it leads out of the file; ``where`` names who refers to it.
+        """
+        buffers = self.model["buffers"]
+        if index == 0:  # by convention the empty buffer
+            return None
+        if index >= len(buffers):
+            raise InvalidModel(f"{where} refers to buffer {index}, but the model has {len(buffers)} buffers")
+        buffer = buffers[index]
+        if buffer["offset"] > 1:  # 1 is a placeholder
+            return self.behind(buffer["offset"], buffer["size"], where)
+        return buffer["data"] if len(buffer["data"]) else None
+
+    def behind(self, offset: int, size: int, where: str) -> np.ndarray:
+        """Bytes that lie behind the flatbuffer, as in a file beyond 2 GiB."""
+        if size > len(self.data) - offset:
+            raise InvalidModel(f"{where} leads out of the file (offset {offset}, {size} bytes)")
+        return np.frombuffer(self.data, np.uint8, size, offset)
 
 
 def import_tflite(data: bytes | memoryview, *, batch_size: int = 1) -> Graph:
@@ -51,17 +72,12 @@ def import_tflite(data: bytes | memoryview, *, batch_size: int = 1) -> Graph:
     if batch_size < 1:
         raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
     view = memoryview(data).toreadonly()
-    try:
-        model = flatbuffer.Reader(view).root("Model")
-    except flatbuffer.UnknownField as e:
-        raise InvalidModel(f"the TFLite model cannot be read: {e}") from None
-    except flatbuffer.Malformed as e:
-        raise InvalidFormat(f"not a whole TFLite file ({len(view)} bytes): {e}") from None
-    if model.get("version", 0) != SCHEMA_VERSION:
+    model = read_model(view)
+    if model["version"] != SCHEMA_VERSION:
         raise InvalidModel(
-            f"TFLite schema version {model.get('version', 0)}; only version {SCHEMA_VERSION} is known"
+            f"TFLite schema version {model['version']}; only version {SCHEMA_VERSION} is known"
         )
-    if not model.get("subgraphs"):
+    if not model["subgraphs"]:
         raise InvalidModel("the TFLite model has no subgraph")
     graph = _Importer(Source(model, view)).graph()
     if batch_size != 1:
@@ -75,15 +91,15 @@ class _Importer:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.subgraph = source.model["subgraphs"][0]
-        self.tables: list[flatbuffer.Table] = self.subgraph.get("tensors", [])
+        self.tables: list[Table] = self.subgraph["tensors"]
         self.names: set[str] = set()
         self.variables: set[int] = set()
 
     def graph(self) -> Graph:
-        inputs = [self._index(i, "the inputs") for i in self.subgraph.get("inputs", ())]
-        outputs = [self._index(i, "the outputs") for i in self.subgraph.get("outputs", ())]
-        operators = self.subgraph.get("operators", [])
-        produced = {int(i) for op in operators for i in op.get("outputs", ())}
+        inputs = [self._index(i, "the inputs") for i in self.subgraph["inputs"].tolist()]
+        outputs = [self._index(i, "the outputs") for i in self.subgraph["outputs"].tolist()]
+        operators = self.subgraph["operators"]
+        produced = {i for op in operators for i in op["outputs"].tolist()}
         self.not_constant = produced | set(inputs)
         self.tensors = [self._tensor(i, table) for i, table in enumerate(self.tables)]
         for i in inputs:
@@ -91,7 +107,7 @@ class _Importer:
         written = set(inputs)
         graph = Graph(
             format="tflite",
-            name=self.subgraph.get("name") or "main",
+            name=self.subgraph["name"] or "main",
             inputs=[self.tensors[i] for i in inputs],
             outputs=[self.tensors[i] for i in outputs],
             operators=[op for i, table in enumerate(operators) if (op := self._operator(i, table, written))],
@@ -109,7 +125,7 @@ class _Importer:
             raise InvalidModel(
                 f"{where} refer to tensor {index}, but the model has {len(self.tables)} tensors"
             )
-        return int(index)
+        return index
 
     def _unique(self, name: str, index: int) -> str:
         if not name or name in self.names:
@@ -119,14 +135,12 @@ class _Importer:
 
     # Tensors
 
-    def _tensor(self, index: int, table: flatbuffer.Table) -> Tensor:
-        name = self._unique(table.get("name", ""), index)
-        types = members("TensorType")
-        code = table.get("type", 0)
-        if not 0 <= code < len(types):
-            raise InvalidModel(f'tensor "{name}" has the unknown type {code}')
-        dtype = types[code].lower()
-        shape = tuple(table["shape"].tolist()) if "shape" in table else ()
+    def _tensor(self, index: int, table: Table) -> Tensor:
+        name = self._unique(table["name"] or "", index)
+        if table["type"] not in names(tflite.TensorType):
+            raise InvalidModel(f'tensor "{name}" has the unknown type {table["type"]}')
+        dtype = names(tflite.TensorType)[table["type"]].lower()
+        shape = tuple(table["shape"].tolist())
         size = 1
         for d in shape:
             if d < 0:
@@ -140,70 +154,48 @@ class _Importer:
                 f'tensor "{name}" of shape {list(shape)} would take {n_bytes} bytes; the limit is 2 GiB'
             )
         data = None
-        if index not in self.not_constant and not table.get("is_variable"):
+        if index not in self.not_constant and not table["is_variable"]:
             data = self._constant(name, table, shape, dtype, n_bytes)
-            if data is not None and "sparsity" in table:
+            if data is not None and table["sparsity"] is not None:
                 dtype = "sparse"
         return Tensor(name, shape, dtype, self._quantization(name, table, shape), data)
 
     def _constant(
-        self, name: str, table: flatbuffer.Table, shape: tuple[int, ...], dtype: str, n_bytes: int
+        self, name: str, table: Table, shape: tuple[int, ...], dtype: str, n_bytes: int
     ) -> np.ndarray | None:
         """The tensor's buffer; None where it has none and is not empty by its shape."""
-        raw = self._buffer(name, table)
+        raw = self.source.buffer(table["buffer"], f'tensor "{name}"')
         if raw is None:
             if n_bytes or not shape or 0 not in shape:
                 return None
             raw = np.frombuffer(b"", np.uint8)
-        if dtype == "string" or "sparsity" in table:
+        if dtype == "string" or table["sparsity"] is not None:
             return raw
         if len(raw) != n_bytes:
             raise InvalidModel(
                 f'constant "{name}" holds {len(raw)} bytes; shape {list(shape)} of {dtype} takes {n_bytes}'
             )
-        if dtype in _PACKED or not hasattr(np, "bool_" if dtype == "bool" else dtype):
+        if not hasattr(np, "bool_" if dtype == "bool" else dtype):
             return raw
         return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
-    def _buffer(self, name: str, table: flatbuffer.Table) -> np.ndarray | None:
-        if table.get("external_buffer"):
-            raise InvalidModel(f'constant "{name}" lies in an external buffer: export the model as one file')
-        buffers = self.source.model.get("buffers", [])
-        index = table.get("buffer", 0)
-        if index == 0:  # by convention the empty buffer
-            return None
-        if index >= len(buffers):
-            raise InvalidModel(
-                f'tensor "{name}" refers to buffer {index}, but the model has {len(buffers)} buffers'
-            )
-        buffer = buffers[index]
-        offset, size = buffer.get("offset", 0), buffer.get("size", 0)
-        if offset > 1:  # the data of a file beyond 2 GiB lie behind the flatbuffer; 1 is a placeholder
-            if size > len(self.source.data) - offset:
-                raise InvalidModel(f'constant "{name}" leads out of the file (offset {offset}, {size} bytes)')
-            return np.frombuffer(self.source.data, np.uint8, size, offset)
-        raw = buffer.get("data")
-        return raw if raw is not None and len(raw) else None
-
-    def _quantization(
-        self, name: str, table: flatbuffer.Table, shape: tuple[int, ...]
-    ) -> Quantization | None:
+    def _quantization(self, name: str, table: Table, shape: tuple[int, ...]) -> Quantization | None:
         """Affine quantisation; None where the file states none, or custom or blockwise details."""
-        q = table.get("quantization", {})
-        scale = q.get("scale")
-        if scale is None or not len(scale) or "details" in q:
+        q = table["quantization"]
+        if q is None or not len(q["scale"]) or q["details"] is not None:
             return None
+        scale = q["scale"]
         low, high = (scale.min(), scale.max()) if len(scale) > 1 else (scale.item(),) * 2
         if not 0 <= low <= high < float("inf"):  # false for NaN, too
             raise InvalidModel(f'tensor "{name}" has a scale that is negative or not finite')
         if high == 0:
             return None
-        axis = None if len(scale) == 1 else q.get("quantized_dimension", 0)
+        axis = None if len(scale) == 1 else q["quantized_dimension"]
         if axis is not None and not (0 <= axis < len(shape) and shape[axis] == len(scale)):
             raise InvalidModel(
                 f'tensor "{name}" has {len(scale)} scales along dimension {axis}, but its shape is {list(shape)}'
             )
-        zero_points = q["zero_point"].tolist() if "zero_point" in q else []
+        zero_points = q["zero_point"].tolist()
         if len(zero_points) not in (0, 1, len(scale)):
             raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_points)} zero points')
         if any(not -(2**31) <= z < 2**31 for z in zero_points):
@@ -215,11 +207,11 @@ class _Importer:
 
     def _refuse_dynamic(self, index: int) -> None:
         """Refuses an input whose signature leaves more than the batch (dimension 0, stored as 1) open."""
-        signature = self.tables[index].get("shape_signature", ())
+        signature = self.tables[index]["shape_signature"].tolist()
         for axis, d in enumerate(signature):
             if d < 0 and axis > 0:
                 raise InvalidModel(
-                    f'input "{self.tensors[index].name}" has the dynamic shape {list(map(int, signature))} '
+                    f'input "{self.tensors[index].name}" has the dynamic shape {signature} '
                     f"(dimension {axis} is open): export the model with fixed shapes"
                 )
         if 0 in self.tensors[index].shape:
@@ -229,17 +221,17 @@ class _Importer:
 
     # Operators
 
-    def _operator(self, index: int, table: flatbuffer.Table, written: set[int]) -> Operator | None:
+    def _operator(self, index: int, table: Table, written: set[int]) -> Operator | None:
         """An operator, or None if its output has become a constant."""
         op_type, custom_code = self._op_type(index, table)
         where = f"operator {index} ({custom_code or op_type})"
         inputs: list[Tensor | None] = []
-        for i in table.get("inputs", np.empty(0, np.int32)).tolist():
+        for i in table["inputs"].tolist():
             if i == -1:
                 inputs.append(None)
                 continue
             i = self._index(i, where)
-            if self.tables[i].get("is_variable"):
+            if self.tables[i]["is_variable"]:
                 if i in self.variables:
                     raise InvalidModel(f"{where} shares the variable {i} with another operator")
                 self.variables.add(i)
@@ -251,7 +243,7 @@ class _Importer:
                 )
             inputs.append(self.tensors[i])
         outputs = []
-        for i in table.get("outputs", np.empty(0, np.int32)).tolist():
+        for i in table["outputs"].tolist():
             i = self._index(i, where)
             if i in written:
                 raise InvalidModel(
@@ -263,8 +255,7 @@ class _Importer:
             raise InvalidModel(f"{where} has no output: models that assign to variables are not supported")
         attributes = options.decode(op_type, where, table)
         if custom_code is not None:
-            custom_options = table.get("custom_options", np.empty(0, np.uint8)).tobytes()
-            attributes |= {"custom_code": custom_code, "custom_options": custom_options}
+            attributes |= {"custom_code": custom_code, "custom_options": table["custom_options"].tobytes()}
         op = Operator(outputs[0].name, op_type, inputs, outputs, attributes, source=index)
         shapes.check(op)
         custom.check(op)
@@ -274,24 +265,22 @@ class _Importer:
         outputs[0].shape, outputs[0].data = value.shape, value
         return None
 
-    def _op_type(self, index: int, table: flatbuffer.Table) -> tuple[str, str | None]:
+    def _op_type(self, index: int, table: Table) -> tuple[str, str | None]:
         """The builtin operator's name, and the custom code of a custom operator."""
-        codes = self.source.model.get("operator_codes", [])
-        k = table.get("opcode_index", 0)
+        codes = self.source.model["operator_codes"]
+        k = table["opcode_index"]
         if k >= len(codes):
             raise InvalidModel(
                 f"operator {index} refers to operator code {k}, but the model has {len(codes)}"
             )
         # The wide field replaced the 8-bit one; old files have only that.
-        number = max(codes[k].get("builtin_code", 0), codes[k].get("deprecated_builtin_code", 0))
-        known = members("BuiltinOperator")
-        if not 0 <= number < len(known) or number == _PLACEHOLDER:
+        number = max(codes[k]["builtin_code"], codes[k]["deprecated_builtin_code"])
+        op_type = names(tflite.BuiltinOperator).get(number)
+        if op_type is None or number == tflite.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES:
             raise InvalidModel(
                 f"operator {index} has the builtin code {number}, which the TFLite schema does not know"
             )
-        if known[number] != "CUSTOM":
-            return known[number], None
-        return "CUSTOM", codes[k].get("custom_code", "")
+        return op_type, (codes[k]["custom_code"] or "") if op_type == "CUSTOM" else None
 
 
 def _bits(dtype: str) -> int:

@@ -1,15 +1,34 @@
-"""Decodes an operator's builtin options into plain attributes, generically after schema.py."""
+"""Decodes an operator's builtin options into plain attributes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import tflite
 
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend.tflite.flatbuffer import Table
-from furiosa.compiler.frontend.tflite.schema import fields, members
+from furiosa.compiler.frontend.tflite.tables import Table, defaults, names
 
+# Which enum a field holds: the accessors give its number.
+_ENUMS: dict[str, type] = {
+    "combiner": tflite.CombinerType,
+    "fused_activation_function": tflite.ActivationFunctionType,
+    "idx_out_type": tflite.TensorType,
+    "in_data_type": tflite.TensorType,
+    "kernel_type": tflite.LSTMKernelType,
+    "key_dtype": tflite.TensorType,
+    "mode": tflite.MirrorPadMode,
+    "out_data_type": tflite.TensorType,
+    "out_type": tflite.TensorType,
+    "output_type": tflite.TensorType,
+    "padding": tflite.Padding,
+    "quantized_bias_type": tflite.TensorType,
+    "reduce_function": tflite.ReduceWindowFunction,
+    "type": tflite.LSHProjectionType,
+    "value_dtype": tflite.TensorType,
+    "weights_format": tflite.FullyConnectedOptionsWeightsFormat,
+}
 # The options that an operator must carry; a file that leaves them out means their defaults.
 _OPTIONS = {
     "ADD": "AddOptions",
@@ -63,28 +82,25 @@ def decode(op_type: str, where: str, table: Table) -> dict[str, Any]:
     Raises:
         InvalidModel: options of another operator, or an enum value that the schema does not know.
     """
-    kind = _OPTIONS.get(op_type)
-    values: Table = {}
-    for union, tag in (("builtin_options", "BuiltinOptions"), ("builtin_options2", "BuiltinOptions2")):
-        if union in table:
-            kind, values = members(tag)[table[union + "_type"]], table[union]
+    kind, values = _OPTIONS.get(op_type), None
+    for union, tags in (
+        ("builtin_options", tflite.BuiltinOptions),
+        ("builtin_options2", tflite.BuiltinOptions2),
+    ):
+        if table[union] is not None:
+            kind, values = names(tags)[table[f"{union}_type"]], table[union]
     if kind is None:
         return {}
     if _OPTIONS.get(op_type, kind) != kind:
         raise InvalidModel(f"{where} carries {kind} in place of {_OPTIONS[op_type]}")
     attributes: dict[str, Any] = {}
-    for field in fields(kind):
-        if field is None:
-            continue
-        value = values.get(field.name, field.default)
-        if field.kind == "vector":
-            value = value.tolist() if isinstance(value, np.ndarray) else []
-        elif field.enum is not None:
-            names = members(field.enum)
-            if not 0 <= value < len(names):
-                raise InvalidModel(f"{where} has {field.name} {value}, which {field.enum} does not know")
-            value = names[value]
-        elif field.kind == "string":
-            value = value or ""
-        attributes[field.name] = value
+    for name, value in (defaults(kind) if values is None else values).items():
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+        elif name in _ENUMS:
+            enum = _ENUMS[name]
+            if value not in names(enum):
+                raise InvalidModel(f"{where} has {name} {value}, which {enum.__name__} does not know")
+            value = names(enum)[value]
+        attributes[name] = "" if value is None else value
     return attributes
