@@ -16,8 +16,8 @@ from furiosa.compiler.enf.encode import Encoder
 from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, OutOfDram
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
 from furiosa.compiler.gir import legality as gir_legality
+from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.tile import Buffer
-from furiosa.compiler.gir.tiler import ConstantPool
 from furiosa.compiler.ldfg import legality as ldfg_legality
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering

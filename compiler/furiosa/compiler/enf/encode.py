@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Graph, Tensor
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.gir.tiler import ConstantPool
+from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.lir.linear import Linear
 from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.enf import codec, enf_pb2

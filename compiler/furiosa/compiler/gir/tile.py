@@ -8,6 +8,8 @@ from furiosa.compiler.dfg.graph import Operator
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import dense_strides
 
+ALIGNMENT = 64  # of buffers and constants, in bytes: the vendor's io_alignment
+
 Box = tuple[tuple[int, int], ...]  # for each dimension (start, size)
 
 

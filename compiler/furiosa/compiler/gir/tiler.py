@@ -13,47 +13,27 @@ import numpy as np
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.errors import OutOfSram
-from furiosa.compiler.gir.forms import Form, Read, forms
+from furiosa.compiler.gir.constants import ConstantPool
+from furiosa.compiler.gir.form import Form, Read
+from furiosa.compiler.gir.forms import forms
 from furiosa.compiler.gir.storage import Storage, constant_bytes, constants, storages
-from furiosa.compiler.gir.tile import Box, Buffer, Holder, Stage, View, Work, box_bytes, pad_rank, whole
+from furiosa.compiler.gir.tile import (
+    ALIGNMENT,
+    Box,
+    Buffer,
+    Holder,
+    Stage,
+    box_bytes,
+    whole,
+)
+from furiosa.compiler.gir.work import operand, rank4, transfer, work
 from furiosa.enf.dtypes import ITEMSIZE
-from furiosa.enf.isa import BY_NAME, Engine, Space, dense_strides
+from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
 
-ALIGNMENT = 64  # of buffers and constants, in bytes: the vendor's io_alignment
 # an operator with less work than this runs on one PE: the second would be done before it has started
 SMALL_WORK = 1 << 16
 _MAX_BANDS = 1 << 16
-
-
-class ConstantPool:
-    """The constants section: every constant once, the constants of one operator next to each other."""
-
-    def __init__(self) -> None:
-        self.buffer = Buffer("constants", 0, Space.CONST)
-        self.pieces: list[tuple[int, np.ndarray]] = []
-        self._placed: dict[Tensor, int] = {}
-        self._small: dict[bytes, int] = {}
-
-    def place(self, t: Tensor) -> int:
-        """The byte offset of a constant in the section."""
-        if t not in self._placed:
-            data = np.ascontiguousarray(t.data)
-            if data.nbytes <= 4096:  # tables repeat
-                key = data.tobytes()
-                at = self._small.get(key)
-                if at is None:
-                    at = self._small[key] = self._append(data)
-            else:
-                at = self._append(data)
-            self._placed[t] = at
-        return self._placed[t]
-
-    def _append(self, data: np.ndarray) -> int:
-        at = -(-self.buffer.size // ALIGNMENT) * ALIGNMENT
-        self.buffer.size = at + data.nbytes
-        self.pieces.append((at, data))
-        return at
 
 
 class Tiler:
@@ -192,13 +172,13 @@ class Tiler:
             )
         for pe, part in enumerate(self._parts(form, box)):
             part_reads, params = form.operands(part)
-            operands = [_operand(h, r) for h, r in zip(holders, part_reads)]
+            operands = [operand(h, r) for h, r in zip(holders, part_reads)]
             operands.append(out.view(form.out_box(part)))
-            stage.computes.append(_work(form.instruction, Engine.PE0 + pe, operands, params, op))
+            stage.computes.append(work(form.instruction, Engine.PE0 + pe, operands, params, op))
         if out_spilled:
             home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             stage.stores.append(
-                _work(
+                work(
                     "STORE", Engine.STORE, [out.view(form.out_box(box)), home.view(form.out_box(box))], {}, op
                 )
             )
@@ -218,7 +198,7 @@ class Tiler:
             source = self._hold(op, read, stage, {})
             out = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             name, engine, works = "STORE", Engine.STORE, stage.stores
-        works.append(_work(name, engine, [_operand(source, read), out.view(form.out_box(box))], {}, op))
+        works.append(work(name, engine, [operand(source, read), out.view(form.out_box(box))], {}, op))
         return True
 
     def _parts(self, form: Form, box: Box) -> list[Box]:
@@ -262,15 +242,13 @@ class Tiler:
         if storage not in self._loaded and self._from_outside(storage):
             self._loaded.add(storage)
             source = self.dram[storage.tensors[0]]
-            stage.loads.append(_transfer("LOAD", Engine.LOAD, source, buffer, storage.size, op))
+            stage.loads.append(transfer("LOAD", Engine.LOAD, source, buffer, storage.size, op))
         return Holder(buffer, t.dtype, read.shape, (0,) * len(read.shape))
 
     def _load(self, home: Holder, box: Box, name: str, op: Operator, stage: Stage) -> Holder:
         tile = Buffer(name, box_bytes(box, home.dtype), Space.SRAM)
         held = Holder(tile, home.dtype, tuple(s for _, s in box), tuple(s for s, _ in box))
-        stage.loads.append(
-            _work("LOAD", Engine.LOAD, [_rank4(home.view(box)), _rank4(held.view(box))], {}, op)
-        )
+        stage.loads.append(work("LOAD", Engine.LOAD, [rank4(home.view(box)), rank4(held.view(box))], {}, op))
         return held
 
     def _load_constants(self, op: Operator, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> None:
@@ -290,7 +268,7 @@ class Tiler:
             size = last_at + last.size * ITEMSIZE[last.dtype] - start
             buffer = Buffer(f"{op.name}/constants", size, Space.SRAM)
             stage.loads.append(
-                _transfer("LOAD", Engine.LOAD, self.pool.buffer, buffer, size, op, source_offset=start)
+                transfer("LOAD", Engine.LOAD, self.pool.buffer, buffer, size, op, source_offset=start)
             )
             for at, t in run:
                 constants_at_hand[t] = Holder(buffer, t.dtype, t.shape, (0,) * len(t.shape), at - start)
@@ -326,7 +304,7 @@ class Tiler:
             home = Holder(self.pool.buffer, x.dtype, flat, (0,) * 4, self.pool.place(x))
             out = Holder(self._resident(self.storage[y]), y.dtype, flat, (0,) * 4)
             stage.loads.append(
-                _work("LOAD", Engine.LOAD, [home.view(whole(flat)), out.view(whole(flat))], {}, op)
+                work("LOAD", Engine.LOAD, [home.view(whole(flat)), out.view(whole(flat))], {}, op)
             )
         elif self.storage[x] not in self.spilled:
             self._hold(op, Read(x, x.shape, whole(x.shape)), stage, {})
@@ -340,7 +318,7 @@ class Tiler:
         storage, home = self.storage[y], self.dram[y]
         if storage not in self.spilled:
             stages[-1].stores.append(
-                _transfer("STORE", Engine.STORE, self._resident(storage), home, storage.size, op)
+                transfer("STORE", Engine.STORE, self._resident(storage), home, storage.size, op)
             )
         elif self._spill.get(storage) is not home:
             self._copy_within_dram(storage, home, op, stages)
@@ -353,62 +331,8 @@ class Tiler:
             size = min(step, storage.size - start)
             tile = Buffer(f"{storage.name}/band", size, Space.SRAM)
             stage = Stage()
-            stage.loads.append(_transfer("LOAD", Engine.LOAD, source, tile, size, op, source_offset=start))
+            stage.loads.append(transfer("LOAD", Engine.LOAD, source, tile, size, op, source_offset=start))
             stage.stores.append(
-                _transfer("STORE", Engine.STORE, tile, home, size, op, destination_offset=start)
+                transfer("STORE", Engine.STORE, tile, home, size, op, destination_offset=start)
             )
             stages.append(stage)
-
-
-def _operand(holder: Holder, read: Read) -> View:
-    view = holder.view(read.box)
-    if read.perm is not None:
-        view.shape = tuple(view.shape[p] for p in read.perm)
-        view.strides = tuple(view.strides[p] for p in read.perm)
-    if read.broadcast is not None:
-        view.strides = tuple(0 if d != b else s for d, b, s in zip(view.shape, read.broadcast, view.strides))
-        view.shape = read.broadcast
-    return view
-
-
-def _work(instruction: str, engine: int, operands: list[View], params: dict, op: Operator) -> Work:
-    """Brings the operands to the ranks of the instruction and picks its parameters; those of other roundings are 0."""
-    row = BY_NAME[instruction]
-    fitted = []
-    for view, spec in zip(operands, row.operands):
-        lead = spec.rank - len(view.shape)
-        if lead:
-            view.shape = pad_rank(view.shape, spec.rank)
-            view.strides = (0,) * lead + view.strides
-        # a dimension of one element has no stride: one spelling for equal views
-        view.strides = tuple(s if d > 1 else 0 for d, s in zip(view.shape, view.strides))
-        fitted.append(view)
-    return Work(instruction, engine, tuple(fitted), {n: params.get(n, 0) for n in row.param_names}, op)
-
-
-def _rank4(view: View) -> View:
-    """The view in four dimensions, leading ones added or dropped."""
-    while len(view.shape) > 4 and view.shape[0] == 1:
-        view.shape, view.strides = view.shape[1:], view.strides[1:]
-    return view
-
-
-def _transfer(
-    instruction: str,
-    engine: int,
-    source: Buffer,
-    destination: Buffer,
-    size: int,
-    op: Operator,
-    *,
-    source_offset: int = 0,
-    destination_offset: int = 0,
-) -> Work:
-    """Moves ``size`` bytes as they are."""
-    shape = (1, 1, 1, size)
-    strides = dense_strides(shape, 1)
-    views = [
-        View(source, "int8", source_offset, shape, strides),
-        View(destination, "int8", destination_offset, shape, strides),
-    ]
-    return _work(instruction, engine, views, {}, op)

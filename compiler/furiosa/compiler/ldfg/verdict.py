@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,3 +55,14 @@ class Refused(Exception):
     def __init__(self, reasons: list[Reason]):
         super().__init__(reasons)
         self.reasons = reasons
+
+
+def unknown_operator(op_type: str, known: Iterable[str]) -> Reason:
+    """The reason for an operator that has no lowering."""
+    return Reason(
+        "operator-table",
+        "This compiler does not place the operator on the NPU.",
+        op_type,
+        ", ".join(sorted(known)),
+        "replace the operator, or leave it to the host",
+    )

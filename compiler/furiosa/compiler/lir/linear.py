@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.storage import Storage
-from furiosa.compiler.gir.tile import Buffer, Stage, Work
-from furiosa.compiler.gir.tiler import ALIGNMENT, ConstantPool, Tiler
+from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
+from furiosa.compiler.gir.tiler import Tiler
 from furiosa.compiler.lir.allocate import Lifetime, allocate, peak_bytes
 from furiosa.enf import hazards
 from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space

@@ -1,0 +1,65 @@
+"""A form: one instruction over the output of an operator, or a part of it, and how it can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from furiosa.compiler.dfg.graph import Tensor
+from furiosa.compiler.gir.tile import Box
+
+Params = dict[str, int | float]
+
+
+class Read(NamedTuple):
+    """An operand: a box of a tensor seen with ``shape``; its view is permuted by ``perm``, stretched to ``broadcast``."""
+
+    tensor: Tensor
+    shape: tuple[int, ...]
+    box: Box
+    perm: tuple[int, ...] | None = None
+    broadcast: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True)
+class Form:
+    """``shape`` is what is iterated over; the output tensor is seen with ``out_shape``, written from ``out_origin`` on.
+
+    ``bands`` are the dimensions to cut over time, ``halves`` those to cut over PEs, in order of preference;
+    ``granularity`` gives the multiple that a cut of a dimension must keep.
+    """
+
+    instruction: str
+    output: Tensor
+    shape: tuple[int, ...]
+    operands: Callable[[Box], tuple[list[Read], Params]]
+    bands: tuple[int, ...]
+    halves: tuple[int, ...]
+    granularity: dict[int, int]
+    out_shape: tuple[int, ...]
+    out_origin: tuple[int, ...]
+    work_per_element: int = 1
+    is_copy: bool = False
+
+    def out_box(self, box: Box) -> Box:
+        return tuple((start + origin, size) for (start, size), origin in zip(box, self.out_origin))
+
+
+def make_form(
+    instruction: str, output: Tensor, shape: tuple[int, ...], operands: Callable, **more: object
+) -> Form:
+    out_shape = more.pop("out_shape", shape)
+    origin = more.pop("out_origin", (0,) * len(shape))
+    return Form(
+        instruction,
+        output,
+        shape,
+        operands,
+        more.pop("bands", (1, 2, 3)),
+        more.pop("halves", (1, 2, 3)),
+        more.pop("granularity", {}),
+        out_shape,
+        origin,
+        **more,
+    )

@@ -1,0 +1,174 @@
+"""Forms of what slides a window or contracts: convolutions, matrix products, pooling, means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.gir.form import Form, Params, Read, make_form
+from furiosa.compiler.gir.tile import Box, whole
+from furiosa.enf import timing
+from furiosa.enf.target import Target
+
+
+def _window_rows(p: Params, box: Box, kernel: int, size: int) -> tuple[tuple[int, int], int]:
+    """The input rows that output rows need, and the rows of padding above them."""
+    (start, count), stride, dilation = box[1], int(p["stride_h"]), int(p.get("dilation_h", 1))
+    first = start * stride - int(p["pad_top"])
+    last = first + (count - 1) * stride + (kernel - 1) * dilation + 1
+    lo, hi = max(first, 0), min(last, size)
+    return (lo, hi - lo), lo - first
+
+
+def conv(op: Operator, target: Target) -> list[Form]:
+    x, w, b, s = op.inputs
+    y = op.outputs[0]
+    out_channels, kh, kw, depth = w.shape
+    groups = op.attributes["groups"]
+    per_group = out_channels // groups
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        rows, pad_top = _window_rows(op.attributes, box, kh, x.shape[1])
+        (c0, c), group_count = box[3], max(box[3][1] // per_group, 1)
+        channels = (0, x.shape[3]) if groups == 1 else (c0 // per_group * depth, group_count * depth)
+        pixels = box[0][1] * box[1][1] * box[2][1]
+        split = timing.best_split(target, pixels, c, kh * kw, depth)
+        params = {
+            **op.attributes,
+            "pad_top": pad_top,
+            "groups": 1 if groups == 1 else group_count,
+            "split_pixels": split[0],
+            "split_channels": split[1],
+        }
+        reads = [
+            Read(x, x.shape, (box[0], rows, (0, x.shape[2]), channels)),
+            Read(w, w.shape, (box[3], *whole(w.shape[1:]))),
+            Read(b, b.shape, (box[3],)),
+            Read(s, s.shape, (box[3],)),
+        ]
+        return reads, params
+
+    one_row = kw == 1 and op.attributes["stride_w"] == 1 and not op.attributes["pad_left"]
+    if one_row and y.shape[1] == 1 and kh == 1:
+        return [_pointwise_row(op, target)]
+    granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
+    work = kh * kw * depth
+    # cut along the rows both PEs fetch all weights, along the channels the whole input: the smaller of the two
+    halves = (3, 1) if w.size > x.size else (1, 3)
+    return [
+        make_form(
+            "CONV2D",
+            y,
+            y.shape,
+            operands,
+            bands=(0, 1, 3),
+            halves=halves,
+            granularity=granularity,
+            work_per_element=work,
+        )
+    ]
+
+
+def _pointwise_row(op: Operator, target: Target) -> Form:
+    """A matrix product in the shape of a convolution, [1, 1, rows, depth]: it can be cut along the rows too."""
+    x, w, b, s = op.inputs
+    y = op.outputs[0]
+    depth = w.shape[3]
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        split = timing.best_split(target, box[0][1] * box[2][1], box[3][1], 1, depth)
+        params = {**op.attributes, "split_pixels": split[0], "split_channels": split[1]}
+        reads = [
+            Read(x, x.shape, (box[0], box[1], box[2], (0, x.shape[3]))),
+            Read(w, w.shape, (box[3], *whole(w.shape[1:]))),
+            Read(b, b.shape, (box[3],)),
+            Read(s, s.shape, (box[3],)),
+        ]
+        return reads, params
+
+    dims = (2, 3) if op.attributes["groups"] == 1 else (2,)
+    granularity = {3: target.mac_height}
+    return make_form(
+        "CONV2D",
+        y,
+        y.shape,
+        operands,
+        bands=dims,
+        halves=dims[::-1],
+        granularity=granularity,
+        work_per_element=depth,
+    )
+
+
+def depthwise(op: Operator, target: Target) -> list[Form]:
+    x, w, b, s = op.inputs
+    y = op.outputs[0]
+    kh, kw, out_channels = w.shape
+    multiplier = out_channels // x.shape[3]
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        rows, pad_top = _window_rows(op.attributes, box, kh, x.shape[1])
+        channels = (box[3][0] // multiplier, box[3][1] // multiplier)
+        pixels = box[0][1] * box[1][1] * box[2][1]
+        split = timing.best_split(target, pixels, box[3][1], kh * kw, None)
+        params = {**op.attributes, "pad_top": pad_top, "split_pixels": split[0], "split_channels": split[1]}
+        reads = [
+            Read(x, x.shape, (box[0], rows, (0, x.shape[2]), channels)),
+            Read(w, w.shape, ((0, kh), (0, kw), box[3])),
+            Read(b, b.shape, (box[3],)),
+            Read(s, s.shape, (box[3],)),
+        ]
+        return reads, params
+
+    granularity = {3: multiplier * target.mac_height}
+    work = kh * kw
+    return [
+        make_form(
+            "DEPTHWISE_CONV2D",
+            y,
+            y.shape,
+            operands,
+            bands=(0, 1, 3),
+            halves=(1, 3),
+            granularity=granularity,
+            work_per_element=work,
+        )
+    ]
+
+
+def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
+    def build(op: Operator, target: Target) -> list[Form]:
+        x, y = op.inputs[0], op.outputs[0]
+        kernel = int(op.attributes["kernel_h"])
+
+        def operands(box: Box) -> tuple[list[Read], Params]:
+            rows, pad_top = _window_rows(op.attributes, box, kernel, x.shape[1])
+            params = {
+                **op.attributes,
+                "pad_top": pad_top,
+                "split_pixels": target.slices_per_pe,
+                "split_channels": 1,
+            }
+            return [Read(x, x.shape, (box[0], rows, (0, x.shape[2]), box[3]))], params
+
+        work = kernel * int(op.attributes["kernel_w"])
+        return [
+            make_form(
+                instruction, y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), work_per_element=work
+            )
+        ]
+
+    return build
+
+
+def mean(op: Operator, target: Target) -> list[Form]:
+    x, y = op.inputs[0], op.outputs[0]
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        params = {**op.attributes, "split_pixels": 1, "split_channels": target.slices_per_pe}
+        return [Read(x, x.shape, (box[0], (0, x.shape[1]), (0, x.shape[2]), box[3]))], params
+
+    work = x.shape[1] * x.shape[2]
+    return [
+        make_form("REDUCE_MEAN", y, y.shape, operands, bands=(0, 3), halves=(3, 0), work_per_element=work)
+    ]

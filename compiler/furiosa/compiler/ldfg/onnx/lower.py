@@ -1,0 +1,82 @@
+"""Lowering of ONNX: which function lowers which operator, after the arithmetic of onnxruntime's quantised kernels.
+
+Each rule of arithmetic is stated, and tested against onnxruntime, in tests/reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.ldfg import rules
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.onnx import units
+from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
+from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
+from furiosa.compiler.ldfg.onnx.move import concat, pad, reshape, transpose
+from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
+from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
+from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, QUANTIZE, Unit
+from furiosa.compiler.ldfg.verdict import Refused, Verdict, unknown_operator
+
+
+def lower_onnx(low: Lowering) -> None:
+    """Lowers the graph unit by unit."""
+    odd = units.annotate(low.graph)
+    all_units = units.units(low.graph, low.producer, low.consumers)
+    low.unit_of = {op: unit for unit in all_units for op in unit.operators if op.op_type != DEQUANTIZE}
+    for unit in all_units:
+        low.current = unit.operators
+        try:
+            _lower(low, unit, odd)
+        except Refused as refusal:
+            for op in unit.operators:
+                if op.op_type != DEQUANTIZE or not low.is_made(op.outputs[0]):
+                    low.to_host(op, Verdict("host", refusal.reasons))
+    for op in low.graph.operators:  # a unit on the NPU takes the operators around it along
+        low.verdicts.setdefault(op, Verdict("npu"))
+
+
+def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
+    op = unit.op
+    if any(member in odd for member in unit.operators):
+        low.check(
+            (rules.reference_arithmetic,),
+            Facts(op.op_type, [], [], reference="a tensor read with another scale"),
+        )
+    if op.op_type == DEQUANTIZE:
+        dequantize(low, unit)
+    elif op.op_type == QUANTIZE:
+        quantize(low, unit)
+    else:
+        function = LOWERINGS.get(units.plain_type(op))
+        if function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
+            raise Refused([unknown_operator(op.op_type, LOWERINGS)])
+        function(low, unit)
+
+
+LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
+    "Add": add,
+    "AveragePool": average_pool,
+    "Clip": unary,
+    "Concat": concat,
+    "Conv": conv,
+    "Flatten": reshape,
+    "Gemm": gemm,
+    "GlobalAveragePool": global_average_pool,
+    "LeakyRelu": unary,
+    "MatMul": gemm,
+    "MaxPool": max_pool,
+    "Mul": mul,
+    "Pad": pad,
+    "ReduceMean": global_average_pool,
+    "Relu": unary,
+    "Reshape": reshape,
+    "Sigmoid": unary,
+    "Softmax": softmax,
+    "Squeeze": reshape,
+    "Sub": add,
+    "Tanh": unary,
+    "Transpose": transpose,
+    "Unsqueeze": reshape,
+}

@@ -1,0 +1,103 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.matmul import matmul
+from furiosa.compiler.ldfg.tflite.common import (
+    activation,
+    bounds,
+    unsupported_activation,
+    window,
+)
+
+
+def _weights(
+    low: Lowering, w: Tensor, b: Tensor | None, x: Tensor, y: Tensor, channels: int
+) -> tuple[list, dict]:
+    """Weight, bias and scale as constants, and the zero points and clamp that go with them."""
+    s_in, z_in = low.quantization(x)
+    s_out, z_out = low.quantization(y)
+    bias = b.data.astype(np.int32) if b is not None else np.zeros(channels, np.int32)
+    scale = arithmetic.conv_scale(s_in, w.quantization.scale, s_out, channels)
+    z_w = int(w.quantization.zero_point.reshape(-1)[0]) - 128 * (w.dtype == "uint8")
+    inputs = [low.plain(w), low.constant(f"{w.name}/bias", bias), low.constant(f"{w.name}/scale", scale)]
+    return inputs, {"input_zero_point": z_in, "output_zero_point": z_out, "weight_zero_point": z_w}
+
+
+def _conv_facts(op: Operator, **more: object) -> Facts:
+    w, b = op.inputs[1], op.inputs[2] if len(op.inputs) > 2 else None
+    reference = ""
+    if w.quantization is None or w.dtype not in ("int8", "uint8"):
+        reference = f"weights of type {w.dtype}"
+    elif w.quantization.scale.size > 1 and np.any(w.quantization.zero_point):
+        reference = "weights per channel with zero points that are not 0"
+    elif b is not None and b.dtype != "int32":
+        reference = f"a bias of type {b.dtype}"
+    return Facts(
+        op.op_type,
+        [op.inputs[0], op.outputs[0]],
+        [w, b],
+        reference=reference,
+        attribute=unsupported_activation(op),
+        **more,
+    )
+
+
+def conv_2d(low: Lowering, op: Operator) -> None:
+    x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    b = op.inputs[2] if len(op.inputs) > 2 else None
+    groups = x.shape[3] // w.shape[3]
+    dilations = (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"])
+    low.check(rules.CONV, _conv_facts(op, groups=groups, dilations=dilations))
+    inputs, attributes = _weights(low, w, b, x, y, w.shape[0])
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    attributes |= window(op, x, y, w.shape[1:3])
+    low.emit_to(
+        "npu.conv2d",
+        [low.plain(x), *inputs],
+        low.result(y),
+        **attributes,
+        groups=groups,
+        clamp_min=lo,
+        clamp_max=hi,
+    )
+
+
+def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
+    x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    b = op.inputs[2] if len(op.inputs) > 2 else None
+    dilations = (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"])
+    low.check(rules.CONV, _conv_facts(op, dilations=dilations))
+    (weight, bias, scale), attributes = _weights(low, w, b, x, y, w.shape[3])
+    weight = low.constant(w.name, weight.data.reshape(w.shape[1:]), w.quantization)
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    attributes |= window(op, x, y, w.shape[1:3])
+    inputs = [low.plain(x), weight, bias, scale]
+    low.emit_to("npu.depthwise_conv2d", inputs, low.result(y), **attributes, clamp_min=lo, clamp_max=hi)
+
+
+def fully_connected(low: Lowering, op: Operator) -> None:
+    """As a 1x1 convolution over [1, 1, rows, features]."""
+    x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    b = op.inputs[2] if len(op.inputs) > 2 else None
+    low.check(rules.CONV, _conv_facts(op))
+    channels, depth = w.shape
+    rows = x.size // depth
+    (weight, bias, scale), attributes = _weights(low, w, b, x, y, channels)
+    weight = low.constant(w.name, weight.data.reshape(channels, 1, 1, depth), w.quantization)
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    matmul(
+        low,
+        low.plain(x),
+        rows,
+        [weight, bias, scale],
+        low.result(y),
+        **attributes,
+        clamp_min=lo,
+        clamp_max=hi,
+    )

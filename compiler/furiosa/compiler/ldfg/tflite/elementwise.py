@@ -1,0 +1,165 @@
+"""ADD, SUB, MUL, functions of one value, QUANTIZE, DEQUANTIZE, SOFTMAX."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg.arithmetic import clamp, f32
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.tflite.common import (
+    activation,
+    bounds,
+    same_quantization,
+    unsupported_activation,
+)
+from furiosa.enf.isa import Rounding
+
+
+def add(low: Lowering, op: Operator) -> None:
+    """ADD and SUB in XNNPACK's fixed point."""
+    a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    fixed = None
+    if all(t.quantization is not None for t in (a, b, y)):
+        (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
+        fixed = arithmetic.xnnpack_add(s_a, s_b, s_y)
+    reference = "" if fixed else "scales so far apart that LiteRT uses another kernel"
+    low.check(
+        rules.ELEMENTWISE,
+        Facts(op.op_type, [a, b, y], [], reference=reference, attribute=unsupported_activation(op)),
+    )
+    m_a, m_b, shift = fixed
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    low.emit_to(
+        "npu.add",
+        [low.plain(a), low.plain(b)],
+        low.result(y),
+        a_zero_point=z_a,
+        b_zero_point=z_b,
+        output_zero_point=z_y,
+        clamp_min=lo,
+        clamp_max=hi,
+        rounding=Rounding.XNNPACK,
+        a_multiplier=m_a,
+        b_multiplier=-m_b if op.op_type == "SUB" else m_b,
+        shift=shift,
+    )
+
+
+def mul(low: Lowering, op: Operator) -> None:
+    a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    reference = "no quantisation"
+    if all(t.quantization is not None for t in (a, b, y)):
+        (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
+        m = f32(f32(s_a * s_b) / s_y)
+        reference = "" if 2**-16 <= m < 2**8 else "scales so far apart that LiteRT uses another kernel"
+    low.check(
+        rules.ELEMENTWISE,
+        Facts(op.op_type, [a, b, y], [], reference=reference, attribute=unsupported_activation(op)),
+    )
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    low.emit_to(
+        "npu.mul",
+        [low.plain(a), low.plain(b)],
+        low.result(y),
+        a_zero_point=z_a,
+        b_zero_point=z_b,
+        clamp_min=lo,
+        clamp_max=hi,
+        scale=float(m),
+        output_offset=z_y,
+    )
+
+
+def relu(low: Lowering, op: Operator) -> None:
+    x, y = op.inputs[0], op.outputs[0]
+    same = x.quantization is not None and same_quantization(low, x, y)
+    reference = "" if same else "input and output with different scales"
+    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], [], reference=reference))
+    lo, hi = bounds(low, y, op.op_type, arithmetic.tflite_bounds)
+    low.requantize(x, y, lambda q: clamp(q, lo, hi), image=False)
+
+
+def quantize(low: Lowering, op: Operator) -> None:
+    """From float32 by the reciprocal of the scale; between 8-bit types by XNNPACK's fixed point."""
+    x, y = op.inputs[0], op.outputs[0]
+    if x.dtype == "float32":
+        low.check(rules.ELEMENTWISE, Facts(op.op_type, [y], []))
+        scale, zero_point = low.quantization(y)
+        low.emit_to(
+            "npu.quantize",
+            [low.plain(x)],
+            low.result(y),
+            scale=float(scale),
+            zero_point=zero_point,
+            rounding=Rounding.XNNPACK,
+        )
+        return
+    reference = "no quantisation"
+    if x.quantization is not None and y.quantization is not None:
+        (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
+        r = f32(s_x / s_y)
+        reference = ""
+        if x.dtype != y.dtype and s_x != s_y:
+            reference = f"{x.dtype} to {y.dtype} with another scale"
+        elif not 2**-8 <= r <= 2**7:
+            reference = "scales so far apart that LiteRT uses another kernel"
+    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], [], reference=reference))
+    if s_x == s_y:
+        low.requantize(x, y, lambda q: clamp(q - z_x + z_y), image=False)
+    else:
+        multiplier = int(np.rint(f32(256) * r))
+        low.requantize(x, y, lambda q: clamp((((q - z_x) * multiplier + 128) >> 8) + z_y), image=False)
+
+
+def dequantize(low: Lowering, op: Operator) -> None:
+    x, y = op.inputs[0], op.outputs[0]
+    low.check(rules.INTEGER, Facts(op.op_type, [x], []))
+    scale, zero_point = low.quantization(x)
+    low.emit_to("npu.dequantize", [low.plain(x)], low.result(y), scale=float(scale), zero_point=zero_point)
+
+
+def logistic(low: Lowering, op: Operator) -> None:
+    """LOGISTIC and TANH by table: the function in double, rounded to float32, times the reciprocal of the scale."""
+    x, y = op.inputs[0], op.outputs[0]
+    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], []))
+    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
+    inverse = f32(f32(1) / s_y)
+
+    def function(q: int) -> int:
+        v = float(f32(f32(q - z_x) * s_x))
+        if op.op_type == "TANH":
+            real = math.tanh(v)
+        else:
+            real = 1.0 / (1.0 + math.exp(-v)) if v > -700 else 0.0
+        return clamp(np.rint(f32(f32(real) * inverse)) + z_y)
+
+    low.requantize(x, y, function, image=False)
+
+
+def softmax(low: Lowering, op: Operator) -> None:
+    """By LiteRT's builtin kernel: a float32 table of exponentials by distance from the row's maximum."""
+    x, y = op.inputs[0], op.outputs[0]
+    reference = ""
+    if y.quantization is not None and (low.quantization(y) != (f32(1 / 256), -128) or y.dtype != x.dtype):
+        reference = "an output scale that is not 1/256"
+    rows = x.size // x.shape[-1] if x.shape else 1
+    facts = Facts(op.op_type, [x, y], [], batch=x.shape[0] if len(x.shape) > 1 else 1, reference=reference)
+    low.check(rules.SOFTMAX, facts)
+    factor = -f32(low.quantization(x)[0] * f32(op.attributes["beta"]))
+    exponentials = np.array([math.exp(float(f32(factor * f32(d)))) for d in range(256)], np.float32)
+    shaped = low.emit("npu.reshape", [low.plain(x)], x.name, (rows, x.shape[-1]), x.quantization)
+    out = low.emit(
+        "npu.softmax",
+        [shaped, low.constant(f"{y.name}/table", exponentials)],
+        y.name,
+        shaped.shape,
+        y.quantization,
+        output_offset=-128,
+        factor=1 / 256,
+        rounding=Rounding.TFLITE,
+    )
+    low.emit_to("npu.reshape", [out], low.result(y))

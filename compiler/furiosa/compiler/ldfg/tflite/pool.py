@@ -1,0 +1,83 @@
+"""MAX_POOL_2D, AVERAGE_POOL_2D and MEAN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg.arithmetic import f32
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.tflite.common import (
+    activation,
+    bounds,
+    same_quantization,
+    unsupported_activation,
+    window,
+)
+from furiosa.enf.isa import Rounding
+
+
+def _pool(low: Lowering, op: Operator, rule: Callable[..., tuple[int, int]]) -> dict[str, int]:
+    x, y = op.inputs[0], op.outputs[0]
+    same = x.quantization is not None and same_quantization(low, x, y)
+    reference = "" if same else "input and output of a pooling with different scales"
+    low.check(
+        rules.POOL, Facts(op.op_type, [x, y], [], reference=reference, attribute=unsupported_activation(op))
+    )
+    kernel = (op.attributes["filter_height"], op.attributes["filter_width"])
+    lo, hi = bounds(low, y, activation(op), rule)
+    return {
+        **window(op, x, y, kernel),
+        "kernel_h": kernel[0],
+        "kernel_w": kernel[1],
+        "clamp_min": lo,
+        "clamp_max": hi,
+    }
+
+
+def max_pool_2d(low: Lowering, op: Operator) -> None:
+    attributes = _pool(low, op, arithmetic.xnnpack_bounds)
+    low.emit_to("npu.max_pool2d", [low.plain(op.inputs[0])], low.result(op.outputs[0]), **attributes)
+
+
+def average_pool_2d(low: Lowering, op: Operator) -> None:
+    attributes = _pool(low, op, arithmetic.tflite_bounds)
+    x, y = op.inputs[0], op.outputs[0]
+    low.emit_to(
+        "npu.average_pool2d",
+        [low.plain(x)],
+        low.result(y),
+        **attributes,
+        rounding=Rounding.TFLITE_UINT8 if x.dtype == "uint8" else Rounding.TFLITE,
+    )
+
+
+def mean(low: Lowering, op: Operator) -> None:
+    x, y = op.inputs[0], op.outputs[0]
+    axes: tuple[int, ...] = ()
+    if op.inputs[1].is_constant:
+        axes = tuple(sorted(int(a) % len(x.shape) for a in op.inputs[1].data.reshape(-1)))
+    if len(x.shape) != 4:
+        axes = (*axes, -1)
+    low.check(rules.MEAN, Facts(op.op_type, [x, y], [op.inputs[1]], axes=axes))
+    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
+    n, h, w, c = x.shape
+    # XNNPACK sums the raw values of the tensor's own type, and adds its own zero point before it rounds
+    offset_x, offset_y = 128 * (x.dtype == "uint8"), 128 * (y.dtype == "uint8")
+    scale = f32(f32(f32(1) / f32(h * w)) * f32(s_x / s_y))
+    bias = f32(f32(z_y + offset_y) - f32(f32(h * w * (z_x + offset_x)) * scale))
+    pooled = low.emit(
+        "npu.reduce_mean",
+        [low.plain(x)],
+        y.name,
+        (n, 1, 1, c),
+        y.quantization,
+        sum_offset=h * w * offset_x,
+        scale=float(scale),
+        bias=float(bias),
+        output_offset=-offset_y,
+        clamp_min=-128,
+        clamp_max=127,
+    )
+    low.emit_to("npu.reshape", [pooled], low.result(y))
