@@ -17,6 +17,8 @@ from furiosa.runtime.host import expected, mismatch, thread_count
 _LOCATION = b"\n\x08location"
 _FATAL = 4  # log severity: whatever is less comes as an exception
 
+onnxruntime.disable_telemetry_events()  # it would look for a place to keep a device id, and complain where there is none
+
 
 class OnnxExecutor:
     """One host cluster under onnxruntime's CPU provider, with its default graph optimisations.
