@@ -114,11 +114,8 @@ class Tiler:
             if fits():
                 break
             step = form.granularity.get(dim, 1)
-            parts = -(
-                -size[dim] // step
-            )  # the most steps that may be worth trying, by halving, then refining
-            low, high = 1, parts
-            while low < high:
+            low, high = 1, -(-size[dim] // step)
+            while low < high:  # the most steps that fit, by halving
                 middle = (low + high + 1) // 2
                 size[dim] = min(middle * step, shape[dim])
                 if fits():

@@ -66,7 +66,7 @@ def _damaged(data: memoryview, reason: str) -> InvalidFormat:
 @cache
 def names(enum: type) -> dict[int, str]:
     """The members of an enum or union class of the package by their values."""
-    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
+    return {v: name for name, v in vars(enum).items() if isinstance(v, int) and not name.startswith("_")}
 
 
 @cache
