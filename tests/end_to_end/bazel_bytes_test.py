@@ -19,6 +19,8 @@ FOLDER = "furiosa_rules/examples/models"
 def built() -> tuple[bytes, bytes]:
     """The tiny example model and its ENF, as Bazel built them."""
     runfiles = Runfiles.Create()
+    if runfiles is None:
+        pytest.skip("compares what Bazel has built: run it as //tests:bazel_bytes_test")
     return tuple(
         Path(runfiles.Rlocation(f"{FOLDER}/{n}")).read_bytes() for n in ("tiny_int8.onnx", "tiny.enf")
     )

@@ -163,8 +163,8 @@ def to_bytes(sections: dict[str, bytes | Chunked]) -> bytes:
     return out.getvalue()
 
 
-def read_table(data: memoryview) -> list[Section]:
-    """The section table of a file, with every checksum compared.
+def read_table(data: memoryview, *, checksums: bool = True) -> list[Section]:
+    """The section table of a file, with every checksum compared; without ``checksums`` only the header's.
 
     Raises:
         EnfFormatError: not an ENF, of another major version, truncated, damaged, or with an unknown required section.
@@ -212,13 +212,23 @@ def read_table(data: memoryview) -> list[Section]:
                 raise EnfFormatError(f"section '{name}' is required and this reader does not know it")
         elif offset % SECTIONS[name].alignment:
             raise EnfFormatError(f"section '{name}' is not aligned to {SECTIONS[name].alignment} bytes")
-        if xxhash.xxh3_128_digest(data[offset : offset + size]) != digest:
-            raise EnfFormatError(f"section '{name}': the checksum does not match: the file is damaged")
         at = offset + size
         sections.append(Section(name, flags, offset, size, digest))
+        if checksums:
+            compare_checksum(data, sections[-1])
     if at != len(data):
         raise EnfFormatError("bytes follow the last section")
     for name, kind in SECTIONS.items():
         if kind.required and name not in (s.name for s in sections):
             raise EnfFormatError(f"section '{name}' is missing")
     return sections
+
+
+def compare_checksum(data: memoryview, section: Section) -> None:
+    """Reads a section and compares its checksum.
+
+    Raises:
+        EnfFormatError: they differ.
+    """
+    if xxhash.xxh3_128_digest(data[section.offset : section.offset + section.size]) != section.checksum:
+        raise EnfFormatError(f"section '{section.name}': the checksum does not match: the file is damaged")

@@ -121,9 +121,12 @@ class Coverage:
         Raises:
             EnfVerifyError: telling would take too long.
         """
-        if contains(self.dense, start, end):
+        dense = self.dense
+        if dense and dense[0][0] <= start and end <= dense[0][1]:  # the usual case: one interval
             return True
-        if not self.strided and len(self.dense) < 2:
+        if contains(dense, start, end):
+            return True
+        if not self.strided and len(dense) < 2:
             return False
         first, last, pattern = runs(region)
         if contains(self.strided.get(pattern, []), first, last):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from google.protobuf.message import DecodeError
 
 from furiosa.enf import codec, container, enf_pb2, verify
+from furiosa.enf.container import Section
 from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.isa import Command
 from furiosa.enf.target import Target, load_target
@@ -23,6 +27,11 @@ _MESSAGES = {
     "debug": enf_pb2.DebugMap,
 }
 
+# Sections that neither reader nor verifier looks into: above so many bytes their checksums are compared on a second
+# thread, side by side with the verification (hashing needs no interpreter).
+_DATA = ("constants", "host_models")
+_LARGE = 1 << 22
+
 
 class Enf:
     """A verified program.
@@ -34,8 +43,12 @@ class Enf:
 
     def __init__(self, data: memoryview):
         self.size = len(data)
-        self.sections = container.read_table(data)
+        self.sections = container.read_table(data, checksums=False)
         self.data = data
+        with _compared_checksums(data, self.sections):
+            self._read()
+
+    def _read(self) -> None:
         for name, message in _MESSAGES.items():
             content = self.section(name)
             if len(content) > MAX_MESSAGE:
@@ -68,6 +81,44 @@ class Enf:
     def host_model(self, call: enf_pb2.HostCall) -> memoryview:
         """The bytes of a host cluster's model."""
         return self.section("host_models")[call.offset : call.offset + call.size]
+
+
+@contextmanager
+def _compared_checksums(data: memoryview, sections: list[Section]) -> Iterator[None]:
+    """Compares all checksums: those of small sections before the body runs, those of large ones beside it.
+
+    Raises:
+        EnfFormatError: a checksum does not match; it goes before what the body may raise.
+    """
+    large = [s for s in sections if s.name in _DATA and s.size > _LARGE]
+    for s in sections:
+        if s not in large:
+            container.compare_checksum(data, s)
+    pending = [_Comparison(data, s) for s in large]
+    try:
+        yield
+    finally:
+        for comparison in pending:
+            comparison.join()
+        for comparison in pending:
+            if comparison.error is not None:
+                raise comparison.error
+
+
+class _Comparison(threading.Thread):
+    """The comparison of one section's checksum on a thread of its own; ``error`` is its outcome."""
+
+    def __init__(self, data: memoryview, section: Section):
+        super().__init__(name="checksum")
+        self._arguments = data, section
+        self.error: EnfFormatError | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            container.compare_checksum(*self._arguments)
+        except EnfFormatError as e:
+            self.error = e
 
 
 def load(data: bytes | memoryview) -> Enf:

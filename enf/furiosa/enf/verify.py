@@ -26,6 +26,7 @@ size of the file times a constant, see the limits in codec.py, coverage.py, haza
 from __future__ import annotations
 
 import math
+from operator import mul
 from typing import TYPE_CHECKING
 
 from furiosa.enf import dtypes
@@ -274,27 +275,28 @@ def _extent(spec: Operand, region: Region, most: int) -> int:
     Raises:
         EnfVerifyError: it is empty, not aligned, written twice in the same place, or by strides of 0 larger than ``most``.
     """
-    itemsize = size = _ITEMSIZE[region.dtype]
+    itemsize = _ITEMSIZE[region.dtype]
     shape, strides = region.shape, region.strides
-    if region.address % itemsize:
-        raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
-    for d, s in zip(shape[::-1], strides[::-1]):
-        if s != size and d != 1:
-            break
-        size *= d
-    else:
-        if size:
-            return size  # dense, the usual case
-    if not all(shape):
+    elements = math.prod(shape)
+    if not elements:
         raise EnfVerifyError(f"operand {spec.name} is empty: {region}")
-    extent = itemsize
-    for s, d in sorted(zip(strides, shape)):
-        if d > 1:
-            if s % itemsize:
-                raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
-            if s < extent and spec.access == "w":
-                raise EnfVerifyError(f"operand {spec.name} is written twice in the same place: {region}")
-            extent += (d - 1) * s
-    if itemsize * math.prod(shape) > most:
+    if itemsize > 1 and (
+        region.address % itemsize or any(s % itemsize for s, d in zip(strides, shape) if d > 1)
+    ):
+        raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
+    extent = itemsize + sum(map(mul, shape, strides)) - sum(strides)
+    if spec.access == "w" and _overlaps(itemsize, shape, strides):
+        raise EnfVerifyError(f"operand {spec.name} is written twice in the same place: {region}")
+    if itemsize * elements > most and extent != itemsize * elements:
         raise EnfVerifyError(f"operand {spec.name} has more elements than SRAM holds: {region}")
     return extent
+
+
+def _overlaps(size: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether two elements of ``size`` bytes share a byte: no step may be shorter than what lies within it."""
+    for s, d in sorted(zip(strides, shape)):
+        if d > 1:
+            if s < size:
+                return True
+            size += (d - 1) * s
+    return False

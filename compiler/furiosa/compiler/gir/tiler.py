@@ -33,6 +33,7 @@ from furiosa.enf.target import Target
 
 # an operator with less work than this runs on one PE: the second would be done before it has started
 SMALL_WORK = 1 << 16
+BATCH = 1 << 19  # bytes of constants that one transfer may bring ahead of time
 _MAX_BANDS = 1 << 16
 
 
@@ -44,6 +45,8 @@ class Tiler:
         self.storage = storages(cluster)
         self.forms = [forms(op, target) for op in cluster.operators]
         self.scratch: list[Buffer] = []  # DRAM buffers of spilled tensors
+        self._places = {op: i for i, op in enumerate(cluster.operators)}
+        self.batches = self._batches()
 
     def tile(self, spilled: set[Storage]) -> list[Stage]:
         """The stages with the given storages in DRAM.
@@ -59,7 +62,8 @@ class Tiler:
         self._loaded: set[Storage] = set()
         stages: list[Stage] = []
         for place, op in enumerate(self.cluster.operators):
-            constants_at_hand: dict[Tensor, Holder] = {}
+            if place == 0 or self.batches[place] is not self.batches[place - 1]:
+                constants_at_hand: dict[Tensor, Holder] = {}
             for form in self.forms[place]:
                 for box in self._bands(place, op, form):
                     stages.append(self._stage(op, form, box, place, constants_at_hand))
@@ -90,11 +94,30 @@ class Tiler:
         """For each operator the bytes that the tiles of one band may take: a third of what is free, for bands overlap."""
         live = self.live_bytes(self.spilled)
         ops = self.cluster.operators
-        fixed = [constant_bytes(op) if self._constants_resident(op) else 0 for op in ops] + [0]
+        fixed = [
+            sum(map(constant_bytes, batch)) if self._constants_resident(op) else 0
+            for op, batch in zip(ops, self.batches)
+        ] + [0]
         return [
             (self.target.sram_bytes - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT
             for i in range(len(ops))
         ]
+
+    def _batches(self) -> list[list[Operator]]:
+        """For each operator the run of operators whose constants are loaded together: a transfer has a fixed cost."""
+        out: list[list[Operator]] = []
+        total = 0
+        for op in self.cluster.operators:
+            total += constant_bytes(op)
+            if (
+                not out
+                or total > min(BATCH, self.target.sram_bytes // 16)
+                or not self._constants_resident(op)
+            ):
+                batch, total = [], constant_bytes(op)
+            batch.append(op)
+            out.append(batch)
+        return out
 
     def _constants_resident(self, op: Operator) -> bool:
         return constant_bytes(op) <= self.target.sram_bytes // 4
@@ -226,7 +249,7 @@ class Tiler:
         if t.is_constant:
             if self._constants_resident(op):
                 if t not in constants_at_hand:
-                    self._load_constants(op, stage, constants_at_hand)
+                    self._load_constants(self.batches[self._places[op]], stage, constants_at_hand)
                 holder = constants_at_hand[t]
                 return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
             home = Holder(self.pool.buffer, t.dtype, read.shape, (0,) * len(read.shape), self.pool.place(t))
@@ -248,10 +271,13 @@ class Tiler:
         stage.loads.append(work("LOAD", Engine.LOAD, [rank4(home.view(box)), rank4(held.view(box))], {}, op))
         return held
 
-    def _load_constants(self, op: Operator, stage: Stage, constants_at_hand: dict[Tensor, Holder]) -> None:
-        """One transfer brings all constants of an operator that lie next to each other."""
+    def _load_constants(
+        self, batch: list[Operator], stage: Stage, constants_at_hand: dict[Tensor, Holder]
+    ) -> None:
+        """One transfer brings all constants of a batch of operators that lie next to each other."""
+        op = batch[0]
         runs: list[list[tuple[int, Tensor]]] = []
-        for t in constants(op):
+        for t in dict.fromkeys(t for op in batch for t in constants(op)):
             at = self.pool.place(t)
             if runs:
                 last_at, last = runs[-1][-1]
