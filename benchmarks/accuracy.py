@@ -27,11 +27,9 @@ MODELS = ROOT.parent / "shared" / "models"
 IMAGES = ROOT.parent / "shared" / "images"
 TARGETS = ("warboy", "warboy-2pe")
 SEEDS = (0, 1, 2)
-EXAMPLES = ("tiny", "resnet50", "ssd_mobilenet")
-REFUSED = (
-    "unknown_custom_op.tflite",
-    "quantized_i8_conv_truncated.onnx",
-)  # their refusal is tested elsewhere
+EXAMPLES = ("tiny", "resnet50", "ssd_mobilenet", "ssd_resnet34")
+SLOW = "ssd_resnet34"  # 216 GMACs: one input is enough
+REFUSED = "unknown_custom_op.tflite"  # has no reference; its refusal is tested elsewhere
 
 
 class Row(NamedTuple):
@@ -109,6 +107,8 @@ def compare(path: Path, target: str) -> Row:
     largest, same = 0.0, True
     with session.create(enf) as sess:
         for inputs in inputs_of(sess):
+            if SLOW in path.name and count:
+                break
             count += 1
             for ours, theirs in zip(sess.run(inputs).numpy(), reference(path, data, inputs), strict=True):
                 difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
@@ -171,7 +171,7 @@ def main() -> None:
         models = [
             p
             for p in sorted(MODELS.glob("*.*"))
-            if p.suffix in (".tflite", ".onnx") and p.name not in REFUSED
+            if p.suffix in (".tflite", ".onnx") and p.name != REFUSED
         ]
         for path in models + example_models(Path(folder)):
             for target in TARGETS:
