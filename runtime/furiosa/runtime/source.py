@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from typing import NamedTuple
 
 from furiosa.enf import container
 from furiosa.runtime.errors import IncompatibleModel
+from furiosa.runtime.files import map_file
 
 _USTAR = slice(257, 262)  # where a tar file says that it is one
 
@@ -57,15 +57,3 @@ def read(model: object) -> Source:
             f"{source.name} is a bundle: say which of its models, like 'vision.tar#resnet50'"
         )
     return source
-
-
-def map_file(path: str) -> memoryview:
-    """The bytes of a file, mapped read-only; an empty file gives an empty view.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    with open(path, "rb") as f:
-        if os.fstat(f.fileno()).st_size == 0:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))

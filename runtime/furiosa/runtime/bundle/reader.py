@@ -16,7 +16,7 @@ from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest, Model
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.source import map_file
+from furiosa.runtime.files import map_file
 
 MAX_MANIFEST = 16 << 20  # bytes
 

@@ -12,8 +12,7 @@ from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import replacing
-from furiosa.runtime.source import map_file
+from furiosa.runtime.files import map_file, replacing
 
 
 def pack(output: str | os.PathLike[str], models: Iterable[tuple[str, str | os.PathLike[str]]]) -> Manifest:
