@@ -136,3 +136,19 @@ def test_group_limit(groups: int, placed_on: str) -> None:
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
     assert verdict.placed_on == placed_on
     assert [r.rule for r in verdict.reasons] == ([] if placed_on == "npu" else ["group-limit"])
+
+
+def test_axes_that_are_no_constant_go_to_the_host() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=1)],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4]),
+            helper.make_tensor_value_info("axes", TensorProto.INT64, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 1, 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    lowering = lower(import_model(model.SerializeToString()))
+    (verdict,) = lowering.verdicts.values()
+    assert {"constant-parameters", "spatial-axes"} <= {r.rule for r in verdict.reasons}

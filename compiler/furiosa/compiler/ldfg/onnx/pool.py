@@ -83,14 +83,17 @@ def global_average_pool(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = unit.inputs[0], unit.output
     axes: tuple[int, ...] = (1, 2)
+    given = unit.inputs[1] if len(unit.inputs) > 1 else None
     if op.op_type == "ReduceMean":
-        given = op.attributes.get("axes") or (unit.inputs[1].data.reshape(-1) if len(unit.inputs) > 1 else ())
+        stated = op.attributes.get("axes") or ()
+        if given is not None and given.is_constant:
+            stated = given.data.reshape(-1)
         axes = (
-            tuple(sorted({2: 1, 3: 2}.get(int(a) % len(x.shape), 0) for a in given))
+            tuple(sorted({2: 1, 3: 2}.get(int(a) % len(x.shape), 0) for a in stated))
             if len(x.shape) == 4
             else ()
         )
-    low.check(rules.MEAN, Facts(op.op_type, [x, y], [], axes=axes, spatial_rank=len(x.shape) - 2))
+    low.check(rules.MEAN, Facts(op.op_type, [x, y], [given], axes=axes, spatial_rank=len(x.shape) - 2))
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
     n, c, h, w = x.shape
