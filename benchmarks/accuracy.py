@@ -169,9 +169,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         models = [
-            p
-            for p in sorted(MODELS.glob("*.*"))
-            if p.suffix in (".tflite", ".onnx") and p.name != REFUSED
+            p for p in sorted(MODELS.glob("*.*")) if p.suffix in (".tflite", ".onnx") and p.name != REFUSED
         ]
         for path in models + example_models(Path(folder)):
             for target in TARGETS:
