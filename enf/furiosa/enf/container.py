@@ -203,7 +203,7 @@ def read_table(data: memoryview, *, checksums: bool = True) -> list[Section]:
             raise EnfFormatError(f"section '{name}': reserved bits are set")
         if offset < at or offset > len(data) or size > len(data) - offset:
             raise EnfFormatError(f"section '{name}' overlaps what is before it or ends outside the file")
-        if offset - at >= PAGE or any(data[at:offset]):
+        if offset - at >= PAGE or data[at:offset] != bytes(offset - at):
             raise EnfFormatError(f"section '{name}' is not right behind what is before it")
         if name in (s.name for s in sections):
             raise EnfFormatError(f"section '{name}' is there twice")

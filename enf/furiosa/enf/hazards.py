@@ -75,12 +75,16 @@ class Buffer:
 
     def read(self, engine: int, index: int, start: int, end: int) -> None:
         """Records a read."""
-        _record(self.reads, (start, end, engine, index))
+        self.reads.append((start, end, engine, index))
+        if len(self.reads) > MAX_ACCESSES:
+            _merge_older(self.reads)
         self.accessed[engine] = index
 
     def write(self, engine: int, index: int, start: int, end: int, region: Region) -> None:
         """Records a write of a region, which spans [start, end) and touches no byte twice."""
-        _record(self.writes, (start, end, engine, index))
+        self.writes.append((start, end, engine, index))
+        if len(self.writes) > MAX_ACCESSES:
+            _merge_older(self.writes)
         self.accessed[engine] = self.written[engine] = index
         if end - start == region.nbytes:
             self.coverage.add(start, end)
@@ -92,18 +96,15 @@ class Buffer:
         self.coverage.add(start, end)
 
 
-def _record(accesses: list[Access], access: Access) -> None:
-    accesses.append(access)
-    if len(accesses) > MAX_ACCESSES:
-        older = accesses[: MAX_ACCESSES // 2]
-        merged = []
-        for engine in range(Engine.COUNT):
-            own = [a for a in older if a[2] == engine]
-            if own:
-                merged.append(
-                    (min(a[0] for a in own), max(a[1] for a in own), engine, max(a[3] for a in own))
-                )
-        accesses[: MAX_ACCESSES // 2] = merged
+def _merge_older(accesses: list[Access]) -> None:
+    """Makes one of the older accesses of each engine: they span more, so waiting for them errs to the safe side."""
+    older = accesses[: MAX_ACCESSES // 2]
+    merged = []
+    for engine in range(Engine.COUNT):
+        own = [a for a in older if a[2] == engine]
+        if own:
+            merged.append((min(a[0] for a in own), max(a[1] for a in own), engine, max(a[3] for a in own)))
+    accesses[: MAX_ACCESSES // 2] = merged
 
 
 def _conflicts(accesses: list[Access], start: int, end: int) -> Clock:
