@@ -349,7 +349,7 @@ class Tiler:
     def _copy_within_dram(self, storage: Storage, home: Buffer, op: Operator, stages: list[Stage]) -> None:
         """A spilled tensor that is needed under a second name."""
         source = self._dram_holder(storage, "int8", (1, 1, 1, storage.size)).buffer
-        step = max(self._limits[self.cluster.operators.index(op)] // ALIGNMENT * ALIGNMENT, ALIGNMENT)
+        step = max(self._limits[self._places[op]] // ALIGNMENT * ALIGNMENT, ALIGNMENT)
         for start in range(0, storage.size, step):
             size = min(step, storage.size - start)
             tile = Buffer(f"{storage.name}/band", size, Space.SRAM)
