@@ -1,0 +1,1 @@
+"""Property tests: NPU operators with random parameters against the reference runtimes and a plain NumPy rule."""

@@ -1,0 +1,106 @@
+"""Hypothesis strategies: quantisation, shapes, values, and machines that force tiles and splits."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+from furiosa.enf.target import TARGETS
+from tests.properties.harness import Machine
+
+DTYPES = ("int8", "uint8")
+SRAM = (None, 64 << 10, 12 << 10)
+
+
+class Quantization(NamedTuple):
+    """Element type, scale (a float32) and zero point of a tensor: the fields of both formats' `Operand`, in order."""
+
+    dtype: str
+    scale: float
+    zero_point: int
+
+
+def machines(sram: tuple[int | None, ...] = SRAM) -> st.SearchStrategy[Machine]:
+    """Both targets, with their own SRAM or with so few bytes that tensors of `big_shapes` do not fit; work split or not."""
+    return st.builds(Machine, st.sampled_from(TARGETS), st.sampled_from(sram), st.booleans())
+
+
+def scales(low: float = 2.0**-8, high: float = 1.0) -> st.SearchStrategy[float]:
+    """float32 scales; half of them powers of two or 1.5 times one, which make ties."""
+    exponents = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
+    simple = [s for e in exponents for s in (2.0**e, 1.5 * 2.0**e) if s <= high]
+    return st.sampled_from(simple) | st.floats(
+        float(np.float32(low)), float(np.float32(high)), width=32, allow_subnormal=False
+    )
+
+
+def zero_points(dtype: str) -> st.SearchStrategy[int]:
+    """Zero points of the type; the ends and the middle are frequent."""
+    info = np.iinfo(dtype)
+    return st.sampled_from((info.min, (info.min + info.max + 1) // 2, info.max)) | st.integers(
+        info.min, info.max
+    )
+
+
+def quantizations(
+    dtypes: tuple[str, ...] = DTYPES, low: float = 2.0**-8, high: float = 1.0
+) -> st.SearchStrategy[Quantization]:
+    """Quantisation of one tensor. Tensors of one operator mostly share the type: draw that first."""
+    return st.sampled_from(dtypes).flatmap(
+        lambda dtype: st.builds(Quantization, st.just(dtype), scales(low, high), zero_points(dtype))
+    )
+
+
+def together(count: int, dtypes: tuple[str, ...] = DTYPES, **limits: float) -> st.SearchStrategy[tuple]:
+    """`count` quantisations of one type, e.g. of two inputs and an output."""
+    return st.sampled_from(dtypes).flatmap(
+        lambda dtype: st.tuples(*[quantizations((dtype,), **limits)] * count)
+    )
+
+
+def shapes(
+    min_rank: int, max_rank: int, max_side: int = 9, max_elements: int = 4096
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Small shapes; sizes of 1 and odd sizes are frequent."""
+    sides = st.lists(st.integers(1, max_side), min_size=min_rank, max_size=max_rank)
+    return sides.map(tuple).filter(lambda shape: math.prod(shape) <= max_elements)
+
+
+def big_shapes(
+    rank: int, min_elements: int = 24 << 10, max_elements: int = 96 << 10
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes that exceed the small SRAM sizes of `machines`: the elements are dealt out over all dimensions unevenly."""
+
+    def deal(elements: int, cuts: list[float]) -> tuple[int, ...]:
+        shape = []
+        for cut in cuts:
+            side = max(1, round(elements**cut))
+            shape.append(side)
+            elements = max(1, elements // side)
+        return (*shape, elements)
+
+    cuts = st.lists(st.sampled_from((0.0, 0.2, 0.5, 0.7)), min_size=rank - 1, max_size=rank - 1)
+    return st.builds(deal, st.integers(min_elements, max_elements), cuts)
+
+
+def any_shapes(min_rank: int, max_rank: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """Small shapes, and one in four big."""
+    small, big = shapes(min_rank, max_rank), st.integers(min_rank, max_rank).flatmap(big_shapes)
+    return st.sampled_from((small, small, small, big)).flatmap(lambda strategy: strategy)
+
+
+def seeds() -> st.SearchStrategy[int]:
+    """Seeds of `values`: NumPy draws elements faster than Hypothesis does."""
+    return st.integers(0, 2**32 - 1)
+
+
+def values(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Elements of the type's whole range; one in eight is an end of it."""
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, shape, endpoint=True)
+    ends = rng.choice((info.min, info.max), shape)
+    return np.where(rng.random(shape) < 1 / 8, ends, x).astype(dtype)
