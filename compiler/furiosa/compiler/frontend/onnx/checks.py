@@ -153,7 +153,9 @@ def free_names(node: onnx.NodeProto) -> list[str]:
 
 
 def fix_inputs(graph: onnx.GraphProto) -> None:
-    """Makes initialisers no inputs and an open dimension 0 of an input 1; exporters also write 0 for an open one.
+    """Makes initialisers no inputs and an open dimension 0 of an input, the batch, 1.
+
+    A dimension is open where it has a name, no value or a negative one; a 0 that is written is a size: no elements.
 
     Raises:
         InvalidModel: an input is no tensor, or another dimension is open.
@@ -173,7 +175,7 @@ def fix_inputs(graph: onnx.GraphProto) -> None:
                 f'input "{value.name}" has a dynamic shape (not even a rank): export the model with fixed shapes'
             )
         for axis, dim in enumerate(tensor.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value > 0:
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
                 continue
             if axis == 0:
                 dim.dim_value = 1

@@ -201,9 +201,16 @@ def test_an_open_batch_is_one_and_others_are_refused() -> None:
     )
 
 
-def test_an_open_batch_may_be_written_as_0() -> None:
+def test_a_written_0_is_a_size() -> None:
     proto = onnx.ModelProto.FromString(model("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"))
-    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+    batch = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    batch.dim_value = proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 0
+    graph = import_onnx(proto.SerializeToString())
+    assert graph.inputs[0].shape == graph.outputs[0].shape == (0, 4)
+    batch.dim_value = -1  # how some exporters write an open one
+    del proto.graph.output[0].type.tensor_type.shape.dim[:]
+    assert import_onnx(proto.SerializeToString()).inputs[0].shape == (1, 4)
+    batch.Clear()
     assert import_onnx(proto.SerializeToString()).inputs[0].shape == (1, 4)
 
 
