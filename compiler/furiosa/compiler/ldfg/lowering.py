@@ -168,6 +168,14 @@ class Lowering:
         if reasons:
             raise Refused(reasons)
 
+    def check_elements(self, operators: list[Operator]) -> None:
+        """Refuses operators on tensors of no elements: no command has nothing to do."""
+        tensors = [
+            t for op in operators for t in (*op.inputs, *op.outputs) if t is not None and not t.is_constant
+        ]
+        if any(0 in t.shape for t in tensors):
+            self.check((rules.has_elements,), Facts(operators[0].op_type, tensors, []))
+
     def to_host(self, op: Operator, verdict: Verdict) -> None:
         """Places a source operator on the host."""
         for t in op.inputs:

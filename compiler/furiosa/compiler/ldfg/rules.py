@@ -86,6 +86,13 @@ def rank_limit(f: Facts) -> None:
         raise Failure(", ".join(bad), f"<= {MAX_RANK}", "merge dimensions with a Reshape")
 
 
+def has_elements(f: Facts) -> None:
+    """Tensors must have elements."""
+    bad = [f"{t.name}: {list(t.shape)}" for t in f.activations if 0 in t.shape]
+    if bad:
+        raise Failure(", ".join(bad), "no dimension of 0", "leave the operator out of the model")
+
+
 def spatial_axes(f: Facts) -> None:
     """A mean is accelerated over height and width together."""
     if f.axes != (1, 2):

@@ -214,10 +214,6 @@ class _Importer:
                     f'input "{self.tensors[index].name}" has the dynamic shape {signature} '
                     f"(dimension {axis} is open): export the model with fixed shapes"
                 )
-        if 0 in self.tensors[index].shape:
-            raise InvalidModel(
-                f'input "{self.tensors[index].name}" has no elements: {list(self.tensors[index].shape)}'
-            )
 
     # Operators
 

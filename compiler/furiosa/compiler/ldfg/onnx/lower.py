@@ -39,6 +39,7 @@ def lower_onnx(low: Lowering) -> None:
 
 def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     op = unit.op
+    low.check_elements(unit.operators)
     if any(member in odd for member in unit.operators):
         low.check(
             (rules.reference_arithmetic,),

@@ -24,6 +24,7 @@ def lower_tflite(lowering: Lowering) -> None:
             lowering.to_host(op, Verdict("host", [unknown_operator(op.op_type, LOWERINGS)]))
             continue
         try:
+            lowering.check_elements([op])
             function(lowering, op)
             lowering.verdicts[op] = Verdict("npu")
         except Refused as refusal:
