@@ -12,7 +12,6 @@ from onnx import helper
 from furiosa.compiler.dfg.graph import Quantization, Tensor
 from furiosa.compiler.dump.dump import dump
 from furiosa.compiler.dump.text import Names, constant, quote, tensor, value
-from furiosa.compiler.ldfg.onnx.lower import LOWERINGS
 from furiosa.compiler.pipeline import Compilation, Options
 
 
@@ -42,8 +41,7 @@ def test_ldfg(compilation):
     text = lines(compilation, "ldfg")
     assert '  #4 Conv "conv": npu' in text
     at = text.index('  #7 Erf "erf": host')
-    known = ", ".join(sorted(LOWERINGS))
-    assert text[at + 1] == f'      operator-table: found "Erf", allowed "{known}"'
+    assert text[at + 1].startswith('      operator-table: found "Erf", allowed "')
     (conv,) = [line for line in text if " npu.conv2d (" in line]
     assert re.match(r"  #[\d,#]*#4[,#\d]* npu\.conv2d \(%\d+, \$0, \$1, \$2\) -> ", conv)
 

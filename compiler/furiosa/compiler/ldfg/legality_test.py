@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.legality import check
-from furiosa.compiler.ldfg.lowering import Lowering
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.verdict import Reason
 from furiosa.compiler.pipeline import Compilation, Options
 
@@ -81,3 +83,26 @@ def test_illegal(lowering, change):
     change(lowering)
     with pytest.raises(Illegal, match="illegal ldfg"):
         check(lowering)
+
+
+def _unchecked(low: Lowering, op: Operator) -> None:
+    low.emit_to("npu.reshape", [op.inputs[0]], op.outputs[0])
+
+
+def _undeclared(low: Lowering, op: Operator) -> None:
+    low.check((rules.rank_limit, rules.group_limit), Facts(op.op_type, [], []))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_unchecked, "_unchecked does not check its rules rank-limit"),
+        (_undeclared, "a rule for RELU is not in @requires: group-limit"),
+    ],
+)
+def test_a_lowering_function_keeps_to_the_rules_it_declares(function, message):
+    x, y = Tensor("x", (1,), "int8"), Tensor("y", (1,), "int8")
+    op = Operator("op", "RELU", [x], [y])
+    low = Lowering(Graph("tflite", "", [x], [y], [op]))
+    with pytest.raises(Illegal, match=message):
+        low.apply("RELU", rules.requires((rules.rank_limit,))(function), op)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from furiosa.compiler.dfg.graph import Graph
+from furiosa.compiler.ldfg import vendor
 from furiosa.compiler.ldfg.lowering import Lowering
 
 
-def lower(graph: Graph) -> Lowering:
+def lower(graph: Graph, release: str = vendor.LATEST) -> Lowering:
     """Lowers every operator: to NPU operators, or to the host with all the reasons.
 
-    The graph itself is not changed.
+    The graph itself is not changed.  ``release`` names the vendor's table that counts, one of vendor.RELEASES.
     """
-    lowering = Lowering(graph)
+    lowering = Lowering(graph, release)
     if graph.format == "tflite":
         from furiosa.compiler.ldfg.tflite.lower import lower_tflite
 

@@ -7,14 +7,16 @@ where it is first asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
-from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.ldfg import arithmetic, rules, vendor
 from furiosa.compiler.ldfg.rules import Facts
-from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures
+from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures, rule_id
 
 NCHW_TO_NHWC = (0, 2, 3, 1)
 NHWC_TO_NCHW = (0, 3, 1, 2)
@@ -27,8 +29,13 @@ class Lowering:
     operator to where it runs; ``origins`` maps each lowered operator to the source operators it stands for.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, release: str = vendor.LATEST):
         self.graph = graph
+        self.release = release  # of the vendor's SDK, whose table of operators counts
+        # of the lowering function that runs: for which operator, the rules that it declares, those it has checked
+        self._op_type = ""
+        self._declared: tuple[Rule, ...] = ()
+        self._checked: set[Rule] = set()
         self.channels_last = graph.format == "tflite"
         self.operators: list[Operator] = []
         self.verdicts: dict[Operator, Verdict] = {}
@@ -162,9 +169,33 @@ class Lowering:
     def table(self, name: str, function: Any) -> Tensor:
         return self.constant(name, arithmetic.table(function))
 
+    def apply(self, op_type: str, function: Callable[[Lowering, Any], None], subject: Any) -> None:
+        """Runs the lowering function of ``op_type``; it is held to the rules that it declares (``@requires``).
+
+        Raises:
+            Refused: rules fail.
+            Illegal: the function is wrong: it places something on the NPU without having checked each declared rule, or
+                checks another.
+        """
+        if not hasattr(function, "rules"):
+            raise Illegal(
+                "ldfg", f"put @rules.requires(rules.…) above {function.__name__}, which lowers {op_type}"
+            )
+        self._op_type, self._declared, self._checked = op_type, function.rules, set()
+        emitted = len(self.operators)
+        function(self, subject)
+        unchecked = [rule_id(r) for r in self._declared if r not in self._checked]
+        if unchecked and len(self.operators) > emitted:
+            raise Illegal("ldfg", f"{function.__name__} does not check its rules {', '.join(unchecked)}")
+
     def check(self, rule_set: tuple[Rule, ...], facts: Facts) -> None:
         """Applies the rules; the operator is refused for all that fail."""
-        reasons = failures(rule_set, facts)
+        undeclared = [rule_id(r) for r in rule_set if r not in self._declared]
+        if undeclared:
+            raise Illegal("ldfg", f"a rule for {facts.op_type} is not in @requires: {', '.join(undeclared)}")
+        self._checked.update(rule_set)
+        facts.op_type, facts.release = self._op_type, self.release
+        reasons = failures((rules.vendor_release, *rule_set), facts)
         if reasons:
             raise Refused(reasons)
 
@@ -174,7 +205,7 @@ class Lowering:
             t for op in operators for t in (*op.inputs, *op.outputs) if t is not None and not t.is_constant
         ]
         if any(0 in t.shape for t in tensors):
-            self.check((rules.has_elements,), Facts(operators[0].op_type, tensors, []))
+            raise Refused(failures((rules.has_elements,), Facts(operators[0].op_type, tensors, [])))
 
     def to_host(self, op: Operator, verdict: Verdict) -> None:
         """Places a source operator on the host."""

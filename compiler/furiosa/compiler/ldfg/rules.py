@@ -1,7 +1,12 @@
-"""What the NPU takes: one function per rule; its docstring is the sentence that a user reads.
+"""What the NPU takes: one function per rule.
 
-The limits are those of the vendor's public table of accelerated operators; rules named after the arithmetic are where the
-reference runtime's own numbers would not be met.
+The first paragraph of a rule's docstring is the sentence that a user reads, the second the hint: what to change.  A rule
+raises ``Failure(actual, allowed)`` where it does not hold.  docs/operators.md is generated from all of this, after a change:
+``python -m furiosa.compiler.ldfg.docgen > docs/operators.md``.
+
+A lowering function names its rules twice, ``@requires(rules.CONV)`` above it and ``low.check(rules.CONV, Facts(…))`` in it;
+that the two agree is checked where it is called.  The limits are those of the vendor's public table of accelerated
+operators (vendor.py); rules about arithmetic are where the reference runtime's own numbers would not be met.
 """
 
 from __future__ import annotations
@@ -9,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.ldfg.verdict import Failure, Rule
+from furiosa.compiler.ldfg import vendor
+from furiosa.compiler.ldfg.verdict import Failure, Rule, requires
 
 MAX_GROUPS = 128  # vendor's table, Conv
 MAX_DILATION = 12  # vendor's table, Conv
 MAX_SOFTMAX_BATCH = 2  # vendor's table, Softmax
 MAX_RANK = 4
-QUANTIZE_HINT = "quantize the model (int8 QDQ or QOperator form for ONNX, full integer for TFLite)"
 
 
 @dataclass(slots=True)
@@ -34,89 +39,165 @@ class Facts:
         ""  # why the reference runtime computes this operator in another way; empty where it does not
     )
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
+    release: str = vendor.LATEST  # whose table of operators counts; set by Lowering.check
+
+
+# -- every operator -----------------------------------------------------------------------------------------------
+
+
+def operator_table(f: Facts) -> None:
+    """The NPU takes the operators of the table in docs/operators.md, of any other kind it takes none.
+
+    Build this part of the model from operators of the table, or leave it to the host.
+    """
+    raise Failure(f.op_type, "the operators of docs/operators.md")
+
+
+def one_quantization(f: Facts) -> None:
+    """A tensor has one scale and zero point, constants, the same for the operator that makes it and all that read it.
+
+    Export the model again with one QuantizeLinear for each tensor, and its scale and zero point for every reader.
+    """
+    raise Failure("another scale or zero point, or one that is computed", "one constant pair for each tensor")
+
+
+def vendor_release(f: Facts) -> None:
+    """The operator must be accelerated by the release that the option "compatibility" names.
+
+    Compile for a later release (compatibility 0.10), or leave the operator to the host.
+    """
+    if not vendor.taken(f.op_type, f.release):
+        first = vendor.since(f.op_type)
+        raise Failure(f"release {f.release}", f"release {first} or later" if first else f"{vendor.LATEST}")
+
+
+# -- tensors ------------------------------------------------------------------------------------------------------
 
 
 def eight_bit_activations(f: Facts) -> None:
-    """The NPU computes on 8-bit integers: every activation must be int8 or uint8."""
+    """The NPU computes on 8-bit integers: every input and output must be quantised to int8 or uint8.
+
+    Quantise the model, or what it leaves out: int8 QDQ or QOperator form for ONNX, full integer for TFLite.
+    """
     bad = [f"{t.name}: {t.dtype}" for t in f.activations if t.dtype not in ("int8", "uint8")]
     if bad:
-        raise Failure(", ".join(bad), "int8, uint8", QUANTIZE_HINT)
+        raise Failure(", ".join(bad), "int8, uint8")
 
 
 def quantized_per_tensor(f: Facts) -> None:
-    """Every 8-bit activation must have one scale and one zero point."""
+    """Every 8-bit input and output must have one scale and one zero point.
+
+    Quantise activations per tensor; only weights may be quantised per channel.
+    """
     bad = [
         t.name
         for t in f.activations
         if t.dtype in ("int8", "uint8") and (t.quantization is None or t.quantization.scale.size != 1)
     ]
     if bad:
-        raise Failure(", ".join(bad), "one scale for each tensor", QUANTIZE_HINT)
+        raise Failure(", ".join(bad), "one scale for each tensor")
 
 
 def constant_parameters(f: Facts) -> None:
-    """Weights, biases and shape parameters must be constants of the model."""
+    """Weights, biases and shape parameters must be constants of the model.
+
+    Fold what computes them into the model, with the exporter's or a simplifier's constant folding.
+    """
     bad = [t.name for t in f.constants if t is not None and not t.is_constant]
     if bad:
-        raise Failure(", ".join(bad), "constants", "fold what computes them into the model")
-
-
-def group_limit(f: Facts) -> None:
-    """Conv is accelerated for at most 128 groups, a depthwise convolution for any number."""
-    if f.groups > MAX_GROUPS:
-        raise Failure(f.groups, f"<= {MAX_GROUPS}", "use fewer, wider groups or a depthwise convolution")
-
-
-def dilation_limit(f: Facts) -> None:
-    """Conv is accelerated for dilations up to 12."""
-    if any(d > MAX_DILATION for d in f.dilations):
-        raise Failure(list(f.dilations), f"<= {MAX_DILATION}", "use a smaller dilation")
-
-
-def two_dimensional(f: Facts) -> None:
-    """Convolution and pooling are accelerated over two spatial dimensions."""
-    if f.spatial_rank != 2:
-        raise Failure(f"{f.spatial_rank} spatial dimensions", "2", "reshape to a two-dimensional form")
+        raise Failure(", ".join(bad), "constants")
 
 
 def rank_limit(f: Facts) -> None:
-    """Tensors may have at most four dimensions."""
+    """Tensors may have at most four dimensions.
+
+    Merge dimensions with a Reshape.
+    """
     bad = [f"{t.name}: {len(t.shape)}" for t in f.activations if len(t.shape) > MAX_RANK]
     if bad:
-        raise Failure(", ".join(bad), f"<= {MAX_RANK}", "merge dimensions with a Reshape")
+        raise Failure(", ".join(bad), f"<= {MAX_RANK}")
+
+
+# -- the vendor's limits ------------------------------------------------------------------------------------------
+
+
+def group_limit(f: Facts) -> None:
+    """A convolution may have at most 128 groups, a depthwise one any number.
+
+    Use fewer, wider groups or a depthwise convolution.
+    """
+    if f.groups > MAX_GROUPS:
+        raise Failure(f.groups, f"<= {MAX_GROUPS}")
+
+
+def dilation_limit(f: Facts) -> None:
+    """A convolution's dilation may be at most 12.
+
+    Use a smaller dilation.
+    """
+    if any(d > MAX_DILATION for d in f.dilations):
+        raise Failure(list(f.dilations), f"<= {MAX_DILATION}")
+
+
+def two_dimensional(f: Facts) -> None:
+    """Convolution and pooling work over two spatial dimensions.
+
+    Reshape to a two-dimensional form: a 1-D window is a 2-D one of height 1.
+    """
+    if f.spatial_rank != 2:
+        raise Failure(f"{f.spatial_rank} spatial dimensions", "2")
 
 
 def has_elements(f: Facts) -> None:
-    """Tensors must have elements."""
+    """Tensors must have elements.
+
+    Leave what computes nothing out of the model.
+    """
     bad = [f"{t.name}: {list(t.shape)}" for t in f.activations if 0 in t.shape]
     if bad:
-        raise Failure(", ".join(bad), "no dimension of 0", "leave the operator out of the model")
+        raise Failure(", ".join(bad), "no dimension of 0")
 
 
 def spatial_axes(f: Facts) -> None:
-    """A mean is accelerated over height and width together."""
+    """A mean is taken over height and width together.
+
+    Reduce over height and width, and over the rest in a second operator.
+    """
     if f.axes != (1, 2):
-        raise Failure(f"axes {list(f.axes)} of [N, H, W, C]", "[1, 2]", "reduce over height and width")
+        raise Failure(f"axes {list(f.axes)} of [N, H, W, C]", "[1, 2]")
 
 
 def softmax_batch(f: Facts) -> None:
-    """Softmax is accelerated for batches up to 2."""
-    if f.batch > MAX_SOFTMAX_BATCH:
-        raise Failure(f"batch {f.batch}", f"<= {MAX_SOFTMAX_BATCH}", "compile with a smaller batch")
+    """Softmax may have a batch of at most 2.
+
+    Compile with a smaller batch.
+    """
+    if f.batch > MAX_SOFTMAX_BATCH and f.release != "0.6.3":  # that release states no limit
+        raise Failure(f"batch {f.batch}", f"<= {MAX_SOFTMAX_BATCH}")
+
+
+# -- forms and arithmetic -----------------------------------------------------------------------------------------
 
 
 def reference_arithmetic(f: Facts) -> None:
-    """The NPU's arithmetic must give the reference runtime's own numbers."""
+    """The NPU's arithmetic must give the reference runtime's own numbers.
+
+    Quantise the model again so that this does not occur.
+    """
     if f.reference:
-        raise Failure(f.reference, "the arithmetic of an NPU command", "requantize with other scales")
+        raise Failure(f.reference, "the arithmetic of an NPU command")
 
 
 def supported_attributes(f: Facts) -> None:
-    """Only these forms of the operator are accelerated."""
+    """Only some forms of the operator are accelerated, not this one.
+
+    Use another form of the operator.
+    """
     if f.attribute:
-        raise Failure(f.attribute, "see docs/operators", "use another form of the operator")
+        raise Failure(f.attribute, "none of that")
 
 
+RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
 CONV: tuple[Rule, ...] = (
     *INTEGER,
@@ -130,3 +211,7 @@ POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, suppo
 MEAN: tuple[Rule, ...] = (*INTEGER, spatial_axes, reference_arithmetic)
 SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reference_arithmetic, supported_attributes)
 ELEMENTWISE: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
+MOVE: tuple[Rule, ...] = (eight_bit_activations, constant_parameters, rank_limit, reference_arithmetic)
+PAD: tuple[Rule, ...] = (*MOVE, supported_attributes)
+
+__all__ = ["Facts", "requires"]

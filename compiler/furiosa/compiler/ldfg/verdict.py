@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Verdict:
 
 
 class Failure(Exception):
-    """Raised by a rule: what was found and what is allowed."""
+    """Raised by a rule: what was found and what is allowed; ``hint`` where a better one than the rule's own is known."""
 
     def __init__(self, actual: object, allowed: object, hint: str = ""):
         super().__init__(actual, allowed, hint)
@@ -35,18 +35,43 @@ class Failure(Exception):
 
 
 Rule = Callable[[Any], None]
+Function = TypeVar("Function", bound=Callable[..., None])
 
 
-def failures(rules: tuple[Rule, ...], subject: Any) -> list[Reason]:
-    """Applies every rule and collects all that fail; a rule's docstring is its sentence, its name its id."""
+def rule_id(rule: Rule) -> str:
+    """The rule's name for users: "group-limit"."""
+    return rule.__name__.replace("_", "-")
+
+
+def rule_text(rule: Rule) -> tuple[str, str]:
+    """A rule's sentence and hint: the first and the second paragraph of its docstring, each on one line."""
+    sentence, *more = [" ".join(p.split()) for p in (rule.__doc__ or rule_id(rule)).split("\n\n")]
+    return sentence, more[0] if more else ""
+
+
+def failures(rules: Iterable[Rule], subject: Any) -> list[Reason]:
+    """Applies every rule and collects all that fail."""
     out = []
     for rule in rules:
         try:
             rule(subject)
         except Failure as f:
-            message = " ".join((rule.__doc__ or rule.__name__).split())
-            out.append(Reason(rule.__name__.replace("_", "-"), message, f.actual, f.allowed, f.hint))
+            sentence, hint = rule_text(rule)
+            out.append(Reason(rule_id(rule), sentence, f.actual, f.allowed, f.hint or hint))
     return out
+
+
+def requires(rules: tuple[Rule, ...]) -> Callable[[Function], Function]:
+    """Declares the rules of a lowering function: it must check all of them, and no others, before it emits anything.
+
+    ``Lowering.apply`` holds it to that; docs/operators.md is made from the declarations.
+    """
+
+    def declare(function: Function) -> Function:
+        function.rules = rules
+        return function
+
+    return declare
 
 
 class Refused(Exception):
@@ -55,14 +80,3 @@ class Refused(Exception):
     def __init__(self, reasons: list[Reason]):
         super().__init__(reasons)
         self.reasons = reasons
-
-
-def unknown_operator(op_type: str, known: Iterable[str]) -> Reason:
-    """The reason for an operator that has no lowering."""
-    return Reason(
-        "operator-table",
-        "This compiler does not place the operator on the NPU.",
-        op_type,
-        ", ".join(sorted(known)),
-        "replace the operator, or leave it to the host",
-    )

@@ -71,8 +71,8 @@ def _each(lowering: Lowering) -> list[str]:
 
 
 def _rule(r: Reason, found: str = "") -> str:
-    hint = f"; {r.hint}" if r.hint else ""
-    return f"{r.message.rstrip('.')}{found}{hint}"
+    hint = f" {r.hint}" if r.hint else ""
+    return f"{r.message.rstrip('.')}{found}.{hint}"
 
 
 def _sentence(r: Reason) -> str:

@@ -7,7 +7,7 @@ from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.ldfg.verdict import Reason, Verdict
 from furiosa.compiler.report import table
 
-RULE = Reason("some-rule", "Numbers must be even.", "3", "2, 4", "round them")
+RULE = Reason("some-rule", "Numbers must be even.", "3", "2, 4", "Round them.")
 SECOND = Reason("second-rule", "Names must be short.", "longname", "name", "")
 
 
@@ -37,23 +37,23 @@ def test_counts_and_kinds():
     assert table.placement(lowering(*MIXED)) == [
         "NPU       1 operators            1,000 MACs 100.0 %",
         "host      4 operators                0 MACs   0.0 %",
-        "     2 x CAST: Numbers must be even; round them",
-        "     1 x CAST: Names must be short",
-        "     1 x SUB: Names must be short",
+        "     2 x CAST: Numbers must be even. Round them.",
+        "     1 x CAST: Names must be short.",
+        "     1 x SUB: Names must be short.",
     ]
 
 
 def test_everything():
     assert table.placement(lowering(*MIXED), everything=True)[2:] == [
         "  CAST 'n1'",
-        "      Numbers must be even (found 3, allowed 2, 4); round them",
-        "      Names must be short (found longname, allowed name)",
+        "      Numbers must be even (found 3, allowed 2, 4). Round them.",
+        "      Names must be short (found longname, allowed name).",
         "  CAST 'n2'",
-        "      Numbers must be even (found 3, allowed 2, 4); round them",
+        "      Numbers must be even (found 3, allowed 2, 4). Round them.",
         "  SUB 'n3'",
-        "      Names must be short (found longname, allowed name)",
+        "      Names must be short (found longname, allowed name).",
         "  CAST 'n4'",
-        "      Names must be short (found longname, allowed name)",
+        "      Names must be short (found longname, allowed name).",
     ]
 
 
@@ -74,5 +74,5 @@ def test_no_npu():
         lowering(("A", "host", [SECOND]), ("B", "host", [RULE]), ("C", "host", [RULE, SECOND]))
     )
     assert (
-        note == "nothing runs on the NPU, the whole model runs on the host. Numbers must be even; round them"
+        note == "nothing runs on the NPU, the whole model runs on the host. Numbers must be even. Round them."
     )

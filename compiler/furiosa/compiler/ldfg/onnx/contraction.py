@@ -51,6 +51,7 @@ def _parameters(
     return constants, {"input_zero_point": z_in, "output_zero_point": z_out, "weight_zero_point": z_w}
 
 
+@rules.requires(rules.CONV)
 def conv(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, w = unit.inputs[:2]
@@ -90,6 +91,7 @@ def conv(low: Lowering, unit: Unit) -> None:
     )
 
 
+@rules.requires(rules.CONV)
 def gemm(low: Lowering, unit: Unit) -> None:
     """Gemm and MatMul by a constant, as a 1x1 convolution over [1, 1, rows, depth]."""
     op = unit.op

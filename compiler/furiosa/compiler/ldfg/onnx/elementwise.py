@@ -20,6 +20,7 @@ from furiosa.compiler.ldfg.onnx.units import Unit
 from furiosa.enf.isa import Rounding
 
 
+@rules.requires(rules.ELEMENTWISE)
 def add(low: Lowering, unit: Unit) -> None:
     """Add: onnxruntime's fused QLinearAdd; with an activation of its own, or Sub, the float32 operators one by one."""
     op = unit.op
@@ -67,6 +68,7 @@ def _fma(a: np.float32, b: int, c: np.float32) -> np.float32:
     return f32(float(a) * b + float(c))
 
 
+@rules.requires(rules.ELEMENTWISE)
 def mul(low: Lowering, unit: Unit) -> None:
     op = unit.op
     a, b = unit.inputs[:2]
@@ -92,6 +94,7 @@ def mul(low: Lowering, unit: Unit) -> None:
     )
 
 
+@rules.requires(rules.ELEMENTWISE)
 def unary(low: Lowering, unit: Unit) -> None:
     """Any function of one value: a table."""
     op = unit.op
@@ -110,6 +113,7 @@ def unary(low: Lowering, unit: Unit) -> None:
         table(low, x, y, lambda v: v if v >= 0 else float(f32(f32(v) * alpha)), unit)
 
 
+@rules.requires(rules.SOFTMAX)
 def softmax(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = unit.inputs[0], unit.output

@@ -16,8 +16,8 @@ from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
 from furiosa.compiler.ldfg.onnx.move import concat, pad, reshape, transpose
 from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
-from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, QUANTIZE, Unit
-from furiosa.compiler.ldfg.verdict import Refused, Verdict, unknown_operator
+from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
+from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
 def lower_onnx(low: Lowering) -> None:
@@ -41,19 +41,12 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     op = unit.op
     low.check_elements(unit.operators)
     if any(member in odd for member in unit.operators):
-        low.check(
-            (rules.reference_arithmetic,),
-            Facts(op.op_type, [], [], reference="a tensor read with another scale"),
-        )
-    if op.op_type == DEQUANTIZE:
-        dequantize(low, unit)
-    elif op.op_type == QUANTIZE:
-        quantize(low, unit)
-    else:
-        function = LOWERINGS.get(units.plain_type(op))
-        if function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
-            raise Refused([unknown_operator(op.op_type, LOWERINGS)])
-        function(low, unit)
+        raise Refused(failures((rules.one_quantization,), Facts(op.op_type, [], [])))
+    kind = units.plain_type(op)
+    function = LOWERINGS.get(kind)
+    if function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
+        raise Refused(failures((rules.operator_table,), Facts(op.op_type, [], [])))
+    low.apply(kind, function, unit)
 
 
 LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
@@ -62,6 +55,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Clip": unary,
     "Concat": concat,
     "Conv": conv,
+    "DequantizeLinear": dequantize,
     "Flatten": reshape,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
@@ -70,6 +64,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "MaxPool": max_pool,
     "Mul": mul,
     "Pad": pad,
+    "QuantizeLinear": quantize,
     "ReduceMean": global_average_pool,
     "Relu": unary,
     "Reshape": reshape,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.arithmetic import clamp, f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, NHWC_TO_NCHW, Facts, Lowering
@@ -18,31 +17,17 @@ from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 NHWC_AXIS = (0, 3, 1, 2)  # where an axis of NCHW stands in NHWC
 
 
-def _check_move(low: Lowering, unit: Unit, *constants: Tensor | None) -> tuple[Tensor, Tensor]:
-    x, y = unit.inputs[0], unit.output
-    low.check(
-        (
-            rules.eight_bit_activations,
-            rules.constant_parameters,
-            rules.rank_limit,
-            rules.reference_arithmetic,
-        ),
-        Facts(unit.op.op_type, [x, y], list(constants), reference=mismatch(low, unit, x, y)),
-    )
-    return x, y
-
-
+@rules.requires(rules.RESHAPE)
 def reshape(low: Lowering, unit: Unit) -> None:
     x, y = unit.inputs[0], unit.output
-    low.check(
-        (rules.eight_bit_activations, rules.reference_arithmetic),
-        Facts(unit.op.op_type, [x, y], [], reference=mismatch(low, unit, x, y)),
-    )
+    low.check(rules.RESHAPE, Facts(unit.op.op_type, [x, y], [], reference=mismatch(low, unit, x, y)))
     low.emit_to("npu.reshape", [low.plain(x)], low.result(y))
 
 
+@rules.requires(rules.MOVE)
 def transpose(low: Lowering, unit: Unit) -> None:
-    x, y = _check_move(low, unit)
+    x, y = unit.inputs[0], unit.output
+    low.check(rules.MOVE, Facts(unit.op.op_type, [x, y], [], reference=mismatch(low, unit, x, y)))
     perm = tuple(unit.op.attributes.get("perm") or reversed(range(len(x.shape))))
     if perm == NCHW_TO_NHWC and low.has_image(x):
         low.emit_to("npu.reshape", [low.image(x)], low.result(y))
@@ -52,6 +37,7 @@ def transpose(low: Lowering, unit: Unit) -> None:
         low.emit_to("npu.transpose", [low.plain(x)], low.result(y), perm=perm)
 
 
+@rules.requires(rules.ELEMENTWISE)
 def concat(low: Lowering, unit: Unit) -> None:
     inputs = [t for t in unit.inputs if t is not None]
     y = unit.output
@@ -68,14 +54,15 @@ def concat(low: Lowering, unit: Unit) -> None:
     low.emit_to("npu.concat", parts, low.result(y, image=image), axis=NHWC_AXIS[axis] if image else axis)
 
 
+@rules.requires(rules.PAD)
 def pad(low: Lowering, unit: Unit) -> None:
     op = unit.op
+    x, y = unit.inputs[0], unit.output
     constants = [t for t in unit.inputs[1:] if t is not None]
-    x, y = _check_move(low, unit, *constants)
     rank = len(x.shape)
     pads = op.attributes.get("pads")
     if pads is None:
-        pads = [int(p) for p in unit.inputs[1].data.reshape(-1)]
+        pads = [int(p) for p in unit.inputs[1].data.reshape(-1)] if unit.inputs[1].is_constant else []
     axes = unit.inputs[3] if len(unit.inputs) > 3 else None
     mode = op.attributes.get("mode", "constant")
     problem = (
@@ -83,6 +70,8 @@ def pad(low: Lowering, unit: Unit) -> None:
         if mode == "constant" and axes is None and min(pads, default=0) >= 0
         else f"mode {mode}, axes or negative pads"
     )
+    facts = Facts(op.op_type, [x, y], constants, reference=mismatch(low, unit, x, y), attribute=problem)
+    low.check(rules.PAD, facts)
     value = unit.inputs[2] if len(unit.inputs) > 2 else None
     real = float(op.attributes.get("value", 0.0))
     scale, zero_point = low.quantization(x)
@@ -92,7 +81,6 @@ def pad(low: Lowering, unit: Unit) -> None:
             fill = int(low.plain(value).data.reshape(-1)[0])
         else:
             fill = clamp(np.rint(f32(f32(value.data.reshape(-1)[0]) / scale)) + zero_point)
-    low.check((rules.supported_attributes,), Facts(op.op_type, [], [], attribute=problem))
     image = layout(low, y, x)
     before = tuple(pads[:rank])
     if image:

@@ -17,6 +17,7 @@ from furiosa.compiler.ldfg.onnx.units import Unit
 from furiosa.enf.isa import Rounding
 
 
+@rules.requires(rules.POOL)
 def max_pool(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = unit.inputs[0], unit.output
@@ -48,6 +49,7 @@ def max_pool(low: Lowering, unit: Unit) -> None:
         low.emit_to("npu.table_lookup", [target, lookup], low.result(y, image=True))
 
 
+@rules.requires(rules.POOL)
 def average_pool(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = unit.inputs[0], unit.output
@@ -78,6 +80,7 @@ def average_pool(low: Lowering, unit: Unit) -> None:
     )
 
 
+@rules.requires(rules.MEAN)
 def global_average_pool(low: Lowering, unit: Unit) -> None:
     """GlobalAveragePool, and ReduceMean over H and W by the same rule."""
     op = unit.op

@@ -12,6 +12,7 @@ from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, QUANTIZE, Un
 from furiosa.enf.isa import Rounding
 
 
+@rules.requires(rules.INTEGER)
 def dequantize(low: Lowering, unit: Unit) -> None:
     """Emitted only where somebody needs the real numbers."""
     op = unit.op
@@ -28,6 +29,7 @@ def _absorbs(low: Lowering, user: Operator, dequantize: Operator) -> bool:
     return user.op_type == QUANTIZE or (unit is not None and dequantize in unit.operators)
 
 
+@rules.requires(rules.ELEMENTWISE)
 def quantize(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]

@@ -48,6 +48,7 @@ def _conv_facts(op: Operator, **more: object) -> Facts:
     )
 
 
+@rules.requires(rules.CONV)
 def conv_2d(low: Lowering, op: Operator) -> None:
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
     b = op.inputs[2] if len(op.inputs) > 2 else None
@@ -68,6 +69,7 @@ def conv_2d(low: Lowering, op: Operator) -> None:
     )
 
 
+@rules.requires(rules.CONV)
 def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
     b = op.inputs[2] if len(op.inputs) > 2 else None
@@ -81,6 +83,7 @@ def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
     low.emit_to("npu.depthwise_conv2d", inputs, low.result(y), **attributes, clamp_min=lo, clamp_max=hi)
 
 
+@rules.requires(rules.CONV)
 def fully_connected(low: Lowering, op: Operator) -> None:
     """As a 1x1 convolution over [1, 1, rows, features]."""
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]

@@ -19,6 +19,7 @@ from furiosa.compiler.ldfg.tflite.common import (
 from furiosa.enf.isa import Rounding
 
 
+@rules.requires(rules.ELEMENTWISE)
 def add(low: Lowering, op: Operator) -> None:
     """ADD and SUB in XNNPACK's fixed point."""
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
@@ -49,6 +50,7 @@ def add(low: Lowering, op: Operator) -> None:
     )
 
 
+@rules.requires(rules.ELEMENTWISE)
 def mul(low: Lowering, op: Operator) -> None:
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
     reference = "no quantisation"
@@ -74,6 +76,7 @@ def mul(low: Lowering, op: Operator) -> None:
     )
 
 
+@rules.requires(rules.ELEMENTWISE)
 def relu(low: Lowering, op: Operator) -> None:
     x, y = op.inputs[0], op.outputs[0]
     same = x.quantization is not None and same_quantization(low, x, y)
@@ -83,6 +86,7 @@ def relu(low: Lowering, op: Operator) -> None:
     low.requantize(x, y, lambda q: clamp(q, lo, hi), image=False)
 
 
+@rules.requires(rules.ELEMENTWISE)
 def quantize(low: Lowering, op: Operator) -> None:
     """From float32 by the reciprocal of the scale; between 8-bit types by XNNPACK's fixed point."""
     x, y = op.inputs[0], op.outputs[0]
@@ -115,6 +119,7 @@ def quantize(low: Lowering, op: Operator) -> None:
         low.requantize(x, y, lambda q: clamp((((q - z_x) * multiplier + 128) >> 8) + z_y), image=False)
 
 
+@rules.requires(rules.INTEGER)
 def dequantize(low: Lowering, op: Operator) -> None:
     x, y = op.inputs[0], op.outputs[0]
     low.check(rules.INTEGER, Facts(op.op_type, [x], []))
@@ -122,6 +127,7 @@ def dequantize(low: Lowering, op: Operator) -> None:
     low.emit_to("npu.dequantize", [low.plain(x)], low.result(y), scale=float(scale), zero_point=zero_point)
 
 
+@rules.requires(rules.ELEMENTWISE)
 def logistic(low: Lowering, op: Operator) -> None:
     """LOGISTIC and TANH by table: the function in double, rounded to float32, times the reciprocal of the scale."""
     x, y = op.inputs[0], op.outputs[0]
@@ -140,6 +146,7 @@ def logistic(low: Lowering, op: Operator) -> None:
     low.requantize(x, y, function, image=False)
 
 
+@rules.requires(rules.SOFTMAX)
 def softmax(low: Lowering, op: Operator) -> None:
     """By LiteRT's builtin kernel: a float32 table of exponentials by distance from the row's maximum."""
     x, y = op.inputs[0], op.outputs[0]

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator
-from furiosa.compiler.ldfg.lowering import Lowering
+from furiosa.compiler.ldfg import rules
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite.contraction import conv_2d, depthwise_conv_2d, fully_connected
 from furiosa.compiler.ldfg.tflite.elementwise import add, dequantize, logistic, mul, quantize, relu, softmax
 from furiosa.compiler.ldfg.tflite.move import concatenation, pad, reshape, transpose
 from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
-from furiosa.compiler.ldfg.verdict import Refused, Verdict, unknown_operator
+from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
 def lower_tflite(lowering: Lowering) -> None:
@@ -21,11 +22,12 @@ def lower_tflite(lowering: Lowering) -> None:
         lowering.current = [op]
         function = LOWERINGS.get(op.op_type)
         if function is None:
-            lowering.to_host(op, Verdict("host", [unknown_operator(op.op_type, LOWERINGS)]))
+            reasons = failures((rules.operator_table,), Facts(op.op_type, [], []))
+            lowering.to_host(op, Verdict("host", reasons))
             continue
         try:
             lowering.check_elements([op])
-            function(lowering, op)
+            lowering.apply(op.op_type, function, op)
             lowering.verdicts[op] = Verdict("npu")
         except Refused as refusal:
             lowering.to_host(op, Verdict("host", refusal.reasons))

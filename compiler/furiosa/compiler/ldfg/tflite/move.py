@@ -14,6 +14,7 @@ from furiosa.compiler.ldfg.tflite.common import (
 )
 
 
+@rules.requires(rules.ELEMENTWISE)
 def pad(low: Lowering, op: Operator) -> None:
     x, pads, y = op.inputs[0], op.inputs[1], op.outputs[0]
     value = op.inputs[2] if len(op.inputs) > 2 else None
@@ -28,6 +29,7 @@ def pad(low: Lowering, op: Operator) -> None:
     low.emit_to("npu.pad", [low.plain(x)], low.result(y), before=tuple(before), value=fill)
 
 
+@rules.requires(rules.ELEMENTWISE)
 def concatenation(low: Lowering, op: Operator) -> None:
     y = op.outputs[0]
     inputs = [t for t in op.inputs if t is not None]
@@ -57,18 +59,17 @@ def _concat_requantize(low: Lowering, t: Tensor, y: Tensor) -> Callable[[int], i
     return function
 
 
+@rules.requires(rules.RESHAPE)
 def reshape(low: Lowering, op: Operator) -> None:
     """RESHAPE, SQUEEZE and EXPAND_DIMS keep the bytes as they are."""
     x, y = op.inputs[0], op.outputs[0]
-    low.check((rules.eight_bit_activations,), Facts(op.op_type, [x, y], []))
+    low.check(rules.RESHAPE, Facts(op.op_type, [x, y], []))
     low.emit_to("npu.reshape", [low.plain(x)], low.result(y))
 
 
+@rules.requires(rules.MOVE)
 def transpose(low: Lowering, op: Operator) -> None:
     x, perm, y = op.inputs[0], op.inputs[1], op.outputs[0]
-    low.check(
-        (rules.eight_bit_activations, rules.constant_parameters, rules.rank_limit),
-        Facts(op.op_type, [x, y], [perm]),
-    )
+    low.check(rules.MOVE, Facts(op.op_type, [x, y], [perm]))
     order = tuple(int(p) for p in perm.data.reshape(-1))
     low.emit_to("npu.transpose", [low.plain(x)], low.result(y), perm=order)

@@ -36,11 +36,13 @@ def _pool(low: Lowering, op: Operator, rule: Callable[..., tuple[int, int]]) -> 
     }
 
 
+@rules.requires(rules.POOL)
 def max_pool_2d(low: Lowering, op: Operator) -> None:
     attributes = _pool(low, op, arithmetic.xnnpack_bounds)
     low.emit_to("npu.max_pool2d", [low.plain(op.inputs[0])], low.result(op.outputs[0]), **attributes)
 
 
+@rules.requires(rules.POOL)
 def average_pool_2d(low: Lowering, op: Operator) -> None:
     attributes = _pool(low, op, arithmetic.tflite_bounds)
     x, y = op.inputs[0], op.outputs[0]
@@ -53,6 +55,7 @@ def average_pool_2d(low: Lowering, op: Operator) -> None:
     )
 
 
+@rules.requires(rules.MEAN)
 def mean(low: Lowering, op: Operator) -> None:
     x, y = op.inputs[0], op.outputs[0]
     axes: tuple[int, ...] = ()
