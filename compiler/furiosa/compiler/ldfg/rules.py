@@ -53,6 +53,16 @@ def operator_table(f: Facts) -> None:
     raise Failure(f.op_type, "the operators of docs/operators.md")
 
 
+def has_elements(f: Facts) -> None:
+    """Tensors must have elements.
+
+    Leave what computes nothing out of the model.
+    """
+    bad = [f"{t.name}: {list(t.shape)}" for t in f.activations if 0 in t.shape]
+    if bad:
+        raise Failure(", ".join(bad), "no dimension of 0")
+
+
 def one_quantization(f: Facts) -> None:
     """A tensor has one scale and zero point, constants, the same for the operator that makes it and all that read it.
 
@@ -148,16 +158,6 @@ def two_dimensional(f: Facts) -> None:
         raise Failure(f"{f.spatial_rank} spatial dimensions", "2")
 
 
-def has_elements(f: Facts) -> None:
-    """Tensors must have elements.
-
-    Leave what computes nothing out of the model.
-    """
-    bad = [f"{t.name}: {list(t.shape)}" for t in f.activations if 0 in t.shape]
-    if bad:
-        raise Failure(", ".join(bad), "no dimension of 0")
-
-
 def spatial_axes(f: Facts) -> None:
     """A mean is taken over height and width together.
 
@@ -196,6 +196,8 @@ def supported_attributes(f: Facts) -> None:
     if f.attribute:
         raise Failure(f.attribute, "none of that")
 
+
+EVERY: tuple[Rule, ...] = (operator_table, has_elements, one_quantization, vendor_release)
 
 RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)

@@ -77,16 +77,14 @@ ROWS: dict[str, Row] = {
     "QuantizeLinear": Row(like="DequantizeLinear", tflite=("QUANTIZE",)),
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),
-    "HardSwish": Row("0.8", like="Sigmoid", note="as a function of one value", tflite=("HARD_SWISH",)),
-    "Max": Row("0.7", like="Clip", tflite=("MAXIMUM",)),
-    "Min": Row("0.7", like="Clip", tflite=("MINIMUM",)),
 }
-_ONNX = {name: onnx for onnx, row in ROWS.items() for name in row.tflite}
+# TFLite's operators -> those of ONNX
+COUNTERPARTS = {name: onnx for onnx, row in ROWS.items() for name in row.tflite}
 
 
 def row(op_type: str) -> tuple[str, Row] | None:
     """The ONNX name and the row of an operator of either format; None where the vendor's table has nothing like it."""
-    name = _ONNX.get(op_type, op_type)
+    name = COUNTERPARTS.get(op_type, op_type)
     return (name, ROWS[name]) if name in ROWS else None
 
 

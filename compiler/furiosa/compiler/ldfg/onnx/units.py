@@ -137,6 +137,13 @@ def plain_type(op: Operator) -> str:
     return _QOPERATORS.get(op.op_type, (op.op_type, ()))[0]
 
 
+def qoperators(kind: str) -> list[str]:
+    """The operators of the QOperator form that compute ``kind``."""
+    return [name for name, (plain, _) in _QOPERATORS.items() if plain == kind] + (
+        ["QLinearConcat"] if kind == "Concat" else []
+    )
+
+
 def units(
     graph: Graph, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]]
 ) -> list[Unit]:
