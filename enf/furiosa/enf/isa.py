@@ -378,12 +378,34 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         ),
         (
             *_BINARY_PARAMS,
-            Param("scale", "f", "float32(float32(sa * sb) / sy)", 0, FLOAT32_MAX),
-            Param("float_zero_point", "h", "added in float32, before rounding", -128, 255),
+            _rounding(Rounding.XNNPACK, Rounding.ONNXRUNTIME, Rounding.QDQ),
+            Param("scale", "f", "xnnpack, onnxruntime: float32(float32(sa * sb) / sy)", 0, FLOAT32_MAX),
+            Param("float_zero_point", "h", "onnxruntime: added in float32, before rounding", -128, 255),
             Param("output_offset", "h", "added after rounding", *_INT8),
+            Param("a_scale", "f", "qdq: sa", *_SCALE),
+            Param("b_scale", "f", "qdq: sb", *_SCALE),
+            Param("output_scale", "f", "qdq: sy", *_SCALE),
         ),
-        "Product: y = clamp(rint(float32(float32((a - za)*(b - zb)) * scale) + float_zero_point) + output_offset).",
+        "Product.  xnnpack: y = clamp(rint(float32((a - za)*(b - zb)) * scale) + output_offset).  "
+        "onnxruntime: y = clamp(rint(float32(float32((a - za)*(b - zb)) * scale) + float_zero_point) + output_offset).  "
+        "qdq: y = clamp(rint(float32(float32((a - za)*sa) * float32((b - zb)*sb)) / sy) + output_offset).",
         relations.multiply,
+    ),
+    *(
+        Instruction(
+            name,
+            opcode,
+            _PES,
+            (
+                Operand("a", "r", 4, _I8, "the first operand; strides of 0 broadcast"),
+                Operand("b", "r", 4, _I8, "the second operand; strides of 0 broadcast"),
+                Operand("output", "w", 4, _I8, f"the {which} of the two"),
+            ),
+            (),
+            f"The {which} of two values of one scale and zero point.",
+            relations.same_shape,
+        )
+        for name, opcode, which in (("MAXIMUM", 0x22, "greater"), ("MINIMUM", 0x23, "smaller"))
     ),
     Instruction(
         "TABLE_LOOKUP",
@@ -394,15 +416,16 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
             Operand(
                 "table",
                 "r",
-                1,
+                2,
                 ("uint8",),
-                "256 output bytes, indexed by the input's byte as an unsigned number",
+                "[1, 256], or [C, 256] with one table for each place along the input's last dimension; "
+                "output bytes, indexed by the input's byte as an unsigned number",
             ),
             Operand("output", "w", 4, _BYTES, "table[input]"),
         ),
         (),
-        "Any function of one 8-bit value: Sigmoid, Relu, Clip, requantisation, uint8 to int8.",
-        relations.table,
+        "Any function of one 8-bit value: Sigmoid, Relu, Clip, requantisation, uint8 to int8; or one function a channel: PRelu.",
+        relations.lookup,
     ),
     Instruction(
         "SOFTMAX",

@@ -94,7 +94,9 @@ def add(p: Params, a: Region, b: Region, output: Region) -> str | None:
 
 
 def multiply(p: Params, a: Region, b: Region, output: Region) -> str | None:
-    """All operands have one shape, and the clamp is not empty."""
+    """All operands have one shape, the clamp is not empty, and the output's scale is positive where it is used."""
+    if p["rounding"] == Rounding.QDQ and not p["output_scale"] > 0:
+        return "a scale is 0"
     return _clamp(p) or same_shape(p, a, b, output)
 
 
@@ -102,6 +104,15 @@ def table(p: Params, input: Region, table: Region, output: Region) -> str | None
     """The table has 256 entries; input and output have one shape."""
     if table.shape != (256,):
         return "the table has not 256 entries"
+    return same_shape(p, input, output)
+
+
+def lookup(p: Params, input: Region, table: Region, output: Region) -> str | None:
+    """Tables have 256 entries; there is one, or one for each place along the last dimension; input and output have one shape."""
+    if table.shape[1] != 256:
+        return "a table has not 256 entries"
+    if table.shape[0] not in (1, input.shape[-1]):
+        return f"there are {table.shape[0]} tables for {input.shape[-1]} channels"
     return same_shape(p, input, output)
 
 

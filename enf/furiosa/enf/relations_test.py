@@ -54,7 +54,7 @@ def _range_cases():
 @pytest.mark.parametrize(("name", "param", "value", "fits"), list(_range_cases()))
 def test_ranges(name, param, value, fits):
     extra = {}
-    if fits and name in ("AVERAGE_POOL2D", "ADD"):
+    if fits and name in ("AVERAGE_POOL2D", "ADD", "MUL"):
         extra = {"input_scale": 1.0, "output_scale": 1.0, "shift": 20}
         extra = {k: v for k, v in extra.items() if k in BY_NAME[name].param_names}
     problem = check(valid(name), **extra, **{param: value})
@@ -118,7 +118,11 @@ RELATIONS = [
     ("MUL", {"a": OTHER}, {}, "shapes differ"),
     ("MUL", {"b": OTHER}, {}, "shapes differ"),
     ("MUL", {}, {"clamp_min": 1, "clamp_max": 0}, "clamp is empty"),
-    ("TABLE_LOOKUP", {"table": (255,)}, {}, "256 entries"),
+    ("MUL", {}, {"rounding": Rounding.QDQ, "output_scale": 0}, "a scale is 0"),
+    ("MAXIMUM", {"a": OTHER}, {}, "shapes differ"),
+    ("MINIMUM", {"b": OTHER}, {}, "shapes differ"),
+    ("TABLE_LOOKUP", {"table": (1, 255)}, {}, "256 entries"),
+    ("TABLE_LOOKUP", {"table": (3, 256)}, {}, "3 tables for 4 channels"),
     ("TABLE_LOOKUP", {"output": OTHER}, {}, "shapes differ"),
     ("SOFTMAX", {"table": (257,)}, {}, "256 entries"),
     ("SOFTMAX", {"output": (10, 2)}, {}, "shapes differ"),
@@ -134,6 +138,10 @@ def test_relations(name, shapes, params, words):
 
 def test_every_instruction_with_a_relation_has_a_case():
     assert {name for name, *_ in RELATIONS} == {i.name for i in INSTRUCTIONS} - {"FILL"}
+
+
+def test_one_table_a_channel():
+    assert check(valid("TABLE_LOOKUP"), {"table": (4, 256)}) is None
 
 
 def test_copies_keep_the_element_type():

@@ -175,9 +175,9 @@ def stretched_by_strides_of_0(p):
     operand(p, 1, 0, shape=(1, 1, 1, 1 << 20, 8, 4), strides=(0, 0, 0, 0, 8, 2))
 
 
-@CASES.breaks("the table has not 256 entries")
+@CASES.breaks("a table has not 256 entries")
 def what_does_not_fit_together(p):
-    operand(p, 2, 1, shape=(128,))
+    operand(p, 2, 1, shape=(1, 128))
 
 
 @CASES.breaks("rounding is none of 0, 1", lambda: typical("QUANTIZE"))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
-from furiosa.compiler.gir.plain_forms import binary, concat, pad, softmax, transpose, unary
+from furiosa.compiler.gir.plain_forms import binary, concat, lookup, pad, softmax, transpose, unary
 from furiosa.compiler.gir.window_forms import conv, depthwise, mean, pool
 from furiosa.enf.target import Target
 
@@ -30,12 +30,14 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.depthwise_conv2d": depthwise,
     "npu.dequantize": unary("DEQUANTIZE"),
     "npu.max_pool2d": pool("MAX_POOL2D"),
+    "npu.maximum": binary("MAXIMUM"),
+    "npu.minimum": binary("MINIMUM"),
     "npu.mul": binary("MUL"),
     "npu.pad": pad,
     "npu.quantize": unary("QUANTIZE"),
     "npu.reduce_mean": mean,
     "npu.reshape": _none,
     "npu.softmax": softmax,
-    "npu.table_lookup": unary("TABLE_LOOKUP"),
+    "npu.table_lookup": lookup,
     "npu.transpose": transpose,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from furiosa.compiler.dfg.broadcast import merged
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.gir.form import Form, Params, Read, make_form
 from furiosa.compiler.gir.tile import Box, pad_rank, whole
@@ -26,7 +27,8 @@ def binary(instruction: str) -> Callable[[Operator, Target], list[Form]]:
         if a.shape == b.shape == y.shape:
             shape = shape_a = shape_b = flat_shape(y.shape)
         else:
-            shape, shape_a, shape_b = (pad_rank(t.shape, 4) for t in (y, a, b))
+            y_shape, shapes = merged(y.shape, a.shape, b.shape)
+            shape, shape_a, shape_b = (pad_rank(s, 4) for s in (y_shape, *shapes))
 
         def operands(box: Box) -> tuple[list[Read], Params]:
             return [_broadcast(a, shape_a, box, shape), _broadcast(b, shape_b, box, shape)], op.attributes
@@ -60,6 +62,20 @@ def unary(instruction: str) -> Callable[[Operator, Target], list[Form]]:
         return [make_form(instruction, y, shape, operands, bands=(2, 3), halves=(2, 3))]
 
     return build
+
+
+def lookup(op: Operator, target: Target) -> list[Form]:
+    """A table for all elements, or one for each place along the last dimension."""
+    x, table = op.inputs
+    if table.size == 256:
+        return unary("TABLE_LOOKUP")(op, target)
+    y = op.outputs[0]
+    shape = flat_shape(y.shape)
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        return [Read(x, shape, box), Read(table, table.shape, (box[3], (0, 256)))], op.attributes
+
+    return [make_form("TABLE_LOOKUP", y, shape, operands, bands=(2, 3), halves=(2, 3))]
 
 
 def softmax(op: Operator, target: Target) -> list[Form]:

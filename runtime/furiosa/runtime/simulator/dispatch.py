@@ -45,6 +45,8 @@ KERNELS: dict[str, Callable[[Views, Arguments], Callable[[], None]]] = {
     "REDUCE_MEAN": _plain(pool.reduce_mean),
     "ADD": _plain(elementwise.add),
     "MUL": _plain(elementwise.mul),
+    "MAXIMUM": _plain(elementwise.maximum),
+    "MINIMUM": _plain(elementwise.minimum),
     "TABLE_LOOKUP": _plain(table.table_lookup),
     "SOFTMAX": _plain(softmax.softmax),
     "QUANTIZE": _plain(quantize.quantize),

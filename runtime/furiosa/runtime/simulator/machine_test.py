@@ -22,7 +22,7 @@ def _two_pe_program(*, steps: int = 1) -> reader.Enf:
     x, y = (descriptor(n, "int8", (1, 1, ROWS, COLUMNS)) for n in "xy")
     place([x, y])
     size = ROWS * COLUMNS
-    shape, table = (1, 1, ROWS, COLUMNS), Region.dense(Space.SRAM, "uint8", 3 * size, (256,))
+    shape, table = (1, 1, ROWS, COLUMNS), Region.dense(Space.SRAM, "uint8", 3 * size, (1, 256))
 
     def tile(space: int, address: int) -> Region:
         return Region.dense(space, "int8", address, shape)

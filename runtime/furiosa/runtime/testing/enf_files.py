@@ -136,7 +136,7 @@ def table_enf(table: np.ndarray | None = None, elements: int = 64, **options: ob
             Engine.PE0,
             (2, 0, 0, 0),
             tile(Space.SRAM, 0),
-            tile(Space.SRAM, at_table, (256,), "uint8"),
+            tile(Space.SRAM, at_table, (1, 256), "uint8"),
             tile(Space.SRAM, at_result),
         ),
         command(

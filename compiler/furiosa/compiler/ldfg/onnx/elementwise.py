@@ -88,6 +88,7 @@ def mul(low: Lowering, unit: Unit) -> None:
         b_zero_point=z_b,
         clamp_min=lo,
         clamp_max=hi,
+        rounding=Rounding.ONNXRUNTIME,
         scale=float(f32(f32(s_a * s_b) / s_y)),
         float_zero_point=z_y + raw,
         output_offset=-raw,

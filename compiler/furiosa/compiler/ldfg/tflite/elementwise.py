@@ -71,6 +71,7 @@ def mul(low: Lowering, op: Operator) -> None:
         b_zero_point=z_b,
         clamp_min=lo,
         clamp_max=hi,
+        rounding=Rounding.XNNPACK,
         scale=float(m),
         output_offset=z_y,
     )

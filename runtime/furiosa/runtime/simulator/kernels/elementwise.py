@@ -1,4 +1,4 @@
-"""ADD and MUL on int8 tiles of one shape; strides of 0 broadcast."""
+"""ADD, MUL, MAXIMUM and MINIMUM on int8 tiles of one shape; strides of 0 broadcast."""
 
 from __future__ import annotations
 
@@ -98,11 +98,24 @@ def mul(
     b_zero_point: int,
     clamp_min: int,
     clamp_max: int,
+    rounding: int,
     scale: float,
     float_zero_point: int,
     output_offset: int,
+    a_scale: float,
+    b_scale: float,
+    output_scale: float,
 ) -> None:
-    """Product."""
+    """Product, in the arithmetic of the runtime that ``rounding`` names."""
+    if rounding == Rounding.QDQ:
+        for x, y, out in blocks(a, b, output):
+            acc = _dequantize("acc", x, a_zero_point, a_scale)
+            acc *= _dequantize("term", y, b_zero_point, b_scale)
+            acc /= f32(output_scale)
+            np.rint(acc, out=acc)
+            acc += f32(output_offset)
+            _store(acc, clamp_min, clamp_max, out)
+        return
     for x, y, out in blocks(a, b, output):
         acc = np.subtract(x, f32(a_zero_point), out=scratch("acc", f32, *x.shape), dtype=f32)
         acc *= np.subtract(
@@ -114,6 +127,16 @@ def mul(
         np.rint(acc, out=acc)
         acc += f32(output_offset)
         _store(acc, clamp_min, clamp_max, out)
+
+
+def maximum(a: np.ndarray, b: np.ndarray, output: np.ndarray) -> None:
+    """The greater of two values."""
+    np.maximum(a, b, out=output)
+
+
+def minimum(a: np.ndarray, b: np.ndarray, output: np.ndarray) -> None:
+    """The smaller of two values."""
+    np.minimum(a, b, out=output)
 
 
 def _dequantize(name: str, x: np.ndarray, zero_point: int, scale: float) -> np.ndarray:

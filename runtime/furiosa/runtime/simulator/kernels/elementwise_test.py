@@ -1,4 +1,4 @@
-"""ADD and MUL: all pairs of int8 values, against the formulas of the instruction table written out."""
+"""ADD, MUL, MAXIMUM and MINIMUM: all pairs of int8 values, against the formulas of the instruction table written out."""
 
 from __future__ import annotations
 
@@ -116,6 +116,10 @@ def test_mul(scale, zero_points, float_zero_point, offset, clamp) -> None:
     y = np.rint(product).astype(np.int64) + offset
     actual = run(
         elementwise.mul,
+        rounding=Rounding.ONNXRUNTIME,
+        a_scale=1.0,
+        b_scale=1.0,
+        output_scale=1.0,
         a_zero_point=za,
         b_zero_point=zb,
         scale=scale,
@@ -125,6 +129,34 @@ def test_mul(scale, zero_points, float_zero_point, offset, clamp) -> None:
         clamp_max=max(clamp),
     )
     np.testing.assert_array_equal(actual, np.clip(y, min(clamp), max(clamp)))
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(SCALE, SCALE, SCALE, st.tuples(INT8, INT8, INT8), st.tuples(INT8, INT8))
+def test_mul_qdq(a_scale, b_scale, output_scale, zero_points, clamp) -> None:
+    za, zb, zy = zero_points
+    real = (A - za).astype(f32) * f32(a_scale) * ((B - zb).astype(f32) * f32(b_scale))
+    y = np.rint(real / f32(output_scale)).astype(np.int64) + zy
+    actual = run(
+        elementwise.mul,
+        rounding=Rounding.QDQ,
+        a_scale=a_scale,
+        b_scale=b_scale,
+        output_scale=output_scale,
+        a_zero_point=za,
+        b_zero_point=zb,
+        scale=0.0,
+        float_zero_point=0,
+        output_offset=zy,
+        clamp_min=min(clamp),
+        clamp_max=max(clamp),
+    )
+    np.testing.assert_array_equal(actual, np.clip(y, min(clamp), max(clamp)))
+
+
+def test_maximum_and_minimum() -> None:
+    np.testing.assert_array_equal(run(elementwise.maximum), np.maximum(A, B))
+    np.testing.assert_array_equal(run(elementwise.minimum), np.minimum(A, B))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 7), (3, 1, 1, 70000), (1, 300, 300, 1)])

@@ -45,9 +45,20 @@ def test_table_lookup(dtype: type) -> None:
     entries = rng.integers(0, 256, 256).astype(np.uint8)
     x = rng.integers(0, 256, (2, 9, 7, 10)).astype(np.uint8).view(dtype)[:, ::2, :, 1:-1]
     out = np.zeros((2, 5, 7, 9), np.int8)[..., 1:]
-    table.table_lookup(x, entries, out)
+    table.table_lookup(x, entries[None], out)
     expected = [[[[entries[v & 255] for v in c] for c in b] for b in a] for a in x.tolist()]
     np.testing.assert_array_equal(out.view(np.uint8), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 9), (1, 1, 1, 300), (1, 1, 9000, 9)])
+def test_table_lookup_by_channel(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    entries = rng.integers(0, 256, (shape[-1], 256)).astype(np.uint8)
+    x = rng.integers(-128, 128, shape).astype(np.int8)
+    for out in (np.zeros(shape, np.int8), np.zeros((*shape[:-1], shape[-1] + 1), np.uint8)[..., 1:]):
+        table.table_lookup(x, entries, out)
+        expected = [[e[v] for e, v in zip(entries, row)] for row in x.view(np.uint8).reshape(-1, shape[-1])]
+        np.testing.assert_array_equal(out.view(np.uint8).reshape(-1, shape[-1]), expected)
 
 
 def test_copy_and_fill() -> None:
