@@ -330,6 +330,34 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         relations.mean,
     ),
     Instruction(
+        "RESIZE",
+        0x1B,
+        _PES,
+        (
+            Operand("input", "r", 4, _I8, "[N, H, W, C]"),
+            Operand("rows", "r", 2, ("int32",), "[taps, OH]: the input rows that each output row sees"),
+            Operand("row_weights", "r", 2, ("float32",), "[taps, OH]: their weights"),
+            Operand("columns", "r", 2, ("int32",), "[taps, OW]: the input columns of each output column"),
+            Operand("column_weights", "r", 2, ("float32",), "[taps, OW]: their weights"),
+            Operand("output", "w", 4, _I8, "[N, OH, OW, C]"),
+        ),
+        (
+            Param("row_offset", "I", "the number of the input tile's first row"),
+            Param("input_zero_point", "h", "qdq: zero point of the input", *_INT8),
+            Param("output_zero_point", "h", "qdq: zero point of the output", *_INT8),
+            Param("input_scale", "f", "qdq: scale of the input", *_SCALE),
+            Param("output_scale", "f", "qdq: scale of the output", *_SCALE),
+            *_CLAMP,
+            _rounding(Rounding.XNNPACK, Rounding.QDQ),
+            *_SLICES,
+        ),
+        "Weighted sum of the input rows and columns that tables name: one tap resizes to the nearest value, two linearly.  A row or "
+        "column outside the input tile reads its edge.  xnnpack: y = clamp(floor((v + 2^21) / 2^22)), "
+        "v = sum(x * row_weight * column_weight), integer weights of 11 bits.  qdq: y = clamp(rint(v / sy) + zy), "
+        "v = sum of ((x - zx)*sx) * (row_weight * column_weight) in row-major order of the taps, every step in float32.",
+        relations.resize,
+    ),
+    Instruction(
         "ADD",
         0x20,
         _PES,

@@ -15,6 +15,7 @@ Params = dict[str, float]
 # Patches: the windows of one row of outputs side by side, as a matrix; a convolution over a long row of samples needs many.
 MAX_PADDED = 1 << 26
 MAX_PATCHES = 1 << 28
+MAX_TAPS = 4  # of RESIZE, along each axis
 
 
 def no_relation(_: Params, *__: Region) -> str | None:
@@ -80,6 +81,31 @@ def mean(p: Params, input: Region, output: Region) -> str | None:
     """The output is [N, 1, 1, C] of the input, and the clamp is not empty."""
     if output.shape != (input.shape[0], 1, 1, input.shape[3]):
         return "the output is not [N, 1, 1, C] of the input"
+    return _clamp(p)
+
+
+def resize(
+    p: Params,
+    input: Region,
+    rows: Region,
+    row_weights: Region,
+    columns: Region,
+    column_weights: Region,
+    output: Region,
+) -> str | None:
+    """Batch and channels stay, every output row and column has one to four taps; the scales are positive where they are used."""
+    n, _, _, c = input.shape
+    _, height, width, _ = output.shape
+    if (output.shape[0], output.shape[3]) != (n, c):
+        return "batch or channels differ between input and output"
+    for name, table, weights, size in (
+        ("rows", rows, row_weights, height),
+        ("columns", columns, column_weights, width),
+    ):
+        if table.shape != weights.shape or table.shape[1] != size or table.shape[0] > MAX_TAPS:
+            return f"the tables of {name} are not [taps, {size}] with at most {MAX_TAPS} taps"
+    if p["rounding"] == Rounding.QDQ and not (p["input_scale"] > 0 and p["output_scale"] > 0):
+        return "a scale is 0"
     return _clamp(p)
 
 

@@ -54,7 +54,7 @@ def _range_cases():
 @pytest.mark.parametrize(("name", "param", "value", "fits"), list(_range_cases()))
 def test_ranges(name, param, value, fits):
     extra = {}
-    if fits and name in ("AVERAGE_POOL2D", "ADD", "MUL"):
+    if fits and name in ("AVERAGE_POOL2D", "ADD", "MUL", "RESIZE"):
         extra = {"input_scale": 1.0, "output_scale": 1.0, "shift": 20}
         extra = {k: v for k, v in extra.items() if k in BY_NAME[name].param_names}
     problem = check(valid(name), **extra, **{param: value})
@@ -109,6 +109,14 @@ RELATIONS = [
     ("REDUCE_MEAN", {"output": (2, 1, 1, 4)}, {}, "is not \\[N, 1, 1, C\\]"),
     ("REDUCE_MEAN", {"output": (1, 1, 1, 3)}, {}, "is not \\[N, 1, 1, C\\]"),
     ("REDUCE_MEAN", {}, {"clamp_min": 1, "clamp_max": 0}, "clamp is empty"),
+    ("RESIZE", {"output": (2, 8, 6, 3)}, {}, "batch or channels differ"),
+    ("RESIZE", {"output": (1, 8, 6, 2)}, {}, "batch or channels differ"),
+    ("RESIZE", {"rows": (2, 7)}, {}, "tables of rows"),
+    ("RESIZE", {"columns": (1, 6)}, {}, "tables of columns"),
+    ("RESIZE", {"rows": (5, 8), "row_weights": (5, 8)}, {}, "at most 4 taps"),
+    ("RESIZE", {"output": (1, 8, 7, 3)}, {}, "tables of columns"),
+    ("RESIZE", {}, {"rounding": Rounding.QDQ, "input_scale": 0}, "a scale is 0"),
+    ("RESIZE", {}, {"clamp_min": 1, "clamp_max": 0}, "clamp is empty"),
     ("ADD", {"a": OTHER}, {}, "shapes differ"),
     ("ADD", {"b": OTHER}, {}, "shapes differ"),
     ("ADD", {"output": OTHER}, {}, "shapes differ"),

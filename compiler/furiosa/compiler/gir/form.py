@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.gir.tile import Box
+from furiosa.compiler.gir.tile import Box, Holder, View
 
 Params = dict[str, int | float]
 
@@ -24,7 +24,8 @@ class Read(NamedTuple):
 
 @dataclass(slots=True)
 class Form:
-    """``shape`` is what is iterated over; the output tensor is seen with ``out_shape``, written from ``out_origin`` on.
+    """``shape`` is what is iterated over; the output tensor is seen with ``out_shape``, written from ``out_origin`` on,
+    every ``out_step``-th element of each dimension.
 
     ``bands`` are the dimensions to cut over time, ``halves`` those to cut over PEs, in order of preference;
     ``granularity`` gives the multiple that a cut of a dimension must keep.
@@ -41,9 +42,16 @@ class Form:
     out_origin: tuple[int, ...]
     work_per_element: int = 1
     is_copy: bool = False
+    out_step: tuple[int, ...] = ()  # empty: every element
 
-    def out_box(self, box: Box) -> Box:
-        return tuple((start + origin, size) for (start, size), origin in zip(box, self.out_origin))
+    def place(self, holder: Holder, box: Box) -> View:
+        """Where a box of the form lies in the output, of which ``holder`` has the whole."""
+        step = self.out_step or (1,) * len(box)
+        view = holder.view(
+            tuple((origin + start * s, size) for (start, size), origin, s in zip(box, self.out_origin, step))
+        )
+        view.strides = tuple(stride * s for stride, s in zip(view.strides, step))
+        return view
 
 
 def make_form(

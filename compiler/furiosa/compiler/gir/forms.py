@@ -9,6 +9,7 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
 from furiosa.compiler.gir.plain_forms import binary, concat, lookup, pad, softmax, transpose, unary
+from furiosa.compiler.gir.resample_forms import resize
 from furiosa.compiler.gir.window_forms import conv, depthwise, mean, pool
 from furiosa.enf.target import Target
 
@@ -37,6 +38,7 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.quantize": unary("QUANTIZE"),
     "npu.reduce_mean": mean,
     "npu.reshape": _none,
+    "npu.resize": resize,
     "npu.softmax": softmax,
     "npu.table_lookup": lookup,
     "npu.transpose": transpose,

@@ -7,6 +7,7 @@ in DRAM runs band by band.  Which tensors go to DRAM is found by trying: the lar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -183,25 +184,21 @@ class Tiler:
         holders = [self._hold(op, read, stage, constants_at_hand) for read in reads]
         if out_spilled:
             tile = Buffer(f"{form.output.name}/band", box_bytes(box, form.output.dtype), Space.SRAM)
-            out = Holder(
-                tile, form.output.dtype, tuple(s for _, s in box), tuple(s for s, _ in form.out_box(box))
-            )
+            band = Holder(tile, form.output.dtype, tuple(s for _, s in box), tuple(s for s, _ in box))
+            written = band.view
         else:
-            out = Holder(
+            whole_output = Holder(
                 self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * len(form.out_shape)
             )
+            written = partial(form.place, whole_output)
         for pe, part in enumerate(self._parts(form, box)):
             part_reads, params = form.operands(part)
             operands = [operand(h, r) for h, r in zip(holders, part_reads)]
-            operands.append(out.view(form.out_box(part)))
+            operands.append(written(part))
             stage.computes.append(work(form.instruction, Engine.PE0 + pe, operands, params, op))
         if out_spilled:
             home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
-            stage.stores.append(
-                work(
-                    "STORE", Engine.STORE, [out.view(form.out_box(box)), home.view(form.out_box(box))], {}, op
-                )
-            )
+            stage.stores.append(work("STORE", Engine.STORE, [written(box), form.place(home, box)], {}, op))
         return stage
 
     def _move(self, op: Operator, form: Form, box: Box, read: Read, stage: Stage) -> bool:
@@ -218,7 +215,7 @@ class Tiler:
             source = self._hold(op, read, stage, {})
             out = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             name, engine, works = "STORE", Engine.STORE, stage.stores
-        works.append(work(name, engine, [operand(source, read), out.view(form.out_box(box))], {}, op))
+        works.append(work(name, engine, [operand(source, read), form.place(out, box)], {}, op))
         return True
 
     def _parts(self, form: Form, box: Box) -> list[Box]:

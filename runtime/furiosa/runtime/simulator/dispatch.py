@@ -14,6 +14,7 @@ from furiosa.runtime.simulator.kernels import (
     move,
     pool,
     quantize,
+    resize,
     softmax,
     table,
 )
@@ -43,6 +44,7 @@ KERNELS: dict[str, Callable[[Views, Arguments], Callable[[], None]]] = {
     "MAX_POOL2D": _plain(pool.max_pool2d),
     "AVERAGE_POOL2D": _plain(pool.average_pool2d),
     "REDUCE_MEAN": _plain(pool.reduce_mean),
+    "RESIZE": _plain(resize.resize),
     "ADD": _plain(elementwise.add),
     "MUL": _plain(elementwise.mul),
     "MAXIMUM": _plain(elementwise.maximum),

@@ -16,6 +16,7 @@ from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
 from furiosa.compiler.ldfg.onnx.move import concat, pad, reshape, transpose
 from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
+from furiosa.compiler.ldfg.onnx.resize import resize
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
@@ -68,6 +69,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "ReduceMean": global_average_pool,
     "Relu": unary,
     "Reshape": reshape,
+    "Resize": resize,
     "Sigmoid": unary,
     "Softmax": softmax,
     "Squeeze": reshape,
@@ -75,4 +77,5 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Tanh": unary,
     "Transpose": transpose,
     "Unsqueeze": reshape,
+    "Upsample": resize,
 }

@@ -14,6 +14,7 @@ from furiosa.compiler.ldfg.tflite.contraction import conv_2d, depthwise_conv_2d,
 from furiosa.compiler.ldfg.tflite.elementwise import add, dequantize, logistic, mul, quantize, relu, softmax
 from furiosa.compiler.ldfg.tflite.move import concatenation, pad, reshape, transpose
 from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
+from furiosa.compiler.ldfg.tflite.resize import resize_bilinear, resize_nearest_neighbor
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
@@ -52,6 +53,8 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "RELU": relu,
     "RELU6": relu,
     "RESHAPE": reshape,
+    "RESIZE_BILINEAR": resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
     "SOFTMAX": softmax,
     "SQUEEZE": reshape,
     "SUB": add,
