@@ -77,6 +77,7 @@ ROWS: dict[str, Row] = {
     "QuantizeLinear": Row(like="DequantizeLinear", tflite=("QUANTIZE",)),
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),
+    "Upsample": Row(like="Resize"),
 }
 # TFLite's operators -> those of ONNX
 COUNTERPARTS = {name: onnx for onnx, row in ROWS.items() for name in row.tflite}
