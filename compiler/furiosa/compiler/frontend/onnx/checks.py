@@ -8,9 +8,9 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from furiosa.compiler.errors import InvalidFormat, InvalidModel
+from furiosa.compiler.frontend.onnx import contrib
 
-MIN_OPSET = 7
-CONTRIB = "com.microsoft"  # the domain of onnxruntime's own operators, of which onnx has no schema
+MIN_OPSET = 1
 # What onnx's C++ library throws at an invalid model.
 ONNX_ERRORS = (
     onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, IndexError, MemoryError, DecodeError
@@ -82,15 +82,20 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def schema_of(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSchema | None:
-    """The definition of a node's operator; None for a contrib operator.
+    """The definition of a node's operator; None for an operator that only onnxruntime defines.
 
     Raises:
-        InvalidModel: nobody defines it.
+        InvalidModel: nobody defines it, or onnxruntime has no kernel for it.
     """
     domain = domain_of(node.domain)
-    if domain == CONTRIB:
+    if node.op_type in contrib.OPERATORS.get(domain, ()):
         return None
-    if domain not in versions or not onnx.defs.has(node.op_type, versions[domain], domain):
+    if (
+        domain not in versions
+        or domain not in contrib.DOMAINS
+        or node.op_type in contrib.WITHOUT_KERNEL
+        or not onnx.defs.has(node.op_type, versions[domain], domain)
+    ):
         where = f'of domain "{node.domain}"' if node.domain else f"in opset {versions['']}"
         raise InvalidModel(
             f'operator "{node.name}" is the unknown operator {node.op_type} {where}: '

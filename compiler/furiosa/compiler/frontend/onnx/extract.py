@@ -7,7 +7,7 @@ import onnx
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.onnx import wire
+from furiosa.compiler.frontend.onnx import regions, wire
 from furiosa.compiler.frontend.onnx.constants import CODES
 
 # Since IR version 4 an initialiser need not be an input as well.
@@ -50,11 +50,12 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
         else:
             raw = np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8)
             big.append((message.SerializeToString(deterministic=True), memoryview(raw)))
+    functions = [op.attributes["function"] for op in operators if op.op_type == regions.OP_TYPE]
+    opsets = graph.source.opsets | ({regions.DOMAIN: 1} if functions else {})
     model = onnx.ModelProto(
-        ir_version=max(graph.source.ir_version, _MIN_IR_VERSION),
-        opset_import=[
-            onnx.OperatorSetIdProto(domain=d, version=v) for d, v in sorted(graph.source.opsets.items())
-        ],
+        ir_version=max(graph.source.ir_version, regions.MIN_IR_VERSION if functions else _MIN_IR_VERSION),
+        opset_import=[onnx.OperatorSetIdProto(domain=d, version=v) for d, v in sorted(opsets.items())],
+        functions=functions,
         graph=onnx.GraphProto(
             name="main",
             node=nodes,

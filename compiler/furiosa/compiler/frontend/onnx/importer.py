@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.onnx import attributes, checks, consistency, shapes, wire
+from furiosa.compiler.frontend.onnx import attributes, checks, consistency, regions, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
 
@@ -30,7 +30,7 @@ def import_onnx(
     folder: str | None = None,
     real_folder: str | None = None,
 ) -> Graph:
-    """Imports an ONNX model of opset 7 or newer.
+    """Imports an ONNX model.
 
     Operators keep the names and semantics of the model's opset (``graph.source.opsets[""]``), with every attribute
     that their schema gives a default; tensor attributes are numpy arrays, subgraphs stay messages.  Constant nodes
@@ -40,6 +40,7 @@ def import_onnx(
 
     A tensor whose type numpy lacks ("bfloat16", "int4", …) has that name as its dtype, and a constant of it the
     stored bytes as data, uint8 [n]; values that are no tensors have dtype "sequence", "map" or "optional", shape ().
+    Operators around tensors of unknown shape are one operator "DynamicShapes", see ``regions``.
 
     Args:
         data: the bytes of the file; big constants stay views of them.
@@ -49,7 +50,7 @@ def import_onnx(
 
     Raises:
         InvalidFormat: not a whole ONNX file.
-        InvalidModel: a dynamic shape, an unknown operator, a reference to what is not there.
+        InvalidModel: an input or output of dynamic shape, an unknown operator, a reference to what is not there.
         InvalidConfig: the batch size is below 1.
         IoError: external data are missing.
     """
@@ -109,7 +110,9 @@ class _Importer:
         inputs = [self.tensors[value.name] for value in graph.input]
         outputs = {value.name for value in graph.output}
         self.fixed = set(self.tensors)  # names of inputs and constants
-        nodes = _live(graph)
+        nodes, self.functions = regions.enclose(
+            _live(graph), outputs, lambda name: shapes.is_known(self.types.get(name)), self.source.opsets
+        )
         for node in nodes:
             self.captured.update(checks.free_names(node))
         operators = []
@@ -194,14 +197,12 @@ class _Importer:
             if n:
                 self._define(tensor)
             outputs.append(tensor)
-        op = Operator(
-            name,
-            node.op_type,
-            inputs,
-            outputs,
-            attributes.complete(node, self.reader, self.source.opsets),
-            source=node,
-        )
+        function = self.functions.get(node.op_type) if node.domain == regions.DOMAIN else None
+        if function is not None:
+            op = Operator(name, regions.OP_TYPE, inputs, outputs, {"function": function}, node)
+        else:
+            stated = attributes.complete(node, self.reader, self.source.opsets)
+            op = Operator(name, node.op_type, inputs, outputs, stated, node)
         consistency.check(op)
         return op
 

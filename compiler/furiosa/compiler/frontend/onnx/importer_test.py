@@ -226,7 +226,8 @@ def test_borders_are_dense_numbers() -> None:
 
 def test_operator_sets() -> None:
     text = "g (float[2] x) => (float[2] y) { y = Relu(x) }"
-    refused(model(text, opset=6), "uses opset 6; supported are 7 to")
+    refused(model(text, opset=0), "uses opset 0; supported are 1 to")
+    assert op_types(model(text, opset=6)) == ["Relu"]
     newest = onnx.defs.onnx_opset_version()
     assert op_types(model(text, opset=newest)) == ["Relu"]
     refused(model(text, opset=newest + 1), f"uses opset {newest + 1}")
@@ -237,6 +238,9 @@ def test_unknown_operators_are_named() -> None:
     refused(
         model("g (float[2] x) => (float[2] y) { y = my.Op(x) }", my=1), 'unknown operator Op of domain "my"'
     )
+    text = "g (float[2] x) => (float[2] y) { y = com.microsoft.Unheard(x) }"
+    refused(model(text, com_microsoft=1), 'unknown operator Unheard of domain "com.microsoft"')
+    refused(model("g (uint8[9] x) => (uint8[1,1,3] y) { y = ImageDecoder(x) }", opset=20), "has no kernel")
     text = """g (bool c, float[2] x) => (float[2] y) {
         y = If(c) <then_branch = t () => (float[2] a) { a = Foo(x) }, else_branch = e () => (float[2] b) { b = Neg(x) }>
     }"""

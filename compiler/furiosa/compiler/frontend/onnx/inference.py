@@ -9,6 +9,8 @@ from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants
 
+MIN_FOLDED_OPSET = 7  # attributes and broadcasting were others before
+
 
 class Inference:
     """Works on a model of its own, from which folded nodes vanish.
@@ -24,6 +26,8 @@ class Inference:
         self.reader = reader
         self.constants: dict[str, Tensor] = {}
         self.types: dict[str, onnx.TypeProto] = {}
+        self._can_fold = checks.opsets(model)[""] >= MIN_FOLDED_OPSET
+        self._for_conditions = _for_conditions(model.graph)
         for i, message in enumerate(model.graph.initializer):
             dtype, shape, data = reader.read(message, big.get(i))
             self._define(Tensor(message.name, shape, dtype, data=data))
@@ -41,24 +45,33 @@ class Inference:
         self.types = shapes.infer(self.model, declared, trusted)
         while True:
             folded = self._fold()
-            unknown = self._first_unknown()
-            if not unknown:
+            if not self._is_unknown():
                 return
             if not folded:
                 # What the file states is the last resort (Loop, contrib operators): it may be stale.
-                new = {name for name in unknown if name in declared} - trusted
+                new = self._first_declared(declared.keys() - trusted)
                 if not new:
                     return
                 trusted |= new
             self.types = shapes.infer(self.model, declared, trusted, strict=bool(trusted))
 
-    def _first_unknown(self) -> list[str]:
-        """The outputs of the first node that has one of unknown shape."""
+    def _is_unknown(self, name: str | None = None) -> bool:
+        """Whether a tensor, or without a name any, is of unknown shape."""
+        if name is None:
+            return any(self._is_unknown(o) for node in self.model.graph.node for o in node.output if o)
+        return name not in self.constants and not shapes.is_known(self.types.get(name))
+
+    def _first_declared(self, declared: set[str]) -> set[str]:
+        """Of the tensors of unknown shape those among ``declared`` that do not follow from another one there."""
+        found: set[str] = set()
+        hopeless: set[str] = set()  # nothing is to be learnt of these
         for node in self.model.graph.node:
-            unknown = [name for name in node.output if name and not shapes.is_known(self.types.get(name))]
-            if unknown:
-                return unknown
-        return []
+            if any(n and n not in hopeless and self._is_unknown(n) for n in node.input):
+                continue
+            unknown = {n for n in node.output if n and self._is_unknown(n)}
+            found |= unknown & declared
+            hopeless |= unknown - declared
+        return found
 
     def _fold(self) -> bool:
         """Makes the results of nodes on constants initialisers; whether that was so for any node."""
@@ -95,6 +108,8 @@ class Inference:
         name = node.output[0]
         if node.op_type == "Constant":
             return self._constant(node)
+        if not self._can_fold or name in self._for_conditions:
+            return None
         if node.op_type in ("Shape", "Size"):
             source = self.constants.get(node.input[0])
             shape = source.shape if source else shapes.static_shape(self.types.get(node.input[0]))
@@ -137,3 +152,19 @@ class Inference:
             return None
         dtype, shape, data = self.reader.read(message, name=name)
         return Tensor(name, shape, dtype, data=data) if dtype != "string" else None
+
+
+def _for_conditions(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that serve nothing but the conditions of If, which are left to onnxruntime.
+
+    It accepts some models only because it finds out too late which branch is taken to check the shapes in it.
+    """
+    serving: set[str] = set()
+    other = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        condition = node.input[:1] if node.op_type == "If" and not node.domain else []
+        serves = node.output and all(name in serving and name not in other for name in node.output)
+        (serving if serves else other).update(n for n in node.input if n and n not in condition)
+        serving.update(condition)
+        other.update(checks.free_names(node))
+    return serving - other

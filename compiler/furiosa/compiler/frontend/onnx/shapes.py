@@ -7,7 +7,8 @@ import re
 import onnx
 
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend.onnx.checks import CONTRIB, ONNX_ERRORS
+from furiosa.compiler.frontend.onnx.checks import ONNX_ERRORS
+from furiosa.compiler.frontend.onnx.contrib import CONTRIB
 
 # onnx infers no shapes for contrib operators; for this purpose each of these is like a standard operator on some of its
 # inputs.  The last number is the input whose type (a zero point's) the output has; None: float32; -1: that of the
@@ -84,6 +85,8 @@ def _first_line(e: Exception) -> str:
 
 def _as_standard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """A contrib node as standard nodes of the same output shape and type, any other node as it is."""
+    if node.op_type == "MeanVarianceNormalization" and not node.domain:  # onnx trips over its definition
+        return [onnx.NodeProto(op_type="Identity", input=node.input, output=node.output)]
     if node.domain != CONTRIB:
         return [node]
     if any(a.name == "channels_last" and a.i for a in node.attribute):

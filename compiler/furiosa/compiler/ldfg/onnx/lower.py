@@ -20,6 +20,8 @@ from furiosa.compiler.ldfg.onnx.resize import resize
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
+MIN_OPSET = 7  # operators of older sets broadcast and take their parameters in other ways
+
 
 def lower_onnx(low: Lowering) -> None:
     """Lowers the graph unit by unit."""
@@ -41,6 +43,9 @@ def lower_onnx(low: Lowering) -> None:
 def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     op = unit.op
     low.check_elements(unit.operators)
+    opset = low.graph.source.opsets[""]
+    if opset < MIN_OPSET:
+        low.check((rules.reference_arithmetic,), Facts(op.op_type, [], [], reference=f"opset {opset}"))
     if any(member in odd for member in unit.operators):
         raise Refused(failures((rules.one_quantization,), Facts(op.op_type, [], [])))
     kind = units.plain_type(op)

@@ -1,0 +1,137 @@
+"""Encloses what computes tensors of unknown shape: the nodes that make and use them become one operator of static shapes.
+
+So the results of NonZero, Unique or Loop, whose shapes only the data tell, may live inside of a model whose inputs and
+outputs are static.  Such a region is a model-local function of the host cluster's model; nothing of it goes to the NPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+
+from furiosa.compiler.frontend.onnx import checks
+
+OP_TYPE = "DynamicShapes"
+DOMAIN = "furiosa.host"  # of the functions in a host cluster's model
+MIN_IR_VERSION = 8  # since when a model may have functions
+
+
+def enclose(
+    nodes: list[onnx.NodeProto], results: set[str], is_static: Callable[[str], bool], opsets: dict[str, int]
+) -> tuple[list[onnx.NodeProto], dict[str, onnx.FunctionProto]]:
+    """Replaces nodes around tensors of unknown shape by calls of functions.
+
+    Args:
+        nodes: of the main graph, in topological order.
+        results: the names that the model gives.
+        is_static: whether the shape of a tensor of this name is known.
+
+    Returns:
+        The nodes in topological order, and the functions by the type of the node that calls them.  Both are as before
+        where everything is static, or where a result is not, so that there is no way out of a region.
+    """
+    dynamic = {name for node in nodes for name in node.output if name and not is_static(name)}
+    if not dynamic or dynamic & results:
+        return nodes, {}
+    groups = _in_order(_joined(nodes, dynamic), nodes)
+    readers: dict[str, set[int]] = {name: {-1} for name in results}
+    for g, group in enumerate(groups):
+        for name in (name for i in group for name in _reads(nodes[i])):
+            readers.setdefault(name, set()).add(g)
+    functions: dict[str, onnx.FunctionProto] = {}
+    out: list[onnx.NodeProto] = []
+    for g, group in enumerate(groups):
+        members = [nodes[i] for i in group]
+        if not any(name in dynamic for node in members for name in node.output):
+            out += members
+            continue
+        made = [name for node in members for name in node.output if readers.get(name, set()) - {g}]
+        call, function = _function(f"{OP_TYPE}{len(functions)}", members, made, opsets)
+        functions[call.op_type] = function
+        out.append(call)
+    return out, functions
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    return [name for name in (*node.input, *checks.free_names(node)) if name]
+
+
+def _joined(nodes: list[onnx.NodeProto], dynamic: set[str]) -> list[int]:
+    """For each node the first node of its group: nodes that share a dynamic tensor are in one."""
+    first = list(range(len(nodes)))
+
+    def root(i: int) -> int:
+        while first[i] != i:
+            first[i] = first[first[i]]
+            i = first[i]
+        return i
+
+    maker: dict[str, int] = {}
+    for i, node in enumerate(nodes):
+        for name in (*_reads(node), *node.output):
+            if name in dynamic:
+                a, b = root(maker.setdefault(name, i)), root(i)
+                first[max(a, b)] = min(a, b)
+    return [root(i) for i in range(len(nodes))]
+
+
+def _in_order(group_of: list[int], nodes: list[onnx.NodeProto]) -> list[list[int]]:
+    """The groups, members sorted, so that each reads only what earlier ones make; groups in a circle are merged."""
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    reads = [[maker[name] for name in _reads(node) if name in maker] for node in nodes]
+    while True:
+        sources: dict[int, set[int]] = {g: set() for g in group_of}
+        for i, makers in enumerate(reads):
+            sources[group_of[i]] |= {group_of[m] for m in makers} - {group_of[i]}
+        order = _sorted(sources)
+        circle = set(sources) - set(order)
+        if not circle:
+            break
+        # What only follows the circles need not join them.
+        targets = {g: {h for h in circle if g in sources[h]} for g in circle}
+        circle -= set(_sorted(targets))
+        group_of = [min(circle) if g in circle else g for g in group_of]
+    members: dict[int, list[int]] = {g: [] for g in order}
+    for i, g in enumerate(group_of):
+        members[g].append(i)
+    return [members[g] for g in order]
+
+
+def _sorted(sources: dict[int, set[int]]) -> list[int]:
+    """Topological order, smallest first where there is a choice; without what depends on a circle."""
+    import heapq
+
+    followers: dict[int, list[int]] = {g: [] for g in sources}
+    missing = {g: len(s) for g, s in sources.items()}
+    for g, needed in sources.items():
+        for s in needed:
+            followers[s].append(g)
+    ready = sorted(g for g, n in missing.items() if n == 0)
+    order = []
+    while ready:
+        g = heapq.heappop(ready)
+        order.append(g)
+        for follower in followers[g]:
+            missing[follower] -= 1
+            if missing[follower] == 0:
+                heapq.heappush(ready, follower)
+    return order
+
+
+def _function(
+    op_type: str, members: list[onnx.NodeProto], outputs: list[str], opsets: dict[str, int]
+) -> tuple[onnx.NodeProto, onnx.FunctionProto]:
+    """A node that calls a function of these nodes; names inside are those outside."""
+    made = {name for node in members for name in node.output}
+    inputs = list(dict.fromkeys(name for node in members for name in _reads(node) if name not in made))
+    function = onnx.FunctionProto(
+        domain=DOMAIN,
+        name=op_type,
+        input=inputs,
+        output=outputs,
+        node=members,
+        opset_import=[onnx.OperatorSetIdProto(domain=d, version=v) for d, v in sorted(opsets.items())],
+    )
+    call = onnx.NodeProto(op_type=op_type, domain=DOMAIN, name=members[0].name, input=inputs, output=outputs)
+    return call, function
