@@ -38,14 +38,16 @@ class _Usage(Exception):
     """Arguments that make no sense."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints ``run_command`` tells in one line."""
+
     def error(self, message: str) -> NoReturn:
         raise _Usage(f"{message} (see {self.prog} --help)")
 
 
 def bundle_main(argv: Sequence[str] | None = None, prog: str = "furiosa bundle") -> int:
     """``furiosa bundle pack|verify|list|unpack|run``; returns the exit code."""
-    return _main(lambda: _bundle_parser(prog), argv)
+    return run_command(lambda: _bundle_parser(prog), argv)
 
 
 def bundler_main(argv: Sequence[str] | None = None) -> int:
@@ -55,13 +57,18 @@ def bundler_main(argv: Sequence[str] | None = None) -> int:
 
 def run_main(argv: Sequence[str] | None = None) -> int:
     """``furiosa run MODEL``; returns the exit code."""
-    return _main(_run_parser, argv)
+    return run_command(_run_parser, argv)
 
 
-def _main(make_parser: Callable[[], _Parser], argv: Sequence[str] | None) -> int:
+def run_command(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
+    """Parses the arguments, calls the command that they name (``args.run``) and turns its errors into one line.
+
+    Returns:
+        What the command returns, 0 for None; after an error its exit code.
+    """
     try:
         args = make_parser().parse_args(argv)
-        args.run(args)
+        status = args.run(args) or 0
         sys.stdout.flush()
     except _Usage as e:
         return _fail(str(e), _BAD_ARGUMENT)
@@ -77,7 +84,7 @@ def _main(make_parser: Callable[[], _Parser], argv: Sequence[str] | None) -> int
     except (FuriosaRuntimeError, OSError) as e:
         code = next(code for kind, code in _CODES if isinstance(e, kind))
         return _fail(_sentence(e), code)
-    return 0
+    return status
 
 
 def _sentence(e: Exception) -> str:
@@ -87,22 +94,24 @@ def _sentence(e: Exception) -> str:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"ERROR: {_plain(sentence)}", file=sys.stderr)
+    print(f"ERROR: {plain(sentence)}", file=sys.stderr)
     return code
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Names out of a stranger's file without what a terminal would act on."""
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _bundle_parser(prog: str) -> _Parser:
-    parser = _Parser(
+def _bundle_parser(prog: str) -> Parser:
+    parser = Parser(
         prog=prog, description="Bundles of compiled models.", fromfile_prefix_chars="@", allow_abbrev=False
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int | None], text: str
+    ) -> argparse.ArgumentParser:
         p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         p.set_defaults(run=run)
         return p
@@ -131,9 +140,9 @@ def _bundle_parser(prog: str) -> _Parser:
     return parser
 
 
-def _run_parser() -> _Parser:
+def _run_parser() -> Parser:
     text = "Runs a model on the NPU simulator."
-    parser = _Parser(prog="furiosa run", description=text, allow_abbrev=False)
+    parser = Parser(prog="furiosa run", description=text, allow_abbrev=False)
     parser.add_argument(
         "source", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME"
     )
@@ -201,7 +210,7 @@ def _list(args: argparse.Namespace) -> None:
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print(_plain("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()))
+        print(plain("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()))
 
 
 def _unpack(args: argparse.Namespace) -> None:

@@ -1,10 +1,14 @@
-"""The only way from the runtime to the compiler, for sessions of models that are not compiled yet."""
+"""The only way from the runtime to the compiler: models that are not compiled yet, and where a program puts tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from furiosa.runtime.errors import CompilationFailed, InvalidCompilerConfig
+
+if TYPE_CHECKING:
+    from furiosa.compiler.report.places import Layer
 
 
 def compile_model(
@@ -33,11 +37,10 @@ def compile_model(
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError
     except ModuleNotFoundError as e:
-        if not (e.name or "").startswith("furiosa.compiler"):
-            raise
-        raise CompilationFailed(
+        raise _not_installed(
+            e,
             "the model is not compiled and the compiler is not installed: "
-            "run 'furiosa compile' on it and give the session the ENF"
+            "run 'furiosa compile' on it and give the session the ENF",
         ) from None
     for key in options:
         raise InvalidCompilerConfig(f"compile_config: '{key}' is no option of this compiler; it has none yet")
@@ -45,3 +48,59 @@ def compile_model(
         return pipeline.compile_model(data, target_npu=target_npu, batch_size=batch_size or 1, folder=folder)
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
+
+
+class Anatomy(NamedTuple):
+    """What the compiler knows of a model and its program.
+
+    ``enf`` is None where the model was only imported.  ``ranges`` are the values that each input's quantisation holds,
+    ``units`` what one LSB of each output is worth; None where there is no such thing.
+    """
+
+    enf: bytes | None
+    source_format: str
+    layers: list[Layer]
+    ranges: list[tuple[float, float] | None]
+    units: list[float | None]
+
+
+def dissect(
+    data: bytes,
+    name: str,
+    folder: str | None,
+    real_folder: str | None,
+    target_npu: str,
+    batch_size: int,
+    *,
+    compiled: bool = True,
+) -> Anatomy:
+    """Compiles a model and says where its program puts each tensor; without ``compiled`` it only imports it.
+
+    Raises:
+        CompilationFailed: the model cannot be compiled, or the compiler is not installed.
+    """
+    try:
+        from furiosa.compiler import pipeline
+        from furiosa.compiler.errors import CompileError
+        from furiosa.compiler.report import places
+    except ModuleNotFoundError as e:
+        raise _not_installed(e, "comparing needs the compiler, which is not installed") from None
+    from furiosa.enf import container
+
+    try:
+        options = pipeline.Options(target_npu, batch_size)
+        compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
+        compilation.run("enf" if compiled else "dfg")
+    except CompileError as e:
+        raise CompilationFailed(f"{name}: {e}", e.code) from e
+    graph = compilation.dfg
+    ranges, units = places.input_ranges(graph), places.output_units(graph)
+    if not compiled:
+        return Anatomy(None, graph.format, places.layers_of_graph(graph), ranges, units)
+    enf = container.to_bytes(compilation.enf)
+    return Anatomy(enf, graph.format, places.layers(compilation), ranges, units)
+
+
+def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:
+    """What to raise where an import has failed: the sentence if it is the compiler that is missing."""
+    return CompilationFailed(sentence) if (e.name or "").startswith("furiosa.compiler") else e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
+from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
 from furiosa.enf.isa import Space
 from furiosa.enf.reader import Enf
 from furiosa.runtime.tensor import DataType
@@ -35,11 +35,14 @@ class Program:
         for descriptor, array in zip(self._inputs, inputs, strict=True):
             self._simulator.write(descriptor.address, np.ascontiguousarray(array))
         for i, step in enumerate(self._steps):
-            if isinstance(step, HostCall):
-                self._call_host(i, step)
-            else:
-                self._simulator.run(step.first, step.count)
+            self._run_step(i, step)
         return [self._view(d).copy() for d in self._outputs]
+
+    def _run_step(self, index: int, step: HostCall | CommandRange) -> None:
+        if isinstance(step, HostCall):
+            self._call_host(index, step)
+        else:
+            self._simulator.run(step.first, step.count)
 
     def _call_host(self, index: int, call: HostCall) -> None:
         executor = self._executors.get(index)

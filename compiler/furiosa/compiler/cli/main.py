@@ -12,6 +12,11 @@ COMMANDS = {
     "compile": ("furiosa.compiler.cli.compile", "main", "compile a TFLite or ONNX model to an ENF"),
     "enf": ("furiosa.enf.cli", "main", "dump, verify or compare ENF files"),
     "bundle": ("furiosa.runtime.cli", "bundle_main", "verify, list, unpack or run a bundle of ENF files"),
+    "compare": (
+        "furiosa.runtime.compare.cli",
+        "main",
+        "compare a model with its reference runtime, layer by layer",
+    ),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
 }
 

@@ -73,6 +73,11 @@ class Tiler:
             self._store_outputs(op, stages)
         return stages
 
+    def homes(self) -> dict[Tensor, Buffer]:
+        """For each tensor the buffer that it lies in as a whole, as ``tile`` has placed it."""
+        places = {**self._sram, **self._spill}
+        return {t: places[s] for t, s in self.storage.items() if s in places}
+
     # -- residency --------------------------------------------------------------------------------------------------
 
     def live_bytes(self, spilled: set[Storage]) -> list[int]:

@@ -141,6 +141,17 @@ class Lowering:
         (self._image if is_image else self._plain)[t] = form
         return form
 
+    def forms(self, t: Tensor) -> list[tuple[Tensor, tuple[int, ...] | None]]:
+        """The forms of a source tensor that were made, each with the permutation back to the source's layout, if any."""
+        forms: dict[Tensor, tuple[int, ...] | None] = {}
+        if t in self._plain:
+            forms[self._plain[t]] = None
+        if t in self._image:
+            forms[self._image[t]] = NHWC_TO_NCHW
+        if t in self._host:
+            forms[t] = None
+        return list(forms.items())
+
     # -- operators ------------------------------------------------------------------------------------------------
 
     def emit_to(self, op_type: str, inputs: list[Tensor], output: Tensor, **attributes: Any) -> Tensor:

@@ -19,12 +19,16 @@ from furiosa.enf.target import Target
 
 @dataclass(slots=True)
 class Segment:
-    """The commands of one NPU cluster, its buffers in SRAM, and how many bytes of SRAM they take."""
+    """The commands of one NPU cluster, its buffers in SRAM, and how many bytes of SRAM they take.
+
+    ``homes`` gives for each tensor the buffer in which it is put together.
+    """
 
     works: list[Work]
     lifetimes: list[Lifetime]
     scratch: list[Buffer]
     sram_peak: int
+    homes: dict[Tensor, Buffer]
 
 
 def order(stages: list[Stage]) -> list[Work]:
@@ -81,7 +85,7 @@ def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tenso
                 failed = allocate(lifetimes, target.sram_bytes, ALIGNMENT)
                 if failed is None:
                     used = max((x.address + x.buffer.size for x in lifetimes), default=0)
-                    return Segment(works, lifetimes, tiler.scratch, used)
+                    return Segment(works, lifetimes, tiler.scratch, used, tiler.homes())
                 _, at = peak_bytes(lifetimes)
                 crowded = places[works[at].operator]
                 if tiler.victim(spilled, crowded) is None:

@@ -20,12 +20,27 @@ _FATAL = 4  # log severity: whatever is less comes as an exception
 onnxruntime.disable_telemetry_events()  # it would look for a place to keep a device id, and complain where there is none
 
 
+def session_options() -> onnxruntime.SessionOptions:
+    """How onnxruntime runs wherever it is the reference.
+
+    ``session.qdqisint8allowed`` is on: int8 QDQ groups become the integer operators that onnxruntime has for them,
+    as uint8 ones do by default.  It changes no float operator.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = thread_count()  # a number also keeps it from pinning its threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    # after a run, threads that spin would slow the simulator
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
 class OnnxExecutor:
     """One host cluster under onnxruntime's CPU provider, with its default graph optimisations.
 
-    ``session.qdqisint8allowed`` is on: int8 QDQ groups become the integer operators that onnxruntime has for them,
-    as uint8 ones do by default.  So a quantised operator that is left to the host gets the integer result of the
-    session that the NPU's arithmetic is compared with, not a float emulation of it.  It changes no float operator.
+    So a quantised operator that is left to the host gets the integer result of the session that the NPU's arithmetic
+    is compared with, not a float emulation of it.
     """
 
     def __init__(self, model: bytes, call: HostCall, where: str):
@@ -34,16 +49,11 @@ class OnnxExecutor:
                 raise ModelDeployFailed(f"{where}: the host model refers to data outside the file")
         except DecodeError:
             raise ModelDeployFailed(f"{where}: the host model is damaged") from None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = thread_count()  # a number also keeps it from pinning its threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.qdqisint8allowed", "1")
-        # after a run, threads that spin would slow the simulator
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._where = where
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                model, session_options(), providers=["CPUExecutionProvider"]
+            )
         except Exception as e:  # onnxruntime's errors have no common base
             raise ModelDeployFailed(f"{where}: onnxruntime refuses the host model: {e}") from e
         self._options = onnxruntime.RunOptions()

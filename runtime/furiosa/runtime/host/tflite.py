@@ -12,7 +12,7 @@ from furiosa.runtime.errors import ModelDeployFailed, ModelExecutionFailed
 from furiosa.runtime.host import expected, mismatch, thread_count
 from furiosa.runtime.host.quiet import without_lines
 
-_NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
 
 
 class TfliteExecutor:
@@ -24,7 +24,7 @@ class TfliteExecutor:
     def __init__(self, model: bytes, call: HostCall, where: str):
         self._where = where
         try:
-            with without_lines(_NOISE):
+            with without_lines(NOISE):
                 self._interpreter = Interpreter(model_content=model, num_threads=thread_count())
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as e:

@@ -43,9 +43,9 @@ class Simulator:
         dram = self._memories[Space.DRAM]
         dram[address : address + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
-    def read(self, address: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A view of a dense tensor in working DRAM; the next run changes it."""
-        return np.ndarray(shape, self._dtypes[dtype], self._memories[Space.DRAM].data, address)
+    def read(self, address: int, dtype: str, shape: tuple[int, ...], space: int = Space.DRAM) -> np.ndarray:
+        """A view of a dense tensor in working DRAM, or another memory; the next run changes it."""
+        return np.ndarray(shape, self._dtypes[dtype], self._memories[space].data, address)
 
     def run(self, first: int, count: int) -> None:
         """Runs a range of commands, which the plan made one step."""

@@ -1,0 +1,84 @@
+"""The command ``furiosa compare``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from furiosa.enf.target import TARGETS
+from furiosa.runtime.cli import Parser, plain, run_command
+
+DIFFERENT = 1  # the exit code of diff(1) and of ``furiosa enf diff``
+_MAX_LSB = 1 << 63
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``furiosa compare MODEL``; returns the exit code: 0 within the limit, 1 beyond it, else an error's."""
+    return run_command(_parser, argv)
+
+
+def _parser() -> Parser:
+    text = "Runs a model on the NPU simulator and on its reference runtime and compares them layer by layer."
+    p = Parser(prog="furiosa compare", description=text, allow_abbrev=False, fromfile_prefix_chars="@")
+    p.add_argument("model", metavar="MODEL", help="an .onnx or .tflite model, or an ENF with --source")
+    p.add_argument("--source", metavar="MODEL", help="the model that the ENF was compiled from")
+    p.add_argument(
+        "--inputs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=".npy or .npz files or folders of them, one inference a file (default: random)",
+    )
+    p.add_argument("--target-npu", choices=TARGETS, metavar="NPU", help=f"{' or '.join(TARGETS)}")
+    p.add_argument(
+        "--batch-size", type=_whole(1, 1 << 16), metavar="N", help="compile for N samples (default: 1)"
+    )
+    p.add_argument(
+        "--max-lsb",
+        type=_whole(0, _MAX_LSB),
+        default=0,
+        metavar="N",
+        help="how far any element may be off (default: 0)",
+    )
+    p.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
+    p.add_argument("--html", metavar="FILE", help="write the comparison as a page that needs nothing else")
+    p.add_argument(
+        "--seed", type=_whole(0, 1 << 63), default=0, metavar="N", help="of random inputs (default: 0)"
+    )
+    p.set_defaults(run=_run)
+    return p
+
+
+def _whole(low: int, high: int):
+    def number(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is not between {low} and {high}")
+        return value
+
+    return number
+
+
+def _run(args: argparse.Namespace) -> int:
+    from furiosa.runtime.compare.compare import compare
+    from furiosa.runtime.compare.html import to_html
+    from furiosa.runtime.compare.report import text, to_json
+    from furiosa.runtime.files import replacing
+
+    result = compare(
+        args.model,
+        args.source,
+        args.inputs,
+        target_npu=args.target_npu,
+        batch_size=args.batch_size,
+        max_lsb=args.max_lsb,
+        seed=args.seed,
+    )
+    for path, convert in ((args.json, to_json), (args.html, to_html)):
+        if path is not None:
+            with replacing(path) as f:
+                f.write(convert(result))
+    for line in text(result):
+        print(plain(line))
+    return 0 if result.is_within else DIFFERENT
