@@ -1,13 +1,15 @@
-"""Applies a batch size to an imported graph: dimension 0 of what depends on the inputs is multiplied.
+"""Applies a batch size to an imported graph: dimension 0 of every input and output is multiplied.
 
-An operator keeps samples apart if its result for a batch is the results of its samples one after another.  Each
-frontend has a table of rules, one for every operator type of which that can be shown; an operator without a rule, or
-whose rule says no, makes the batch size impossible.
+An operator keeps samples apart if its result for a batch is the results of its samples one after another along one
+dimension, the same for all its inputs after broadcasting.  That dimension is 0 at the borders of the model; in between it
+moves as operators move it (a Transpose to time-major order, the heads of an attention layer).  Each frontend has a table of
+rules, one for every operator type of which that can be shown; a rule says where its outputs have the samples.  An operator
+without a rule, or whose rule says no, makes the batch size impossible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidModel
 
 MAX_TENSOR_BYTES = 2**31 - 1
+
+# Operators of one value that may run once more on a repeated constant: a constant is often stored quantised.
+_OF_CONSTANTS = {"Cast", "DequantizeLinear", "QuantizeLinear", "CAST", "DEQUANTIZE", "QUANTIZE"}
 
 
 class Mixed(Exception):
@@ -24,202 +29,139 @@ class Mixed(Exception):
 class Batch:
     """The batch size, and which tensors grow with it.  Shapes are still those of one sample while rules run."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, graph: Graph) -> None:
         self.size = size
-        self.tensors: dict[int, Tensor] = {}
+        self.tensors: dict[int, tuple[Tensor, int]] = {}
+        self.operators: list[Operator] = []  # in order, with those that `repeat` adds
+        self._producers = {id(t): op for op in graph.operators for t in op.outputs}
 
     def __contains__(self, tensor: Tensor | None) -> bool:
         return id(tensor) in self.tensors
 
-    def add(self, tensor: Tensor) -> None:
-        self.tensors[id(tensor)] = tensor
+    def axis(self, tensor: Tensor) -> int:
+        """The dimension along which a tensor has its samples."""
+        return self.tensors[id(tensor)][1]
+
+    def add(self, tensor: Tensor, axis: int) -> None:
+        self.tensors[id(tensor)] = tensor, axis
 
     def change(self, op: Operator, position: int, data: np.ndarray) -> None:
         """Gives an operator a constant of its own in place of one that others may share."""
-        old = op.inputs[position]
-        assert old is not None
+        op.inputs[position] = self._constant(op, op.inputs[position], data)
+
+    def repeat(self, op: Operator, position: int, axis: int) -> None:
+        """Repeats an input that is the same for all samples along ``axis``, once for every sample.
+
+        Raises:
+            Mixed: it is not constant, or would be too large.
+        """
+        op.inputs[position] = self._repeated(op, op.inputs[position], axis)
+
+    def _constant(self, op: Operator, old: Tensor, data: np.ndarray) -> Tensor:
         data = np.ascontiguousarray(data, dtype=old.data.dtype)
         data.flags.writeable = False
-        name = f"{old.name}:batch{self.size}:{op.name}"
-        op.inputs[position] = Tensor(name, data.shape, old.dtype, old.quantization, data)
+        return Tensor(self._name(old.name, op), data.shape, old.dtype, old.quantization, data)
 
-    def repeat(self, op: Operator, position: int) -> None:
-        """Repeats a constant along dimension 0, once for every sample."""
-        tensor = op.inputs[position]
-        if tensor is None or not tensor.is_constant or tensor.data.shape != tensor.shape:
-            raise Mixed(f'joins "{tensor.name}", which is the same for all samples')
+    def _name(self, name: str, op: Operator) -> str:
+        return f"{name}:batch{self.size}:{op.name}"
+
+    def _repeated(self, op: Operator, tensor: Tensor, axis: int) -> Tensor:
+        producer = self._producers.get(id(tensor))
+        if (
+            producer is not None
+            and producer.op_type in _OF_CONSTANTS
+            and not any(t in self for t in producer.inputs)
+            and producer.inputs[0].shape == tensor.shape
+        ):
+            if any(t is not None and t.size > 1 for t in producer.inputs[1:]):
+                raise Mixed(f'joins "{tensor.name}", which has several scales')
+            shape = (*tensor.shape[:axis], tensor.shape[axis] * self.size, *tensor.shape[axis + 1 :])
+            copy = Tensor(self._name(tensor.name, op), shape, tensor.dtype, tensor.quantization)
+            inputs = [self._repeated(op, producer.inputs[0], axis), *producer.inputs[1:]]
+            name = self._name(producer.name, op)
+            self.operators.append(
+                Operator(name, producer.op_type, inputs, [copy], dict(producer.attributes), producer.source)
+            )
+            return copy
+        if not tensor.is_constant or tensor.data.shape != tensor.shape:
+            raise Mixed(f'joins "{tensor.name}", which is the same for all samples and not constant')
+        if tensor.quantization is not None and tensor.quantization.axis == axis:
+            raise Mixed(f'joins "{tensor.name}", which has several scales')
         if tensor.data.nbytes * self.size > MAX_TENSOR_BYTES:
             raise Mixed(f'would need "{tensor.name}" repeated to more than 2 GiB')
-        self.change(op, position, np.concatenate([tensor.data] * self.size))
+        return self._constant(op, tensor, np.concatenate([tensor.data] * self.size, axis))
 
 
-Rule = Callable[[Operator, Batch], None]  # raises Mixed; may change the operator's constants and attributes
+Rule = Callable[[Operator, Batch], int | Sequence[int]]
+"""Gives the dimension of the samples in the outputs (of each, if it is a sequence); may change the operator's constants
+and attributes; raises Mixed."""
 
 
 def apply_batch(graph: Graph, size: int, rules: dict[str, Rule]) -> None:
-    """Multiplies dimension 0 of every input, of every output and of what lies between by ``size``.
+    """Multiplies dimension 0 of every input and output, and of what lies between the dimension that has the samples.
 
     Raises:
         InvalidModel: an input has no dimension 0, or an operator mixes samples.
     """
-    batch = Batch(size)
+    batch = Batch(size, graph)
 
-    def refuse(why: str) -> InvalidModel:
-        return InvalidModel(f"batch size {size} is impossible: {why}")
+    def refuse(tensor: Tensor, why: str, hint: str = "export the model with this batch size") -> InvalidModel:
+        return InvalidModel(
+            f'batch size {size} is impossible for the tensor "{tensor.name}": {why}; use batch size 1 or {hint}'
+        )
 
     for tensor in graph.inputs:
         if not tensor.shape:
-            raise refuse(f'the input "{tensor.name}" is a scalar')
-        batch.add(tensor)
+            raise refuse(tensor, "the input is a scalar", "give the input a first dimension for the batch")
+        batch.add(tensor, 0)
     for op in graph.operators:
-        if not any(t in batch for t in op.inputs):
-            continue
-        where = f'operator "{op.name}" ({op.op_type})'
-        if op.op_type not in rules:
-            raise refuse(f"{where} is not known to keep the samples of a batch apart")
-        try:
-            rules[op.op_type](op, batch)
-        except Mixed as e:
-            raise refuse(f"{where} {e}") from None
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            raise refuse(f"{where} does not have the inputs and attributes of its type") from None
-        for tensor in op.outputs:
-            if not tensor.shape and tensor.name:
-                raise refuse(f'{where} reduces the batch to the scalar "{tensor.name}"')
-            if tensor.name:
-                batch.add(tensor)
-    for tensor in graph.outputs:
+        if any(t in batch for t in op.inputs):
+            where = f'operator "{op.name}" ({op.op_type})'
+            if op.op_type not in rules:
+                raise refuse(op.outputs[0], f"{where} is not known to keep the samples of a batch apart")
+            try:
+                axes = rules[op.op_type](op, batch)
+            except Mixed as e:
+                raise refuse(op.outputs[0], f"{where} {e}") from None
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+                raise refuse(
+                    op.outputs[0], f"{where} does not have the inputs and attributes of its type"
+                ) from None
+            axes = [axes] * len(op.outputs) if isinstance(axes, int) else axes
+            for tensor, axis in zip(op.outputs, axes, strict=True):
+                if tensor.name and axis >= len(tensor.shape):
+                    raise refuse(tensor, f"{where} leaves no dimension for the samples")
+                if tensor.quantization is not None and tensor.quantization.axis == axis:
+                    raise refuse(
+                        tensor, f"it has several scales along dimension {axis}, which has the samples"
+                    )
+                batch.add(tensor, axis)
+        batch.operators.append(op)
+    graph.operators = batch.operators
+    for i, tensor in enumerate(graph.outputs):
         if tensor not in batch:
-            raise refuse(f'the output "{tensor.name}" does not depend on the inputs')
-    for tensor in batch.tensors.values():
-        tensor.shape = (tensor.shape[0] * size, *tensor.shape[1:])
-        if tensor.size > MAX_TENSOR_BYTES:
-            raise refuse(f'tensor "{tensor.name}" would have {tensor.size} elements')
-
-
-# The vocabulary of rules.
-
-
-def constant(op: Operator, position: int, what: str) -> np.ndarray | None:
-    """The value of a constant input; None where it is left out.
-
-    Raises:
-        Mixed: the input is computed.
-    """
-    if position >= len(op.inputs) or op.inputs[position] is None:
-        return None
-    if not op.inputs[position].is_constant:
-        raise Mixed(f"has {what} that are not constant")
-    return op.inputs[position].data
-
-
-def elementwise(op: Operator, batch: Batch) -> None:
-    """Inputs are broadcast to the output's shape."""
-    out = op.outputs[0].shape
-    for i, tensor in enumerate(op.inputs):
-        if tensor is None or len(tensor.shape) < len(out) and tensor not in batch:
+            graph.outputs[i] = _repeated(tensor, size)
+            if graph.outputs[i] is None:
+                raise refuse(tensor, "the output does not depend on the inputs")
+        elif batch.axis(tensor) != 0:
+            raise refuse(
+                tensor,
+                f"the output has the samples along dimension {batch.axis(tensor)}",
+                "export the model with the batch as dimension 0 of its outputs",
+            )
+    for tensor, axis in batch.tensors.values():
+        if not tensor.name and not tensor.shape:  # an output that is left out
             continue
-        if tensor in batch:
-            if len(tensor.shape) != len(out) or tensor.shape[0] != out[0]:
-                raise Mixed(f'spreads "{tensor.name}" over dimension 0')
-        elif tensor.shape[:1] not in ((), (1,)):
-            batch.repeat(op, i)
+        tensor.shape = (*tensor.shape[:axis], tensor.shape[axis] * size, *tensor.shape[axis + 1 :])
+        if tensor.size > MAX_TENSOR_BYTES:
+            raise refuse(tensor, f"it would have {tensor.size} elements", "a smaller batch size")
 
 
-def first_input(op: Operator, batch: Batch) -> None:
-    """Only the first input grows (convolution, pooling, resizing): the others are the same for every sample."""
-    for tensor in op.inputs[1:]:
-        if tensor in batch:
-            raise Mixed(f'takes "{tensor.name}", which differs between samples, as a parameter')
-
-
-def along(axes: Callable[[Operator], Iterable[int]], position: int = 0) -> Rule:
-    """The operator works along axes of one input (reduction, softmax, split), which must leave dimension 0 alone."""
-
-    def rule(op: Operator, batch: Batch) -> None:
-        data = op.inputs[position]
-        for i, tensor in enumerate(op.inputs):
-            if i != position and tensor in batch:
-                raise Mixed(f'takes "{tensor.name}", which differs between samples, as a parameter')
-        leave_dimension_0(axes(op), len(data.shape))
-
-    return rule
-
-
-def leave_dimension_0(axes: Iterable[int], rank: int) -> None:
-    """Raises Mixed if dimension 0 is among the axes, which may count from the back."""
-    if any(int(axis) % max(rank, 1) == 0 for axis in axes):
-        raise Mixed("works along dimension 0")
-
-
-def concatenate(axis: Callable[[Operator], int], positions: slice = slice(None)) -> Rule:
-    """The inputs at ``positions`` are joined along an axis."""
-
-    def rule(op: Operator, batch: Batch) -> None:
-        leave_dimension_0([axis(op)], len(op.outputs[0].shape))
-        for i in range(len(op.inputs))[positions]:
-            if op.inputs[i] not in batch:
-                batch.repeat(op, i)
-
-    return rule
-
-
-def matmul(op: Operator, batch: Batch, positions: tuple[int, int] = (0, 1)) -> None:
-    """Matrix product over the last two dimensions, the others broadcast; a and b are not transposed."""
-    a, b = (op.inputs[i] for i in positions)
-    if any(t in batch for i, t in enumerate(op.inputs) if i not in positions):
-        raise Mixed("has parameters that differ between samples")
-    if b in batch and len(b.shape) < 3:
-        raise Mixed(f'sums over dimension 0 of "{b.name}"')
-    if a in batch and len(a.shape) < 2:
-        raise Mixed(f'sums over dimension 0 of "{a.name}"')
-    rank = len(op.outputs[0].shape)
-    for tensor, other in ((a, b), (b, a)):
-        if tensor in batch and (len(tensor.shape) != rank or tensor.shape[0] != op.outputs[0].shape[0]):
-            raise Mixed(f'spreads "{tensor.name}" over dimension 0')
-        if other not in batch and len(other.shape) == rank > 2 and other.shape[0] != 1:
-            raise Mixed(f'multiplies dimension 0 with that of "{other.name}"')
-
-
-def reshape(position: int) -> Rule:
-    """The order of elements stays; the leading dimension of a constant target shape grows."""
-
-    def rule(op: Operator, batch: Batch) -> None:
-        scale_leading(op, batch, position)
-
-    return rule
-
-
-def scale_leading(op: Operator, batch: Batch, position: int) -> None:
-    """Multiplies the first number of a constant shape, unless it means "as the input has" (0) or "the rest" (-1)."""
-    shape = constant(op, position, "a target shape whose numbers")
-    if shape is not None and shape.size and shape.reshape(-1)[0] > 0:
-        shape = shape.copy()
-        shape.reshape(-1)[0] *= batch.size
-        batch.change(op, position, shape)
-
-
-def pad(position: int) -> Rule:
-    """Pads of dimension 0 must be 0: [rank, 2], or flat with all beginnings before all ends."""
-
-    def rule(op: Operator, batch: Batch) -> None:
-        first_input(op, batch)
-        pads = constant(op, position, "pads")
-        if pads is not None:
-            ends = pads if pads.ndim == 2 else pads.reshape(2, -1).T
-            if ends[0].any():
-                raise Mixed("pads dimension 0")
-
-    return rule
-
-
-def transpose(perm: Callable[[Operator], Iterable[int]]) -> Rule:
-    """Dimension 0 must stay in its place."""
-
-    def rule(op: Operator, batch: Batch) -> None:
-        first_input(op, batch)
-        order = [int(p) for p in perm(op)]
-        if not order or order[0] != 0:
-            raise Mixed("moves dimension 0")
-
-    return rule
+def _repeated(tensor: Tensor, size: int) -> Tensor | None:
+    """A constant that is an output of the model, repeated along dimension 0; None where that cannot be."""
+    data = tensor.data
+    if data is None or data.shape != tensor.shape or not data.shape or data.nbytes * size > MAX_TENSOR_BYTES:
+        return None
+    data = np.concatenate([data] * size)
+    data.flags.writeable = False
+    return Tensor(tensor.name, data.shape, tensor.dtype, tensor.quantization, data)

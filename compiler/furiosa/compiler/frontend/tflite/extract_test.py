@@ -114,11 +114,12 @@ def test_bad_intermediates(index: int) -> None:
 
 
 def test_shape_beyond_32_bits() -> None:
-    """The input states the new shape, so nobody has looked at that of the options."""
+    """A tensor of no elements may be of any length, and a batch size doubles it."""
     b = ModelBuilder()
-    x, y, shape = b.tensor("x", [1, 4]), b.tensor("y", [1, 4]), b.tensor("shape", [2], "int32", [1, 4])
-    b.operator("RESHAPE", [x, shape], [y], options("ReshapeOptions", newShape=[2**31 - 1, 4]))
-    with pytest.raises(InvalidModel, match=r"shape \[4294967294, 4\] has a dimension beyond 32 bits"):
+    x, y = b.tensor("x", [1, 4]), b.tensor("y", [2**30, 0])
+    bounds = [b.tensor(f"c{i}", [2], "int32", [i // 2, i // 2]) for i in (0, 2, 3)]
+    b.operator("STRIDED_SLICE", [x, *bounds], [y], options("StridedSliceOptions"))
+    with pytest.raises(InvalidModel, match=r"shape \[2147483648, 0\] has a dimension beyond 32 bits"):
         whole(b.build([x], [y]), 2)
 
 

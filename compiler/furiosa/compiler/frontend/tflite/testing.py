@@ -67,7 +67,7 @@ class ModelBuilder:
         op_type, _, custom = op_type.partition(":")
         code.builtinCode = getattr(schema.BuiltinOperator, op_type)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = 1
+        code.version = 2 if op_type == "BROADCAST_TO" else 1  # there is no version 1 of it
         code.customCode = custom or None
         op = schema.OperatorT()
         op.opcodeIndex = len(self.model.operatorCodes)
