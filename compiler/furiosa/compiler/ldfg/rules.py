@@ -63,6 +63,22 @@ def has_elements(f: Facts) -> None:
         raise Failure(", ".join(bad), "no dimension of 0")
 
 
+def static_shapes(f: Facts) -> None:
+    """All shapes must be known when the model is compiled.
+
+    Export this part of the model with fixed shapes.
+    """
+    raise Failure("tensors whose shape only the data tell", "fixed shapes")
+
+
+def operator_set(f: Facts) -> None:
+    """The model must use opset 7 or newer: in older sets operators broadcast and take their parameters in other ways.
+
+    Convert the model with onnx.version_converter.
+    """
+    raise Failure("an older opset", "opset 7 or newer")
+
+
 def one_quantization(f: Facts) -> None:
     """A tensor has one scale and zero point, constants, the same for the operator that makes it and all that read it.
 
@@ -197,7 +213,14 @@ def supported_attributes(f: Facts) -> None:
         raise Failure(f.attribute, "none of that")
 
 
-EVERY: tuple[Rule, ...] = (operator_table, has_elements, one_quantization, vendor_release)
+EVERY: tuple[Rule, ...] = (
+    operator_table,
+    has_elements,
+    static_shapes,
+    operator_set,
+    one_quantization,
+    vendor_release,
+)
 
 RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)

@@ -20,7 +20,8 @@ from furiosa.compiler.ldfg.onnx.resize import resize
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
-MIN_OPSET = 7  # operators of older sets broadcast and take their parameters in other ways
+MIN_OPSET = 7
+DYNAMIC_SHAPES = "DynamicShapes"  # what frontend.onnx.regions makes
 
 
 def lower_onnx(low: Lowering) -> None:
@@ -43,15 +44,19 @@ def lower_onnx(low: Lowering) -> None:
 def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     op = unit.op
     low.check_elements(unit.operators)
-    opset = low.graph.source.opsets[""]
-    if opset < MIN_OPSET:
-        low.check((rules.reference_arithmetic,), Facts(op.op_type, [], [], reference=f"opset {opset}"))
-    if any(member in odd for member in unit.operators):
-        raise Refused(failures((rules.one_quantization,), Facts(op.op_type, [], [])))
     kind = units.plain_type(op)
     function = LOWERINGS.get(kind)
-    if function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
-        raise Refused(failures((rules.operator_table,), Facts(op.op_type, [], [])))
+    rule = None
+    if op.op_type == DYNAMIC_SHAPES:
+        rule = rules.static_shapes
+    elif low.graph.source.opsets[""] < MIN_OPSET:
+        rule = rules.operator_set
+    elif any(member in odd for member in unit.operators):
+        rule = rules.one_quantization
+    elif function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
+        rule = rules.operator_table
+    if rule is not None:
+        raise Refused(failures((rule,), Facts(op.op_type, [], [])))
     low.apply(kind, function, unit)
 
 
