@@ -16,6 +16,10 @@ class CompileError(Exception):
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
+class LowCoverage(CompileError):
+    """A model of which the NPU does less than was asked for."""
+
+
 class IoError(CompileError):
     """A file that cannot be read or written."""
 

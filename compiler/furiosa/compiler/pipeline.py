@@ -13,12 +13,14 @@ from furiosa.compiler.dfg import legality as dfg_legality
 from furiosa.compiler.dfg.graph import Graph, Tensor
 from furiosa.compiler.dfg.macs import macs
 from furiosa.compiler.enf.encode import Encoder
-from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, OutOfDram
+from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, OutOfDram
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
 from furiosa.compiler.gir import legality as gir_legality
 from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.ldfg import legality as ldfg_legality
+from furiosa.compiler.ldfg import vendor
+from furiosa.compiler.ldfg.coverage import coverage, estimate_host, moved_bytes
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.lir import legality as lir_legality
@@ -32,6 +34,8 @@ from furiosa.enf.target import DEFAULT_TARGET, Target, load_target
 STAGES = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
 
+WORK = {"macs": "multiply-accumulates", "operators": "operators (it has no multiply-accumulates)"}
+
 Progress = Callable[[str, str], None]
 
 
@@ -41,6 +45,10 @@ class Options:
 
     target_npu: str = DEFAULT_TARGET
     batch_size: int = 1
+    compatibility: str = (
+        vendor.LATEST
+    )  # the release of the vendor's SDK whose operators the NPU may take, or "latest"
+    min_npu_coverage: float = 0.0  # the least share of the work, 0 to 1, that the NPU must do
 
 
 class Compilation:
@@ -66,6 +74,12 @@ class Compilation:
             raise InvalidNpuId(str(e)) from None
         if not 1 <= options.batch_size <= MAX_BATCH:
             raise InvalidConfig(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
+        try:
+            self.release = vendor.release(options.compatibility)
+        except ValueError as e:
+            raise InvalidConfig(str(e)) from None
+        if not 0 <= options.min_npu_coverage <= 1:
+            raise InvalidConfig(f"min NPU coverage {options.min_npu_coverage} is not between 0 and 1")
         self.data, self.options, self.folder, self.real_folder = data, options, folder, real_folder
         self.steps: list[Step] = []
         self.pool = ConstantPool()
@@ -89,8 +103,15 @@ class Compilation:
         dfg_legality.check(self.dfg)
 
     def _ldfg(self) -> None:
-        self.ldfg = lower(self.dfg)
+        self.ldfg = lower(self.dfg, self.release)
         ldfg_legality.check(self.ldfg)
+        estimate_host(self.ldfg, self.target)
+        reached = coverage(self.ldfg)
+        if reached.share < self.options.min_npu_coverage:
+            raise LowCoverage(
+                f"the NPU does {_percent(reached.share)} of the model's {WORK[reached.basis]}, and at least "
+                f"{_percent(self.options.min_npu_coverage)} are asked for (min NPU coverage)"
+            )
 
     def _cdfg(self) -> None:
         self.cdfg = cluster(self.ldfg)
@@ -159,21 +180,14 @@ class Compilation:
         npu = max((s.end for s in spans), default=0) / self.target.clock_hz
         crossing = sum(self.dram[t].size for t in {*self.dfg.inputs, *self.dfg.outputs} if t in self.dram)
         host = sum(s.estimated_us for s in self.steps if isinstance(s, HostStep))
-        return round((npu + crossing / self.target.pcie_bytes_per_s) * 1e6 + host, 3)
+        return round(npu * 1e6 + timing.transfer_us(self.target, crossing) + host, 3)
 
     def _host_us(self, c: Cluster) -> float:
-        count = sum(macs(op) for op in c.operators)
-        moved = sum(
-            t.size * ITEMSIZE.get(t.dtype, 1)
-            for op in c.operators
-            for t in (*op.inputs, *op.outputs)
-            if t is not None
-        )
-        return round((count / self.target.host_macs_per_s + moved / self.target.host_bytes_per_s) * 1e6, 3)
+        count, moved = sum(map(macs, c.operators)), sum(map(moved_bytes, c.operators))
+        return round(timing.host_us(self.target, count, moved), 3)
 
     def metadata(self) -> enf_pb2.Metadata:
         """The section "metadata"."""
-        placed = [(macs(op), self.ldfg.verdicts[op].placed_on) for op in self.dfg.operators]
         return enf_pb2.Metadata(
             compiler_version=__version__,
             target_npu=self.target.name,
@@ -184,11 +198,13 @@ class Compilation:
             dram_bytes=self.dram_bytes,
             working_dram_bytes=self.lir.dram_bytes,
             latency_us=self.latency_us,
-            npu_macs=sum(n for n, where in placed if where == "npu"),
-            total_macs=sum(n for n, _ in placed),
-            npu_operators=sum(1 for _, where in placed if where == "npu"),
-            host_operators=sum(1 for _, where in placed if where == "host"),
+            compatibility=self.release,
+            **coverage(self.ldfg)._asdict(),
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4f}".rstrip("0").rstrip(".") + " %"
 
 
 def compile_model(
@@ -196,6 +212,8 @@ def compile_model(
     *,
     target_npu: str = DEFAULT_TARGET,
     batch_size: int = 1,
+    compatibility: str = vendor.LATEST,
+    min_npu_coverage: float = 0.0,
     folder: str | None = None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
@@ -204,10 +222,14 @@ def compile_model(
         data: the model file.
         target_npu: "warboy" or "warboy-2pe".
         batch_size: multiplies dimension 0 of every input and output.
+        compatibility: the release of the vendor's SDK whose operators the NPU may take, "0.6.3" or "0.10", or "latest".
+        min_npu_coverage: the least share of the multiply-accumulates, 0 to 1, that the NPU must do; of the operators
+            in a model without any.
         folder: where ONNX external data may lie; None refuses it.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
-    compilation = Compilation(data, Options(target_npu, batch_size), folder=folder)
+    options = Options(target_npu, batch_size, compatibility, min_npu_coverage)
+    compilation = Compilation(data, options, folder=folder)
     return container.to_bytes(compilation.run().enf)

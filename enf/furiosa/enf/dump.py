@@ -22,6 +22,8 @@ def summary(enf: Enf) -> Iterator[str]:
     m = enf.metadata
     yield f"ENF {container.MAJOR}.{container.MINOR}, {enf.size} bytes, for {m.target_npu}, batch size {m.batch_size}"
     yield f"compiler {printable(m.compiler_version)}, from {m.source_format} {m.source_sha256.hex() or 'of unknown digest'}"
+    if m.compatibility:
+        yield f"operators that the NPU may take: those of the vendor's release {printable(m.compatibility)}"
     yield f"operators: {m.npu_operators} on the NPU, {m.host_operators} on the host"
     share = 100 * m.npu_macs / m.total_macs if m.total_macs else 0.0
     yield f"multiply-accumulates: {m.total_macs}, {share:.1f} % of them on the NPU"

@@ -77,6 +77,16 @@ def cycles(command: Command, target: Target) -> int:
     return target.warmup_cycles + max(macs, stream)
 
 
+def host_us(target: Target, macs: int, nbytes: int) -> float:
+    """Microseconds of the host for so many multiply-accumulates and bytes read and written."""
+    return (macs / target.host_macs_per_s + nbytes / target.host_bytes_per_s) * 1e6
+
+
+def transfer_us(target: Target, nbytes: int) -> float:
+    """Microseconds of a transfer between host and NPU over PCIe."""
+    return nbytes / target.pcie_bytes_per_s * 1e6
+
+
 class Span(NamedTuple):
     """When a command runs, in cycles from the start of the program."""
 

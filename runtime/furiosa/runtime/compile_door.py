@@ -10,6 +10,9 @@ from furiosa.runtime.errors import CompilationFailed, InvalidCompilerConfig
 if TYPE_CHECKING:
     from furiosa.compiler.report.places import Layer
 
+# what a session's compile_config may hold: keyword arguments of the compiler, and their types
+OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float)}
+
 
 def compile_model(
     data: bytes,
@@ -31,21 +34,31 @@ def compile_model(
 
     Raises:
         CompilationFailed: the model cannot be compiled, or the compiler is not installed.
-        InvalidCompilerConfig: an option that the compiler does not have.
+        InvalidCompilerConfig: an option that the compiler does not have, or a value that it does not take.
     """
     try:
         from furiosa.compiler import pipeline
-        from furiosa.compiler.errors import CompileError
+        from furiosa.compiler.errors import CompileError, InvalidConfig
     except ModuleNotFoundError as e:
         raise _not_installed(
             e,
             "the model is not compiled and the compiler is not installed: "
             "run 'furiosa compile' on it and give the session the ENF",
         ) from None
-    for key in options:
-        raise InvalidCompilerConfig(f"compile_config: '{key}' is no option of this compiler; it has none yet")
+    for key, value in options.items():
+        if key not in OPTIONS:
+            known = ", ".join(OPTIONS)
+            raise InvalidCompilerConfig(
+                f"compile_config: '{key}' is no option of this compiler, known: {known}"
+            )
+        if not isinstance(value, OPTIONS[key]) or isinstance(value, bool):
+            raise InvalidCompilerConfig(f"compile_config: {value!r} is no value of '{key}'")
     try:
-        return pipeline.compile_model(data, target_npu=target_npu, batch_size=batch_size or 1, folder=folder)
+        return pipeline.compile_model(
+            data, target_npu=target_npu, batch_size=batch_size or 1, folder=folder, **options
+        )
+    except InvalidConfig as e:
+        raise InvalidCompilerConfig(f"compile_config: {e}") from e
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -90,6 +91,26 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, data):
 def test_options_that_the_compiler_does_not_have():
     with pytest.raises(errors.InvalidCompilerConfig, match="'frobnicate' is no option"):
         session.create(exp_model(), compile_config={"frobnicate": True})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"compatibility": "0.5"}, "unknown compatibility '0.5', known: 0.6.3, 0.10, latest"),
+        ({"compatibility": 0.6}, "0.6 is no value of 'compatibility'"),
+        ({"min_npu_coverage": 1.5}, "min NPU coverage 1.5 is not between 0 and 1"),
+        ({"min_npu_coverage": True}, "True is no value of 'min_npu_coverage'"),
+    ],
+)
+def test_values_that_the_compiler_does_not_take(config, message):
+    with pytest.raises(errors.InvalidCompilerConfig, match=re.escape(message)):
+        session.create(exp_model(), compile_config=config)
+
+
+def test_options_reach_the_compiler():
+    with pytest.raises(errors.CompilationFailed, match="at least 100 % are asked for") as e:
+        session.create(exp_model(), compile_config={"compatibility": "0.6.3", "min_npu_coverage": 1})
+    assert e.value.compiler_code == 1
 
 
 def test_without_the_compiler_the_sentence_says_what_to_do(tmp_path):

@@ -176,7 +176,9 @@ def create(
             several of one kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was
             compiled for, else npu0pe0-1.  Every name stands for the simulator.
         worker_num: how many inferences may run at once; None for one a device.  Each has a memory of its own.
-        compile_config: options of the compiler; an ENF needs none.
+        compile_config: options of the compiler; an ENF needs none.  "compatibility": the vendor's SDK release whose
+            operators the NPU may take, "0.6.3", "0.10" or "latest"; "min_npu_coverage": the least share of the
+            multiply-accumulates that the NPU must do, 0 to 1.
         batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it
             must be the one that it was compiled with.
         compiler_config: the same as ``compile_config``, under the name of later SDK versions.

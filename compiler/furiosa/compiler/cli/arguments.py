@@ -7,6 +7,7 @@ import os
 from argparse import Namespace
 from typing import NoReturn
 
+from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
 # furiosa.compiler.pipeline.STAGES and MAX_BATCH, written again because importing them takes as long as a small compilation
@@ -23,6 +24,16 @@ class BadArguments(Exception):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BadArguments(f"{message}; see {self.prog} -h")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number between 0 and 1")
+    return share
 
 
 def _help_formatter(prog: str) -> argparse.HelpFormatter:
@@ -55,6 +66,19 @@ def parser() -> argparse.ArgumentParser:
         default="enf",
         help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
+    p.add_argument(
+        "--compatibility",
+        metavar="RELEASE",
+        default="latest",
+        help=f"the vendor's SDK release whose operators the NPU may take: {', '.join(RELEASES)} or latest (default)",
+    )
+    p.add_argument(
+        "--min-npu-coverage",
+        type=_share,
+        metavar="SHARE",
+        default=0.0,
+        help="fail where the NPU does less of the multiply-accumulates, e.g. 0.95 (default: 0)",
+    )
     p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
     p.add_argument(
         "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"
@@ -82,6 +106,14 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(f"unknown target NPU '{options.target_npu}', known: {', '.join(TARGETS)}")
     if options.target_ir not in IRS:
         raise BadArguments(f"invalid target IR '{options.target_ir}', known: {', '.join(IRS)}")
+    if options.compatibility not in (*RELEASES, "latest"):
+        raise BadArguments(
+            f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
+        )
+    if options.min_npu_coverage and options.target_ir == "dfg":
+        raise BadArguments(
+            "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"
+        )
     if not 1 <= options.batch_size <= MAX_BATCH:
         raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
     if options.report_json is not None and options.target_ir != "enf":

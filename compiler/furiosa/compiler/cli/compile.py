@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from furiosa.compiler import __version__
 from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, terminal
 from furiosa.compiler.cli.output import Outputs, check_writable
-from furiosa.compiler.errors import CompileError, IoError
+from furiosa.compiler.errors import CompileError, IoError, LowCoverage
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
@@ -103,11 +103,15 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, termina
     progress = terminal.Progress(last + 1, loud)
     compilation = Compilation(
         data,
-        Options(options.target_npu, options.batch_size),
+        Options(options.target_npu, options.batch_size, options.compatibility, options.min_npu_coverage),
         folder=os.path.dirname(os.path.abspath(options.source)),
         real_folder=os.path.dirname(os.path.realpath(options.source)),
     )
-    compilation.run(STAGES[last], progress.stage)
+    try:
+        compilation.run(STAGES[last], progress.stage)
+    except LowCoverage:
+        _tell_table(compilation, options)
+        raise
     progress.done()
     return compilation, progress
 
@@ -137,13 +141,19 @@ def _write_ir(compilation: Compilation, ir: str, file: BinaryIO) -> int:
     return sum(file.write(f"{line}\n".encode("utf-8", "backslashreplace")) for line in dump(compilation, ir))
 
 
+def _tell_table(compilation: Compilation, options: arguments.Namespace) -> None:
+    from furiosa.compiler.report import table
+
+    for line in table.placement(compilation.ldfg, everything=options.verbose):
+        terminal.say(line)
+
+
 def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud: bool) -> None:
     """What runs where.  That nothing runs on the NPU is said in any case: it is seldom what was wanted."""
     from furiosa.compiler.report import table
 
     if loud:
-        for line in table.placement(compilation.ldfg, everything=options.verbose):
-            terminal.say(line)
+        _tell_table(compilation, options)
     note = table.no_npu(compilation.ldfg)
     if note:
         terminal.say(f"WARNING: {options.source}: {note}")

@@ -135,7 +135,7 @@ def test_progress_on_a_terminal_only():
     assert (done.returncode, done.stdout) == (0, b"")
     text = seen.decode()
     assert "[6/6]" in text and "Finished in" in text and "output has been saved to output.enf" in text
-    assert "1 x Erf: " in text and "Erf 'erf'" not in text
+    assert "1 x Erf " in text and "Erf 'erf': found" in text and "Erf 'erf', about" not in text
 
 
 def _read(terminal: int) -> bytes:
@@ -149,6 +149,46 @@ def test_a_model_that_runs_wholly_on_the_host_says_so(capfd):
     compile_ok("float.onnx")
     err = capfd.readouterr().err
     assert err.count("\n") == 1 and err.startswith("WARNING: float.onnx: nothing runs on the NPU")
+
+
+def test_compatibility_is_recorded():
+    """The model's float32 input and output stay on the host: in 0.6.3 the NPU converts none."""
+    for release, operators in (("0.6.3", 5), ("0.10", 7), ("latest", 7)):
+        compile_ok("m.onnx", "--compatibility", release, "--report-json", "r.json")
+        report = json.loads(Path("r.json").read_text())
+        recorded = release if release != "latest" else "0.10"
+        assert report["compatibility"] == load_file("output.enf").metadata.compatibility == recorded
+        assert report["npu_operators"] == operators
+
+
+def test_coverage_that_is_reached():
+    compile_ok("m.onnx", "--min-npu-coverage", "1")
+    assert Path("output.enf").exists()
+
+
+def test_coverage_that_is_not_reached(capfd):
+    """The table says why, nothing is written, and what was there stays."""
+    Path("r.json").write_text("of yesterday")
+    outputs = ["-o", "a.enf", "--report-json", "r.json", "--dot-graph", "g.dot"]
+    assert main(["compile", "float.onnx", "--min-npu-coverage", "0.95", *outputs]) == 1
+    assert sorted(os.listdir()) == ["float.onnx", "m.onnx", "r.json"]
+    assert Path("r.json").read_text() == "of yesterday"
+    table, error = capfd.readouterr().err.split("ERROR: ")
+    assert error == (
+        "float.onnx: the NPU does 0 % of the model's operators (it has no multiply-accumulates), and at least 95 % "
+        "are asked for (min NPU coverage)\n"
+    )
+    assert "1 x Abs" in table and "operator-table: " in table
+
+
+def test_coverage_counts_multiply_accumulates(capfd, monkeypatch):
+    """A release that does not take the Conv."""
+    monkeypatch.setattr("furiosa.compiler.ldfg.vendor.taken", lambda op_type, release: op_type != "Conv")
+    assert main(["compile", "m.onnx", "--min-npu-coverage", "0.000001"]) == 1
+    assert (
+        "the NPU does 0 % of the model's multiply-accumulates, and at least 0.0001 %"
+        in capfd.readouterr().err
+    )
 
 
 def test_every_output_is_the_same_in_another_process(folder):

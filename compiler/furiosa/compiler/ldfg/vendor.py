@@ -83,6 +83,19 @@ ROWS: dict[str, Row] = {
 COUNTERPARTS = {name: onnx for onnx, row in ROWS.items() for name in row.tflite}
 
 
+def release(name: str) -> str:
+    """The release that a value of the option "compatibility" names; "latest" is the last one.
+
+    Raises:
+        ValueError: no such release.
+    """
+    if name == "latest":
+        return LATEST
+    if name not in RELEASES:
+        raise ValueError(f"unknown compatibility '{name}', known: {', '.join(RELEASES)}, latest")
+    return name
+
+
 def row(op_type: str) -> tuple[str, Row] | None:
     """The ONNX name and the row of an operator of either format; None where the vendor's table has nothing like it."""
     name = COUNTERPARTS.get(op_type, op_type)

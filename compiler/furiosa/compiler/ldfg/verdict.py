@@ -20,10 +20,16 @@ class Reason:
 
 @dataclass(slots=True)
 class Verdict:
-    """Where one source operator runs; ``reasons`` is empty on the NPU."""
+    """Where one source operator runs; ``reasons`` is empty on the NPU.
+
+    ``host_us`` and ``transfer_us`` estimate what running it on the host costs in one run, in microseconds: the operator
+    itself, and the transfers between it and the NPU; 0 on the NPU (furiosa.compiler.ldfg.coverage).
+    """
 
     placed_on: str  # "npu" or "host"
     reasons: list[Reason] = field(default_factory=list)
+    host_us: float = 0.0
+    transfer_us: float = 0.0
 
 
 class Failure(Exception):

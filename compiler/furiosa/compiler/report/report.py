@@ -6,12 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from furiosa.compiler.dfg.macs import macs
+from furiosa.compiler.ldfg.coverage import coverage
 from furiosa.enf import enf_pb2
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
 
 LATENCY_NOTE = "an estimate from public figures of the machine, not calibrated against hardware"
+HOST_COST_NOTE = (
+    "host_us and transfer_us are estimates of what an operator costs on the host: its work at assumed rates of a host, "
+    "and its transfers from and to the NPU over PCIe; not calibrated against hardware"
+)
 
 
 def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         enf_bytes: the size of the ENF.
     """
     metadata = enf_pb2.Metadata.FromString(compilation.enf["metadata"])
-    coverage, basis = npu_coverage(metadata)
+    reached = coverage(compilation.ldfg)
     return {
         "model": model,
         "source_format": metadata.source_format,
@@ -31,10 +36,11 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         "compiler_version": metadata.compiler_version,
         "target_npu": metadata.target_npu,
         "batch_size": metadata.batch_size,
+        "compatibility": metadata.compatibility,
         "latency_us": metadata.latency_us,
         "latency_note": LATENCY_NOTE,
-        "npu_coverage": coverage,
-        "npu_coverage_of": basis,
+        "npu_coverage": reached.share,
+        "npu_coverage_of": reached.basis,
         "npu_macs": metadata.npu_macs,
         "total_macs": metadata.total_macs,
         "npu_operators": metadata.npu_operators,
@@ -43,19 +49,9 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         "dram_bytes": metadata.dram_bytes,
         "working_dram_bytes": metadata.working_dram_bytes,
         "enf_bytes": enf_bytes,
+        "host_cost_note": HOST_COST_NOTE,
         "operators": [_operator(compilation, op) for op in compilation.dfg.operators],
     }
-
-
-def npu_coverage(metadata: enf_pb2.Metadata) -> tuple[float, str]:
-    """The share of the work that the NPU does, and what it is a share of.
-
-    "macs" where the model has multiply-accumulates, else "operators"; 0 for a model without operators.
-    """
-    if metadata.total_macs:
-        return round(metadata.npu_macs / metadata.total_macs, 6), "macs"
-    operators = metadata.npu_operators + metadata.host_operators
-    return round(metadata.npu_operators / operators, 6) if operators else 0.0, "operators"
 
 
 def _operator(compilation: Compilation, op: Any) -> dict[str, Any]:
@@ -65,6 +61,8 @@ def _operator(compilation: Compilation, op: Any) -> dict[str, Any]:
         "op_type": op.op_type,
         "placed_on": verdict.placed_on,
         "macs": macs(op),
+        "host_us": verdict.host_us,
+        "transfer_us": verdict.transfer_us,
         "reasons": [
             {"rule": r.rule, "message": r.message, "actual": r.actual, "allowed": r.allowed, "hint": r.hint}
             for r in verdict.reasons

@@ -7,9 +7,11 @@ import json
 
 import pytest
 
+from furiosa.compiler.ldfg.coverage import Coverage
 from furiosa.compiler.pipeline import Compilation, Options
-from furiosa.compiler.report.report import npu_coverage, report, to_json
-from furiosa.enf import container, enf_pb2
+from furiosa.compiler.report.report import report, to_json
+from furiosa.enf import container
+from furiosa.enf.target import load_target
 
 KEYS = [
     "model",
@@ -18,6 +20,7 @@ KEYS = [
     "compiler_version",
     "target_npu",
     "batch_size",
+    "compatibility",
     "latency_us",
     "latency_note",
     "npu_coverage",
@@ -30,6 +33,7 @@ KEYS = [
     "dram_bytes",
     "working_dram_bytes",
     "enf_bytes",
+    "host_cost_note",
     "operators",
 ]
 
@@ -56,10 +60,14 @@ def test_figures(quantized_model):
 
 def test_operators(quantized_model):
     operators = {o["name"]: o for o in reported(quantized_model)["operators"]}
-    conv = {"name": "conv", "op_type": "Conv", "placed_on": "npu", "macs": 8 * 8 * 4 * 27, "reasons": []}
+    conv = {"name": "conv", "op_type": "Conv", "placed_on": "npu", "macs": 8 * 8 * 4 * 27}
+    conv |= {"host_us": 0.0, "transfer_us": 0.0, "reasons": []}
     assert operators["conv"] == conv
     erf = operators["erf"]
     assert (erf["op_type"], erf["placed_on"], erf["macs"]) == ("Erf", "host", 0)
+    assert erf["host_us"] > 0
+    # it reads and writes float32 [1, 4, 8, 8]; only what it reads comes from the NPU
+    assert erf["transfer_us"] == round(4 * 8 * 8 * 4 / load_target("warboy").pcie_bytes_per_s * 1e6, 3)
     assert [list(r) for r in erf["reasons"]] == [["rule", "message", "actual", "allowed", "hint"]]
     assert (erf["reasons"][0]["rule"], erf["reasons"][0]["actual"]) == ("operator-table", "Erf")
 
@@ -73,13 +81,13 @@ def test_a_host_model(float_model):
 @pytest.mark.parametrize(
     ("figures", "coverage"),
     [
-        ({"npu_macs": 1, "total_macs": 3, "npu_operators": 9, "host_operators": 1}, (0.333333, "macs")),
-        ({"npu_operators": 9, "host_operators": 1}, (0.9, "operators")),
-        ({}, (0.0, "operators")),
+        ((1, 3, 9, 1), (0.333333, "macs")),
+        ((0, 0, 9, 1), (0.9, "operators")),
+        ((0, 0, 0, 0), (0.0, "operators")),
     ],
 )
 def test_coverage(figures, coverage):
-    assert npu_coverage(enf_pb2.Metadata(**figures)) == coverage
+    assert (Coverage(*figures).share, Coverage(*figures).basis) == coverage
 
 
 def test_any_name_is_ascii():

@@ -1,33 +1,40 @@
-"""A short table of what runs where, for the terminal."""
+"""A short table of what runs where and why, for the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from furiosa.compiler.dfg.macs import macs
+from furiosa.compiler.ldfg.coverage import coverage
 
 if TYPE_CHECKING:
+    from furiosa.compiler.dfg.graph import Operator
     from furiosa.compiler.ldfg.lowering import Lowering
-    from furiosa.compiler.ldfg.verdict import Reason
+    from furiosa.compiler.ldfg.verdict import Reason, Verdict
 
-HOST_ROWS = 8  # kinds of host operators shown without -v
+HOST_ROWS = 8  # kinds of host operators, and rules, shown without -v
+RULE_ROWS = 4
+_LONGEST = 100  # characters of a value that was found
+
+
+class _Placed(NamedTuple):
+    op: Operator
+    verdict: Verdict
 
 
 def placement(lowering: Lowering, *, everything: bool = False) -> list[str]:
-    """Lines that count the operators and the work of NPU and host, then the host's operators.
+    """Lines that count the operators and the work of NPU and host, then why operators run on the host.
 
-    Host operators of one type and one first reason share a line; ``everything`` gives each its own, with every reason.
+    Host operators of one type that break the same rules share a line; each rule is said once, with the first operator
+    that breaks it.  ``everything`` gives each operator its own line, with all that was found.
     """
-    operators = lowering.graph.operators
-    work = {op: macs(op) for op in operators}
-    total = sum(work.values())
-    lines = []
-    for place, label in (("npu", "NPU"), ("host", "host")):
-        here = [op for op in operators if lowering.verdicts[op].placed_on == place]
-        count = sum(work[op] for op in here)
-        share = f"{100 * count / total:5.1f} %" if total else "      -"
-        lines.append(f"{label:<5}{len(here):>6} operators {count:>16,} MACs {share}")
-    return lines + (_each(lowering) if everything else _kinds(lowering))
+    sums = coverage(lowering)
+    host_macs = sums.total_macs - sums.npu_macs
+    on_host = [_Placed(op, v) for op, v in lowering.verdicts.items() if v.placed_on == "host"]
+    lines = [_sum("NPU", sums.npu_operators, sums.npu_macs, sums.total_macs)]
+    lines.append(_sum("host", sums.host_operators, host_macs, sums.total_macs) + _cost_note(on_host))
+    if not on_host:
+        return lines
+    return lines + (_each(on_host) if everything else [*_kinds(on_host), *_rules(on_host)])
 
 
 def no_npu(lowering: Lowering) -> str | None:
@@ -36,44 +43,73 @@ def no_npu(lowering: Lowering) -> str | None:
     if not verdicts or any(v.placed_on == "npu" for v in verdicts):
         return None
     count: dict[str, int] = {}
-    hint: dict[str, str] = {}
+    said: dict[str, str] = {}
     for v in verdicts:
         for r in v.reasons[:1]:
             count[r.rule] = count.get(r.rule, 0) + 1
-            hint.setdefault(r.rule, _rule(r))
+            said.setdefault(r.rule, _sentence(r))
     common = max(count, key=count.__getitem__, default=None)  # of equals the first
-    why = f". {hint[common]}" if common else ""
+    why = f". {said[common]}" if common else ""
     return f"nothing runs on the NPU, the whole model runs on the host{why}"
 
 
-def _kinds(lowering: Lowering) -> list[str]:
-    groups: dict[tuple[str, str], list[Reason]] = {}
-    for op, v in lowering.verdicts.items():
-        if v.placed_on == "host":
-            first = v.reasons[:1]
-            groups.setdefault((op.op_type, first[0].rule if first else ""), []).extend(first)
+def _sum(place: str, operators: int, macs: int, total: int) -> str:
+    share = f"{100 * macs / total:5.1f} %" if total else "      -"
+    return f"{place:<5}{operators:>6} operators {macs:>16,} MACs {share}"
+
+
+def _cost_note(placed: list[_Placed]) -> str:
+    if not placed:
+        return ""
+    transfers = sum(p.verdict.transfer_us for p in placed)
+    return f", about {_us(placed)}, {transfers:,.1f} us of it transfers (an estimate, not calibrated)"
+
+
+def _us(placed: list[_Placed]) -> str:
+    return f"{sum(p.verdict.host_us + p.verdict.transfer_us for p in placed):,.1f} us"
+
+
+def _kinds(on_host: list[_Placed]) -> list[str]:
+    groups: dict[tuple[str, str], list[_Placed]] = {}
+    for p in on_host:
+        broken = ", ".join(r.rule for r in p.verdict.reasons)
+        groups.setdefault((p.op.op_type, broken), []).append(p)
     rows = sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
-    lines = [
-        f"  {len(reasons):>4} x {kind}: {_rule(reasons[0]) if reasons else ''}" for (kind, _), reasons in rows
-    ]
+    lines = [f"  {len(ps):>4} x {kind:<20} {_us(ps):>14}  {broken}" for (kind, broken), ps in rows]
     if len(lines) > HOST_ROWS:
         lines[HOST_ROWS:] = [f"  … and {len(lines) - HOST_ROWS} more kinds, -v shows all"]
     return lines
 
 
-def _each(lowering: Lowering) -> list[str]:
+def _rules(on_host: list[_Placed]) -> list[str]:
+    """The rules by how often they are broken."""
+    broken: dict[str, list[tuple[Operator, Reason]]] = {}
+    for p in on_host:
+        for r in p.verdict.reasons:
+            broken.setdefault(r.rule, []).append((p.op, r))
     lines = []
-    for op, v in lowering.verdicts.items():
-        if v.placed_on == "host":
-            lines.append(f"  {op.op_type} '{op.name}'")
-            lines += [f"      {_sentence(r)}" for r in v.reasons]
+    for rule, cases in sorted(broken.items(), key=lambda b: -len(b[1]))[:RULE_ROWS]:
+        op, reason = cases[0]
+        lines.append(f"  {rule}: {_sentence(reason)}")
+        lines.append(f"      {op.op_type} '{op.name}': {_found(reason)}")
+    if len(broken) > RULE_ROWS:
+        lines.append(f"  … and {len(broken) - RULE_ROWS} more rules, -v shows all")
     return lines
 
 
-def _rule(r: Reason, found: str = "") -> str:
-    hint = f" {r.hint}" if r.hint else ""
-    return f"{r.message.rstrip('.')}{found}.{hint}"
+def _each(on_host: list[_Placed]) -> list[str]:
+    lines = []
+    for p in on_host:
+        lines.append(f"  {p.op.op_type} '{p.op.name}', about {_us([p])}")
+        for r in p.verdict.reasons:
+            lines += [f"      {r.rule}: {_sentence(r)}", f"          {_found(r)}"]
+    return lines
 
 
 def _sentence(r: Reason) -> str:
-    return _rule(r, f" (found {r.actual}, allowed {r.allowed})")
+    return f"{r.message} {r.hint}".rstrip()
+
+
+def _found(r: Reason) -> str:
+    found = r.actual if len(r.actual) <= _LONGEST else r.actual[: _LONGEST - 1] + "…"
+    return f"found {found}; allowed {r.allowed}"

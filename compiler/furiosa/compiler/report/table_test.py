@@ -20,7 +20,10 @@ def lowering(*placed: tuple[str, str, list[Reason]]) -> Lowering:
         for i, (kind, _, _) in enumerate(placed)
     ]
     result = Lowering(Graph("tflite", "m", tensors[:1], tensors[-1:], operators))
-    result.verdicts = {op: Verdict(place, reasons) for op, (_, place, reasons) in zip(operators, placed)}
+    result.verdicts = {
+        op: Verdict(place, reasons, *((1.0, 0.25) if place == "host" else ()))
+        for op, (_, place, reasons) in zip(operators, placed)
+    }
     return result
 
 
@@ -29,42 +32,55 @@ MIXED = (
     ("CAST", "host", [RULE, SECOND]),
     ("CAST", "host", [RULE]),
     ("SUB", "host", [SECOND]),
-    ("CAST", "host", [SECOND]),
+    ("CAST", "host", [RULE]),
 )
+SUMS = [
+    "NPU       1 operators            1,000 MACs 100.0 %",
+    "host      4 operators                0 MACs   0.0 %"
+    + ", about 5.0 us, 1.0 us of it transfers (an estimate, not calibrated)",
+]
 
 
-def test_counts_and_kinds():
+def test_kinds_and_rules():
     assert table.placement(lowering(*MIXED)) == [
-        "NPU       1 operators            1,000 MACs 100.0 %",
-        "host      4 operators                0 MACs   0.0 %",
-        "     2 x CAST: Numbers must be even. Round them.",
-        "     1 x CAST: Names must be short.",
-        "     1 x SUB: Names must be short.",
+        *SUMS,
+        "     2 x CAST                         2.5 us  some-rule",
+        "     1 x CAST                         1.2 us  some-rule, second-rule",
+        "     1 x SUB                          1.2 us  second-rule",
+        "  some-rule: Numbers must be even. Round them.",
+        "      CAST 'n1': found 3; allowed 2, 4",
+        "  second-rule: Names must be short.",
+        "      CAST 'n1': found longname; allowed name",
     ]
 
 
 def test_everything():
-    assert table.placement(lowering(*MIXED), everything=True)[2:] == [
-        "  CAST 'n1'",
-        "      Numbers must be even (found 3, allowed 2, 4). Round them.",
-        "      Names must be short (found longname, allowed name).",
-        "  CAST 'n2'",
-        "      Numbers must be even (found 3, allowed 2, 4). Round them.",
-        "  SUB 'n3'",
-        "      Names must be short (found longname, allowed name).",
-        "  CAST 'n4'",
-        "      Names must be short (found longname, allowed name).",
+    assert table.placement(lowering(*MIXED[:3]), everything=True)[2:] == [
+        "  CAST 'n1', about 1.2 us",
+        "      some-rule: Numbers must be even. Round them.",
+        "          found 3; allowed 2, 4",
+        "      second-rule: Names must be short.",
+        "          found longname; allowed name",
+        "  CAST 'n2', about 1.2 us",
+        "      some-rule: Numbers must be even. Round them.",
+        "          found 3; allowed 2, 4",
     ]
 
 
-def test_many_kinds_are_cut_short():
-    lines = table.placement(lowering(*((f"OP{i:02}", "host", [RULE]) for i in range(12))))
-    assert len(lines) == 2 + table.HOST_ROWS + 1
-    assert lines[-1] == f"  … and {12 - table.HOST_ROWS} more kinds, -v shows all"
+def test_it_is_short():
+    many = [Reason(f"rule-{i}", "No.", "1" * 1000, "2", "") for i in range(12)]
+    lines = table.placement(lowering(*((f"OP{i:02}", "host", [many[i]]) for i in range(12))))
+    assert len(lines) == 2 + table.HOST_ROWS + 1 + 2 * table.RULE_ROWS + 1 == 20
+    assert lines[10] == f"  … and {12 - table.HOST_ROWS} more kinds, -v shows all"
+    assert lines[-1] == f"  … and {12 - table.RULE_ROWS} more rules, -v shows all"
+    assert max(map(len, lines)) < 140
 
 
-def test_a_model_without_products_has_no_share():
-    assert table.placement(lowering(("CAST", "npu", [])))[0].endswith("0 MACs       -")
+def test_a_model_that_is_all_on_the_npu():
+    assert table.placement(lowering(("CAST", "npu", []))) == [
+        "NPU       1 operators                0 MACs       -",
+        "host      0 operators                0 MACs       -",
+    ]
 
 
 def test_no_npu():

@@ -18,7 +18,7 @@ from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, m
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
 from furiosa.compiler.ldfg.onnx.resize import resize
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
-from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
+from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
 
 MIN_OPSET = 7
 DYNAMIC_SHAPES = "DynamicShapes"  # what frontend.onnx.regions makes
@@ -35,10 +35,20 @@ def lower_onnx(low: Lowering) -> None:
             _lower(low, unit, odd)
         except Refused as refusal:
             for op in unit.operators:
-                if op.op_type != DEQUANTIZE or not low.is_made(op.outputs[0]):
-                    low.to_host(op, Verdict("host", refusal.reasons))
+                _to_host(low, op, refusal.reasons)
     for op in low.graph.operators:  # a unit on the NPU takes the operators around it along
         low.verdicts.setdefault(op, Verdict("npu"))
+
+
+def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:
+    """Places an operator on the host, and before it each DequantizeLinear that it reads and that was left out so far."""
+    if op.op_type == DEQUANTIZE and low.is_made(op.outputs[0]):
+        return
+    for t in op.inputs:
+        source = low.producer.get(t)
+        if source is not None and source.op_type == DEQUANTIZE and not low.is_made(t):
+            _to_host(low, source, reasons)
+    low.to_host(op, Verdict("host", reasons))
 
 
 def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
