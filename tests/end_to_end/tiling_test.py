@@ -94,7 +94,7 @@ CASES = {
 def _shrink(monkeypatch: pytest.MonkeyPatch, sram: int) -> None:
     def smaller(name: str) -> object:
         target = load_target(name)
-        return target._replace(sram_bytes_per_slice=sram // (target.pes * target.slices_per_pe))
+        return target._replace(sram_bytes_per_slice=sram // target.slices)
 
     monkeypatch.setattr(pipeline, "load_target", smaller)
 

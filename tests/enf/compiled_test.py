@@ -47,9 +47,15 @@ def test_difference_between_targets(tiny_model):
     assert not any(line.startswith(("inputs", "outputs", "operators")) for line in lines)
 
 
-def test_the_second_pe_has_work(tiny_model):
-    engines = {c.engine for c in reader.load(compile_model(tiny_model, target_npu="warboy-2pe")).commands}
-    assert engines == {Engine.LOAD, Engine.STORE, Engine.PE0, Engine.PE1}
+def test_both_fused_pes_have_work(tiny_model):
+    """The convolution is split over more slices than one PE has."""
+    splits = {}
+    for target in ("warboy", "warboy-2pe"):
+        enf = reader.load(compile_model(tiny_model, target_npu=target))
+        assert {c.engine for c in enf.commands} == set(range(Engine.COUNT))
+        values = [c.arguments for c in enf.commands if c.instruction.name == "CONV2D"]
+        splits[target] = [v["split_pixels"] * v["split_channels"] for v in values]
+    assert set(splits["warboy"]) == {64} and set(splits["warboy-2pe"]) == {128}
 
 
 def test_every_wait_is_needed(tiny_model):

@@ -113,6 +113,6 @@ def test_windows_of_any_kind(data):
     if kind == "AVERAGE_POOL2D":
         rounding = data.draw(st.sampled_from((Rounding.ONNXRUNTIME, Rounding.TFLITE, Rounding.TFLITE_UINT8)))
         params |= {"rounding": rounding, "count_padding": number(0, 1)}
-    last = command(kind, Engine.PE0, *operands, sram(at, n, oh, ow, channels), **params)
+    last = command(kind, Engine.PE, *operands, sram(at, n, oh, ow, channels), **params)
     fits = last.instruction.check(*last.operands, **last.arguments) is None
     assert simulate(around(last).to_bytes()) == fits

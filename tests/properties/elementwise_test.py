@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from unittest import mock
 
 from hypothesis import given
 
+from furiosa.runtime.simulator import machine as simulator
 from tests.properties.harness import Machine, bounded, check
 from tests.properties.strategies import (
     Quantization,
@@ -86,8 +88,12 @@ def test_machines_force_tiles_and_splits() -> None:
     )
     inputs = [values("int8", shape, 0), values("int8", shape, 1)]
     small = check(model, inputs, machine=Machine("warboy", 12 << 10))
-    assert small.tiled and not small.split and small.sram_peak <= 12 << 10
+    assert small.tiled and small.sram_peak <= 12 << 10
     assert not check(model, inputs, machine=Machine("warboy")).tiled
-    assert not check(model, inputs, machine=Machine("warboy-2pe")).split
-    assert check(model, inputs, machine=Machine("warboy-2pe", split=True)).split
-    assert check(model, inputs, machine=Machine("warboy-2pe", 12 << 10, split=True)).split
+    with mock.patch.object(simulator, "halves", wraps=simulator.halves) as cut:
+        check(model, inputs, machine=Machine("warboy-2pe"))
+        assert not cut.called
+        assert (
+            check(model, inputs, machine=Machine("warboy-2pe", 12 << 10, split=True)).pe_commands
+            <= cut.call_count
+        )

@@ -27,12 +27,12 @@ from hypothesis import HealthCheck, settings
 from furiosa.compiler import pipeline
 from furiosa.compiler.errors import OutOfSram
 from furiosa.compiler.frontend.importer import source_format
-from furiosa.compiler.gir import tiler
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.enf import container
 from furiosa.enf.machine import Engine
 from furiosa.enf.target import TARGETS, load_target
 from furiosa.runtime import session
+from furiosa.runtime.simulator import machine as simulator
 
 FACTOR = int(os.environ.get("PROPERTY_EXAMPLES", "1"))
 
@@ -42,8 +42,8 @@ Rule = Callable[..., np.ndarray | Sequence[np.ndarray]]
 class Machine(NamedTuple):
     """A target, the bytes of SRAM that it is given for the test (None: its own), and whether small work is split too.
 
-    A small SRAM forces tiles, transfers of parts and spilled tensors with tensors of a few KB; `split` gives even a tile of
-    two elements to both processing elements, where the operator can be cut at all.
+    A small SRAM forces tiles, transfers of parts and spilled tensors with tensors of a few KB; with `split` the simulator cuts
+    even the smallest command in two for its two threads, where the instruction can be cut at all.
     """
 
     target: str = TARGETS[-1]
@@ -55,21 +55,16 @@ WHOLE = Machine()
 
 
 class Result(NamedTuple):
-    """What became of a model: outputs of the simulator, commands for each processing element, SRAM in use in bytes."""
+    """What became of a model: outputs of the simulator, commands of the processing element, SRAM in use in bytes."""
 
     outputs: list[np.ndarray]
-    pe_commands: list[int]
+    pe_commands: int
     sram_peak: int
 
     @property
     def tiled(self) -> bool:
-        """Whether a processing element runs more than one command."""
-        return max(self.pe_commands) > 1
-
-    @property
-    def split(self) -> bool:
-        """Whether more than one processing element works."""
-        return sum(n > 0 for n in self.pe_commands) > 1
+        """Whether the processing element runs more than one command."""
+        return self.pe_commands > 1
 
 
 def bounded(examples: int) -> settings:
@@ -115,15 +110,19 @@ def check(
     }
     assert not on_host, f"on the host: {on_host}"
     device = {"warboy": "npu0pe0", "warboy-2pe": "npu0pe0-1"}[machine.target]
-    with session.create(container.to_bytes(compiled.enf), device=device) as sess:
+    work = 0 if machine.split else simulator.PARALLEL_WORK
+    with (
+        mock.patch.object(simulator, "PARALLEL_WORK", work),
+        session.create(container.to_bytes(compiled.enf), device=device) as sess,
+    ):
         actual = [t.numpy() for t in sess.run(list(inputs))]
     samples = [list(sample) for sample in zip(*(np.split(x, batch_size) for x in inputs))]
     if reference:
         _equal(actual, [run(model, sample) for sample in samples], max_lsb, "the reference runtime")
     if rule is not None:
         _equal(actual, [_listed(rule(*sample)) for sample in samples], max_lsb, "the rule")
-    counts = [sum(c.engine == pe for c in compiled.lir.commands) for pe in (Engine.PE0, Engine.PE1)]
-    return Result(actual, counts, compiled.lir.sram_peak)
+    commands = sum(c.engine == Engine.PE for c in compiled.lir.commands)
+    return Result(actual, commands, compiled.lir.sram_peak)
 
 
 def run(model: bytes, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -147,13 +146,11 @@ def _compile(model: bytes, machine: Machine, batch_size: int) -> Compilation:
     own = load_target(machine.target)
     sram = machine.sram or own.sram_bytes
     while True:
-        slices = own.pes * own.slices_per_pe
-        target = own._replace(sram_bytes_per_slice=sram // slices)
+        target = own._replace(sram_bytes_per_slice=sram // own.slices)
         with mock.patch.object(pipeline, "load_target", return_value=target):
             compilation = Compilation(model, Options(machine.target, batch_size))
         try:
-            with mock.patch.object(tiler, "SMALL_WORK", 2 if machine.split else tiler.SMALL_WORK):
-                return compilation.run()
+            return compilation.run()
         except OutOfSram:
             if sram >= own.sram_bytes:
                 raise

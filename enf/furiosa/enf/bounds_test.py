@@ -12,14 +12,14 @@ from furiosa.enf.errors import EnfError, EnfFormatError, EnfVerifyError
 from furiosa.enf.machine import Engine
 from furiosa.enf.testing.programs import Program, command, dram, ranged, sram
 
-LOAD, STORE, PE0, PE1 = range(Engine.COUNT)
+LOAD, STORE, PE = range(Engine.COUNT)
 MANY = 20_000
 
 
 def test_a_million_buffers():
     """All of them born at once, from the last address to the first, as it costs most to keep them in order."""
     p = Program()
-    p.add("FILL", PE0, sram(0, 1, 1, 1, 1))
+    p.add("FILL", PE, sram(0, 1, 1, 1, 1))
     messages = p.messages()
     n = 1_000_000
     messages["memory"] = enf_pb2.MemoryPlan(
@@ -38,7 +38,7 @@ def test_many_buffers_one_after_the_other():
     """Every command has a buffer of its own at another place: nothing is left out of the past, and it stays short."""
     p = Program()
     for i in range(MANY):
-        p.add("FILL", PE0, sram(3 * (i * 7919 % MANY), 1, 1, 1, 2))
+        p.add("FILL", PE, sram(3 * (i * 7919 % MANY), 1, 1, 1, 2))
         p.sram.append((3 * (i * 7919 % MANY), 2, i, i))
     assert len(p.load().commands) == MANY
 
@@ -47,11 +47,11 @@ def test_many_accesses_of_one_buffer():
     """Single bytes, written by one engine and read by another, each as far apart as the buffer allows."""
     p = Program()
     size = MANY // 2
-    p.sram = [(0, size, 0, MANY - 1), (size, 64, 0, MANY - 1)]
+    p.sram, p.dram = [(0, size, 0, MANY - 1)], [(0, size)]
     for i in range(size):
-        p.add("FILL", PE0, sram(i * 7919 % size, 1, 1, 1, 1))
+        p.add("FILL", PE, sram(i * 7919 % size, 1, 1, 1, 1))
     for i in range(size):
-        p.add("COPY", PE1, sram(i, *[1] * 6), sram(size, *[1] * 6), waits=(0, 0, size, 0))
+        p.add("STORE", STORE, sram(i, 1, 1, 1, 1), dram(i, 1, 1, 1, 1), waits=(0, 0, size))
     assert len(p.load().commands) == MANY
 
 
@@ -61,12 +61,12 @@ def test_many_strided_writes_cannot_cost_more_than_they_may():
     size = 32 << 20
     p.sram = [(0, size - 64, 0, 1999), (size - 64, 64, 0, 1999)]
     for i in range(1000):
-        p.add("FILL", PE0, sram(i * 9, 1, 1, 1000, 1, strides=(0, 0, 30000 + i, 1)))
+        p.add("FILL", PE, sram(i * 9, 1, 1, 1000, 1, strides=(0, 0, 30000 + i, 1)))
     for i in range(1000):
         shape = (1, 1, 1, 1, 1, 2)
         p.add(
             "COPY",
-            PE0,
+            PE,
             sram(i * 9, *shape, strides=(0, 0, 0, 0, 0, 2 * (30000 + i))),
             sram(size - 64, *shape),
         )
@@ -79,11 +79,11 @@ def test_a_map_of_16_gigabytes_is_never_made():
     size = (1 << 34) - 64
     p.dram = [(0, size)]
     p.sram = [(0, 64, 0, 2)]
-    p.add("FILL", PE0, sram(0, 1, 1, 1, 64))
-    p.add("STORE", STORE, sram(0, 1, 1, 2, 1), dram(0, 1, 1, 2, 1), waits=(0, 0, 1, 0))
+    p.add("FILL", PE, sram(0, 1, 1, 1, 64))
+    p.add("STORE", STORE, sram(0, 1, 1, 2, 1), dram(0, 1, 1, 2, 1), waits=(0, 0, 1))
     store = p.commands[-1].operands[1]
     store.strides = (0, 0, 1 << 30, 1)
-    p.add("LOAD", LOAD, dram(0, 1, 1, 1, 2), sram(0, 1, 1, 1, 2), waits=(0, 1, 0, 0))
+    p.add("LOAD", LOAD, dram(0, 1, 1, 1, 2), sram(0, 1, 1, 1, 2), waits=(0, 1, 0))
     assert size > coverage.MAX_MAPPED
     with pytest.raises(EnfVerifyError, match="too scattered"):
         p.load()
@@ -91,7 +91,7 @@ def test_a_map_of_16_gigabytes_is_never_made():
 
 def test_many_commands():
     """As many as a file of some size may hold; they are not decoded beyond the limit."""
-    record = codec.encode([command("FILL", PE0, sram(0, 1, 1, 1, 1))])
+    record = codec.encode([command("FILL", PE, sram(0, 1, 1, 1, 1))])
     p = Program()
     p.sram = [(0, 1, 0, 5 * MANY - 1)]
     p.steps = [ranged(0, 5 * MANY)]
@@ -102,7 +102,7 @@ def test_many_commands():
 
 def test_too_many_commands(monkeypatch):
     monkeypatch.setattr(codec, "MAX_COMMANDS", MANY)
-    record = codec.encode([command("FILL", PE0, sram(0, 1, 1, 1, 1))])
+    record = codec.encode([command("FILL", PE, sram(0, 1, 1, 1, 1))])
     with pytest.raises(EnfFormatError, match="more than 20000 commands"):
         reader.load(container.to_bytes(Program().sections() | {"code": record * 100_000}))
 

@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "empty.enf").write_bytes(b"")
     (tmp_path / "truncated.enf").write_bytes(FILE[:-1])
     race = lookup()
-    race.commands[2].waits = (1, 0, 0, 0)
+    race.commands[2].waits = (1, 0, 0)
     (tmp_path / "race.enf").write_bytes(race.to_bytes())
     other = lookup()
     other.constants = bytes(256)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from furiosa.enf import codec, dtypes
 from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.isa import BY_NAME, INSTRUCTIONS, Command
-from furiosa.enf.machine import Region
+from furiosa.enf.machine import Engine, Region
 from furiosa.enf.testing.programs import COMPUTING, lookup, typical
 
 _RANGES = {"B": (0, 2**8), "H": (0, 2**16), "h": (-(2**15), 2**15), "I": (0, 2**32), "i": (-(2**31), 2**31)}
@@ -52,7 +52,7 @@ def any_command(draw) -> Command:
         )
         for spec in row.operands
     )
-    waits = tuple(number("I") for _ in range(4))
+    waits = tuple(number("I") for _ in range(Engine.COUNT))
     return Command(row, number("B"), waits, operands, tuple(number(p.code) for p in row.params))
 
 
@@ -98,7 +98,7 @@ def test_unknown_opcodes():
 
 
 FILL = codec.encode(typical("FILL").commands)
-_OPERAND = struct.calcsize("<BBHIIII")  # where in a record the first operand starts
+_OPERAND = struct.calcsize("<BBH" + "I" * Engine.COUNT)  # where in a record the first operand starts
 
 
 @pytest.mark.parametrize("at", [2, 3])
@@ -128,4 +128,4 @@ def test_too_many_commands(monkeypatch):
 
 
 def test_a_record_is_as_large_as_the_table_says():
-    assert BY_NAME["FILL"].struct.size == len(FILL) == 20 + 12 + 4 * 8 + 1
+    assert BY_NAME["FILL"].struct.size == len(FILL) == _OPERAND + 12 + 4 * 8 + 1

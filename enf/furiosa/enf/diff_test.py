@@ -75,19 +75,28 @@ def test_parameters_and_operands_of_commands():
     a, b = typical("MAX_POOL2D"), typical("MAX_POOL2D")
     c = b.commands[-1]
     values = c.arguments | {"clamp_min": -3, "split_pixels": 64}
-    b.commands[-1] = Command(c.instruction, 3, c.waits, c.operands, tuple(values.values()))
+    b.commands[-1] = Command(c.instruction, c.engine, c.waits, c.operands, tuple(values.values()))
     lines = diff.diff(a.load(), b.load())
     assert lines[:2] == [
         "commands: 1 of 2 places differ",
-        "commands: 1: MAX_POOL2D: on pe0 after load 1 -> pe1 after load 1, clamp_min -128 -> -3, split_pixels 1 -> 64",
+        "commands: 1: MAX_POOL2D: clamp_min -128 -> -3, split_pixels 1 -> 64",
     ]
+
+
+def test_what_a_command_waits_for():
+    b = lookup()
+    b.commands[3].waits = (2, 0, 1)
+    assert (
+        diff.diff(lookup().load(), b.load())[1]
+        == "commands: 3: STORE: on store after pe 1 -> store after load 2, pe 1"
+    )
 
 
 def test_commands_that_came_and_went():
     def change(p):
-        p.commands.append(Command(BY_NAME["FILL"], 2, (0, 0, 0, 0), p.commands[2].operands[2:], (9,)))
+        p.commands.append(Command(BY_NAME["FILL"], 2, (0, 0, 0), p.commands[2].operands[2:], (9,)))
         p.sram[2] = (320, 64, 2, 4)
-        p.commands[-1].waits = (0, 1, 0, 0)
+        p.commands[-1].waits = (0, 1, 0)
         p.debug.command_operator.append(1)
 
     lines = differences(change)

@@ -92,7 +92,7 @@ def commands(enf: Enf) -> Iterator[str]:
 
 
 def engine_text(c: Command) -> str:
-    """The engine of a command, and how many commands of which engines it waits for: ``pe0 after load 3``."""
+    """The engine of a command, and how many commands of which engines it waits for: ``pe after load 3``."""
     waits = ", ".join(f"{Engine.NAMES[e]} {n}" for e, n in enumerate(c.waits) if n)
     return Engine.NAMES[c.engine] + (f" after {waits}" if waits else "")
 

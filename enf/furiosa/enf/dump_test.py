@@ -59,7 +59,7 @@ def test_commands():
         *(";", r"look\tup"),
     ]
     assert lines[2].split() == [
-        *("2", "pe0", "after", "load", "2", "TABLE_LOOKUP", "input=sram[0x0]:int8[1x1x1x64]"),
+        *("2", "pe", "after", "load", "2", "TABLE_LOOKUP", "input=sram[0x0]:int8[1x1x1x64]"),
         *("table=sram[0x40]:uint8[1x256]", "output=sram[0x140]:int8[1x1x1x64]", ";", r"look\tup"),
     ]
 

@@ -32,13 +32,12 @@ def join(a: Clock, b: Clock) -> Clock:
         a[0] if a[0] > b[0] else b[0],  # noqa: FURB136
         a[1] if a[1] > b[1] else b[1],  # noqa: FURB136
         a[2] if a[2] > b[2] else b[2],  # noqa: FURB136
-        a[3] if a[3] > b[3] else b[3],  # noqa: FURB136
     )
 
 
 def covers(a: Clock, b: Clock | list[int]) -> bool:
     """Whether everything that ``b`` knows to have ended, ``a`` knows too."""
-    return a[0] >= b[0] and a[1] >= b[1] and a[2] >= b[2] and a[3] >= b[3]
+    return a[0] >= b[0] and a[1] >= b[1] and a[2] >= b[2]
 
 
 # one access: bytes [start, end), engine, place in that engine's order (from 1)

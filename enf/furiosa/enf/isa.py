@@ -137,7 +137,7 @@ class Command:
 _I8 = ("int8",)
 _BYTES = ("int8", "uint8")
 _ANY = tuple(name for name, _, _ in dtypes.DTYPES)
-_PES = (Engine.PE0, Engine.PE1)
+_PE = (Engine.PE,)
 _OFF_CHIP = (Space.DRAM, Space.CONST)
 
 _INT8 = (-128, 127)
@@ -218,7 +218,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "COPY",
         0x03,
-        _PES,
+        _PE,
         (
             Operand("source", "r", 6, _ANY, "the tile to read"),
             Operand("destination", "w", 6, _ANY, "the same elements elsewhere"),
@@ -230,7 +230,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "FILL",
         0x04,
-        _PES,
+        _PE,
         (Operand("output", "w", 4, _BYTES, "the tile to fill"),),
         (Param("value", "B", "the byte written to every element"),),
         "Sets every element of a tile to one value (padding).",
@@ -239,7 +239,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "CONV2D",
         0x10,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, _I8, "[N, H, W, C]"),
             Operand("weight", "r", 4, _I8, "[OC, KH, KW, C / groups]"),
@@ -259,7 +259,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "DEPTHWISE_CONV2D",
         0x11,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, _I8, "[N, H, W, C]"),
             Operand("weight", "r", 3, _I8, "[KH, KW, OC], OC a multiple of C"),
@@ -277,7 +277,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "MAX_POOL2D",
         0x18,
-        _PES,
+        _PE,
         (Operand("input", "r", 4, _I8, "[N, H, W, C]"), Operand("output", "w", 4, _I8, "[N, OH, OW, C]")),
         (
             *_WINDOW_PARAMS,
@@ -292,7 +292,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "AVERAGE_POOL2D",
         0x19,
-        _PES,
+        _PE,
         (Operand("input", "r", 4, _I8, "[N, H, W, C]"), Operand("output", "w", 4, _I8, "[N, OH, OW, C]")),
         (
             *_WINDOW_PARAMS,
@@ -316,7 +316,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "REDUCE_MEAN",
         0x1A,
-        _PES,
+        _PE,
         (Operand("input", "r", 4, _I8, "[N, H, W, C]"), Operand("output", "w", 4, _I8, "[N, 1, 1, C]")),
         (
             Param("sum_offset", "i", "added to the sum of the H * W values"),
@@ -332,7 +332,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "RESIZE",
         0x1B,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, _I8, "[N, H, W, C]"),
             Operand("rows", "r", 2, ("int32",), "[taps, OH]: the input rows that each output row sees"),
@@ -360,7 +360,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "ADD",
         0x20,
-        _PES,
+        _PE,
         (
             Operand("a", "r", 4, _I8, "the first addend; strides of 0 broadcast"),
             Operand("b", "r", 4, _I8, "the second addend; strides of 0 broadcast"),
@@ -398,7 +398,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "MUL",
         0x21,
-        _PES,
+        _PE,
         (
             Operand("a", "r", 4, _I8, "the first factor; strides of 0 broadcast"),
             Operand("b", "r", 4, _I8, "the second factor; strides of 0 broadcast"),
@@ -423,7 +423,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         Instruction(
             name,
             opcode,
-            _PES,
+            _PE,
             (
                 Operand("a", "r", 4, _I8, "the first operand; strides of 0 broadcast"),
                 Operand("b", "r", 4, _I8, "the second operand; strides of 0 broadcast"),
@@ -438,7 +438,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "TABLE_LOOKUP",
         0x28,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, _BYTES, "the values to look up"),
             Operand(
@@ -458,7 +458,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "SOFTMAX",
         0x29,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 2, _I8, "[rows, classes]"),
             Operand("table", "r", 1, ("float32",), "exp by distance from the row's maximum"),
@@ -482,7 +482,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "QUANTIZE",
         0x30,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, ("float32",), "real values"),
             Operand("output", "w", 4, _I8, "int8 values"),
@@ -498,7 +498,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
     Instruction(
         "DEQUANTIZE",
         0x31,
-        _PES,
+        _PE,
         (
             Operand("input", "r", 4, _I8, "int8 values"),
             Operand("output", "w", 4, ("float32",), "real values"),

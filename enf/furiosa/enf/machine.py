@@ -20,14 +20,13 @@ class Space:
 class Engine:
     """The engines; each runs its commands in order, and the engines run side by side."""
 
-    LOAD, STORE, PE0, PE1 = range(4)
-    COUNT = 4
-    NAMES = ("load", "store", "pe0", "pe1")
+    LOAD, STORE, PE = range(3)
+    COUNT = 3
+    NAMES = ("load", "store", "pe")
     DOCS = (
         "DMA from DRAM and constants to SRAM",
         "DMA from SRAM to DRAM",
-        "processing element 0",
-        "processing element 1",
+        "the processing element; where two are fused, both work on one command, each with its slices",
     )
 
 

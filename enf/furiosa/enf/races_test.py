@@ -10,7 +10,7 @@ from furiosa.enf.isa import Command
 from furiosa.enf.machine import Engine, Space
 from furiosa.enf.testing.programs import Program, command, const, dram, ranged, sram
 
-LOAD, STORE, PE0, PE1 = range(Engine.COUNT)
+LOAD, STORE, PE = range(Engine.COUNT)
 SIZE = 48  # bytes of SRAM and of DRAM that the programs use
 
 Span = tuple[int, int, int]  # memory, first byte, end
@@ -113,16 +113,16 @@ def shared(draw) -> Program:
         elif kind == 2:
             commands.append(command("STORE", STORE, sram(a, *tile), dram(b, *tile)))
         elif kind == 3:
-            commands.append(command("FILL", draw(st.sampled_from((PE0, PE1))), sram(a, *tile)))
+            commands.append(command("FILL", PE, sram(a, *tile)))
         else:
             six = (1, 1, *tile)
-            engine = draw(st.sampled_from((PE0, PE1)))
+            engine = PE
             commands.append(command("COPY", engine, sram(a, *six), sram(b, *six)))
     commands = with_waits(draw, commands)
-    p.add("FILL", PE0, sram(0, 1, 1, 1, SIZE))
-    p.add("STORE", STORE, sram(0, 1, 1, 1, SIZE), dram(0, 1, 1, 1, SIZE), waits=(0, 0, 1, 0))
+    p.add("FILL", PE, sram(0, 1, 1, 1, SIZE))
+    p.add("STORE", STORE, sram(0, 1, 1, 1, SIZE), dram(0, 1, 1, 1, SIZE), waits=(0, 0, 1))
     for c in commands:
-        waits = tuple(w + (e in (PE0, STORE)) if w else 0 for e, w in enumerate(c.waits))
+        waits = tuple(w + (e in (PE, STORE)) if w else 0 for e, w in enumerate(c.waits))
         p.commands.append(Command(c.instruction, c.engine, waits, c.operands, c.params))
     p.steps = [ranged(0, 2), ranged(2, len(commands))]
     p.dram = [(0, SIZE)]
@@ -145,7 +145,7 @@ def successive(draw) -> Program:
     for i in range(draw(st.integers(1, 12))):
         size = draw(st.integers(1, SIZE))
         at = draw(st.integers(0, SIZE - size))
-        engine = draw(st.sampled_from((LOAD, PE0, PE1)))
+        engine = draw(st.sampled_from((LOAD, PE)))
         tile = (1, 1, 1, size)
         operands = (const(0, *tile), sram(at, *tile)) if engine == LOAD else (sram(at, *tile),)
         commands.append(command("LOAD" if engine == LOAD else "FILL", engine, *operands))
@@ -161,10 +161,14 @@ def test_in_memory_that_is_used_again(program):
 
 
 def test_the_definition_itself():
-    """Two PEs that fill the same byte race, unless one waits, directly or through a third."""
-    a, b = (command("FILL", e, sram(0, 1, 1, 1, 1)) for e in (PE0, PE1))
-    assert races([a, b])
-    assert not races([a, command("FILL", PE1, sram(0, 1, 1, 1, 1), waits=(0, 0, 1, 0))])
-    load = command("LOAD", LOAD, const(0, 1, 1, 1, 1), sram(9, 1, 1, 1, 1), waits=(0, 0, 1, 0))
-    assert not races([a, load, command("FILL", PE1, sram(0, 1, 1, 1, 1), waits=(1, 0, 0, 0))])
-    assert not races([a, command("FILL", PE1, sram(1, 1, 1, 1, 1))])
+    """A transfer and a PE that write the same byte race, unless one waits, directly or through a third."""
+    fill = command("FILL", PE, sram(0, 1, 1, 1, 1))
+
+    def load(at: int, *waits: int) -> Command:
+        return command("LOAD", LOAD, const(0, 1, 1, 1, 1), sram(at, 1, 1, 1, 1), waits=waits)
+
+    assert races([fill, load(0, 0, 0, 0)])
+    assert not races([fill, load(0, 0, 0, 1)])
+    assert not races([fill, load(1, 0, 0, 0)])
+    store = command("STORE", STORE, sram(9, 1, 1, 1, 1), dram(0, 1, 1, 1, 1), waits=(0, 0, 1))
+    assert not races([fill, store, load(0, 0, 1, 0)])

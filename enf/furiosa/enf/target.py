@@ -37,8 +37,12 @@ class Target(NamedTuple):
     host_bytes_per_s: int
 
     @property
+    def slices(self) -> int:
+        return self.pes * self.slices_per_pe
+
+    @property
     def sram_bytes(self) -> int:
-        return self.pes * self.slices_per_pe * self.sram_bytes_per_slice
+        return self.slices * self.sram_bytes_per_slice
 
 
 @cache

@@ -38,8 +38,8 @@ def best_split(target: Target, pixels: int, channels: int, taps: int, depth: int
     """The split over slices with the fewest cycles; ``depth`` None for a depthwise convolution."""
     best: tuple[int, tuple[int, int]] | None = None
     parts = 1
-    while parts <= target.slices_per_pe:
-        split = (target.slices_per_pe // parts, parts)
+    while parts <= target.slices:
+        split = (target.slices // parts, parts)
         if depth is None:
             cycles = depthwise_cycles(target, pixels, channels, taps, split)
         else:
@@ -58,7 +58,7 @@ def cycles(command: Command, target: Target) -> int:
         return target.dma_setup_cycles + _up(operands[0].nbytes * target.clock_hz, target.dram_bytes_per_s)
     out = operands[-1]
     name = command.instruction.name
-    slices = target.slices_per_pe
+    slices = target.slices
     fetched = sum(r.nbytes for r in operands[:-1])
     stream = max(
         _up(fetched, target.fetch_bytes_per_cycle_per_slice * slices),

@@ -6,7 +6,7 @@ Of the program:
 - buffers lie within their memory and live within the program; those that live at the same time do not overlap.
 
 Of every command:
-- the instruction table allows its engine, the target has that engine and the slices that its work is split over;
+- the instruction table allows its engine, and the target has the slices that its work is split over;
 - it waits for commands that stand before it only, so nothing waits for ever;
 - every operand is not empty, has the memory and element type that the table asks for, is aligned to its elements, lies
   within one live buffer or the constants, and has no more elements than SRAM holds;
@@ -66,9 +66,9 @@ class _Verifier:
         self.constants_size = len(enf.constants)
         self.sram = Memory("SRAM", self.target.sram_bytes)
         self.dram = Memory("working DRAM", enf.metadata.working_dram_bytes)
-        self.engines = Engine.PE0 + self.target.pes
         self.clocks = Clocks()
         self.effort = Effort()
+        self.layouts: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def run(self) -> None:
         self._figures()
@@ -149,8 +149,8 @@ class _Verifier:
 
     def _check(self, command: Command) -> None:
         instruction, engine, waits = command.instruction, command.engine, command.waits
-        if engine not in instruction.engines or engine >= self.engines:
-            raise EnfVerifyError(f"it cannot run on engine {engine} of {self.target.name}")
+        if engine not in instruction.engines:
+            raise EnfVerifyError(f"it cannot run on engine {engine}")
         if waits != _WAITS_FOR_NOTHING:
             for other, wait in enumerate(waits):
                 if wait > self.clocks.count[other]:
@@ -162,8 +162,10 @@ class _Verifier:
         problem = instruction.misfit(command.operands, arguments)
         if problem:
             raise EnfVerifyError(problem)
-        if arguments.get("split_pixels", 1) * arguments.get("split_channels", 1) > self.target.slices_per_pe:
-            raise EnfVerifyError(f"it is split over more than the {self.target.slices_per_pe} slices of a PE")
+        if arguments.get("split_pixels", 1) * arguments.get("split_channels", 1) > self.target.slices:
+            raise EnfVerifyError(
+                f"it is split over more than the {self.target.slices} slices of {self.target.name}"
+            )
 
         clock = self.clocks.at_start(engine, waits)
         out, out_start, out_end = output
@@ -201,7 +203,13 @@ class _Verifier:
         if space not in spec.spaces or region.dtype not in spec.dtypes:
             raise EnfVerifyError(f"operand {spec.name} has the wrong memory or element type: {region}")
         start = region.address
-        extent = _extent(spec, region, self.sram.size)
+        layout = spec.access, region.dtype, region.shape, region.strides
+        found = self.layouts.get(layout)
+        if found is None:
+            found = self.layouts[layout] = _layout(spec, region, self.sram.size)
+        extent, alignment = found
+        if start % alignment:
+            raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
         if space == Space.CONST:
             if start > self.constants_size or extent > self.constants_size - start:
                 raise EnfVerifyError(f"operand {spec.name} is outside the constants: {region}")
@@ -270,7 +278,7 @@ def _names(names: list[str], count: int) -> list[str]:
     return list(names) or [""] * count
 
 
-def _extent(spec: Operand, region: Region, most: int) -> int:
+def _layout(spec: Operand, region: Region, most: int) -> tuple[int, int]:
     """Bytes from an operand's first to its last.
 
     Raises:
@@ -287,15 +295,13 @@ def _extent(spec: Operand, region: Region, most: int) -> int:
         extent = itemsize - sum(strides) + sum(map(mul, shape, strides))
     if not elements:
         raise EnfVerifyError(f"operand {spec.name} is empty: {region}")
-    if itemsize > 1 and (
-        region.address % itemsize or any(s % itemsize for s, d in zip(strides, shape) if d > 1)
-    ):
+    if itemsize > 1 and any(s % itemsize for s, d in zip(strides, shape) if d > 1):
         raise EnfVerifyError(f"operand {spec.name} is not aligned to its elements: {region}")
     if spec.access == "w" and _overlaps(itemsize, shape, strides):
         raise EnfVerifyError(f"operand {spec.name} is written twice in the same place: {region}")
     if itemsize * elements > most and extent != itemsize * elements:
         raise EnfVerifyError(f"operand {spec.name} has more elements than SRAM holds: {region}")
-    return extent
+    return extent, itemsize
 
 
 def _overlaps(size: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

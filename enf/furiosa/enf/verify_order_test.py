@@ -9,7 +9,7 @@ from furiosa.enf.machine import Engine
 from furiosa.enf.testing.cases import Cases, operand, waits, without
 from furiosa.enf.testing.programs import Program, const, dram, lookup, ranged, sram
 
-LOAD, STORE, PE0, PE1 = range(Engine.COUNT)
+LOAD, STORE, PE = range(Engine.COUNT)
 
 
 CASES = Cases()
@@ -52,10 +52,10 @@ def gathered() -> Program:
     half, columns = (1, 1, 1, 1, 8, 4), (0, 0, 0, 0, 8, 2)
     for start in (0, 1):
         source, target = (sram(at + start, *half, strides=columns) for at in (0, 64))
-        p.add("COPY", PE0, source, target, waits=(1, 0, 0, 0))
+        p.add("COPY", PE, source, target, waits=(1, 0, 0))
     whole = (1, 1, 1, 1, 8, 8)
-    p.add("COPY", PE0, sram(64, *whole), sram(128, *whole))
-    p.add("COPY", PE0, sram(64, 1, 1, 1, 1, 3, 8, strides=(0, 0, 0, 0, 24, 1)), sram(192, 1, 1, 1, 1, 3, 8))
+    p.add("COPY", PE, sram(64, *whole), sram(128, *whole))
+    p.add("COPY", PE, sram(64, 1, 1, 1, 1, 3, 8, strides=(0, 0, 0, 0, 24, 1)), sram(192, 1, 1, 1, 1, 3, 8))
     return p
 
 
@@ -93,35 +93,33 @@ def in_place_but_shifted(p):
 CASES.each(
     "races with command [12] of engine load in buffer ''",
     {
-        "reads_before_the_loads": lambda p: waits(p, 2, 0, 0, 0, 0),
-        "reads_before_the_second_load": lambda p: waits(p, 2, 1, 0, 0, 0),
+        "reads_before_the_loads": lambda p: waits(p, 2, 0, 0, 0),
+        "reads_before_the_second_load": lambda p: waits(p, 2, 1, 0, 0),
     },
 )
-CASES.each(
-    "races with command 1 of engine pe0", {"stores_before_the_lookup": lambda p: waits(p, 3, 2, 0, 0, 0)}
-)
+CASES.each("races with command 1 of engine pe", {"stores_before_the_lookup": lambda p: waits(p, 3, 2, 0, 0)})
 
 
 def reused() -> Program:
     """The input's buffer is overwritten by a second load, once as the same buffer and once as another."""
     p = lookup()
     p.sram = [(0, 64, 0, 4), (64, 256, 1, 2), (320, 64, 2, 3), (64, 64, 5, 5)]
-    p.add("LOAD", LOAD, dram(0, 1, 1, 1, 64), sram(0, 1, 1, 1, 64), waits=(0, 0, 1, 0))
-    p.add("LOAD", LOAD, dram(64, 1, 1, 1, 64), sram(64, 1, 1, 1, 64), waits=(0, 1, 1, 0))
+    p.add("LOAD", LOAD, dram(0, 1, 1, 1, 64), sram(0, 1, 1, 1, 64), waits=(0, 0, 1))
+    p.add("LOAD", LOAD, dram(64, 1, 1, 1, 64), sram(64, 1, 1, 1, 64), waits=(0, 1, 1))
     return p
 
 
-@CASES.breaks("races with command 1 of engine pe0", reused)
+@CASES.breaks("races with command 1 of engine pe", reused)
 def overwrites_what_is_read(p):
-    waits(p, 4, 0, 0, 0, 0)
+    waits(p, 4, 0, 0, 0)
 
 
 @CASES.breaks("races with command 1 of engine store", reused)
 def loads_before_the_store(p):
-    waits(p, 5, 0, 0, 1, 0)
+    waits(p, 5, 0, 0, 1)
 
 
-@CASES.breaks("races with command 1 of engine pe0", reused)
+@CASES.breaks("races with command 1 of engine pe", reused)
 def overwrites_the_memory_of_a_dead_buffer(p):
     """The load before it no longer waits for the lookup, so this one does not either; it reads DRAM of no store."""
     del p.commands[4:]
@@ -131,23 +129,25 @@ def overwrites_the_memory_of_a_dead_buffer(p):
 
 
 def halves() -> Program:
-    """Two PEs fill one buffer each half, and one of them reads all of it."""
+    """A PE and a transfer write one buffer each half, and the PE reads all of it."""
     p = Program()
     p.sram = [(0, 64, 0, 2), (64, 64, 2, 2)]
-    p.add("FILL", PE0, sram(0, 1, 1, 1, 32))
-    p.add("FILL", PE1, sram(32, 1, 1, 1, 32))
-    p.add("COPY", PE0, sram(0, 1, 1, 1, 1, 1, 64), sram(64, 1, 1, 1, 1, 1, 64), waits=(0, 0, 0, 1))
+    p.add("FILL", PE, sram(0, 1, 1, 1, 32))
+    p.constants = bytes(64)
+    p.add("LOAD", LOAD, const(0, 1, 1, 1, 32), sram(32, 1, 1, 1, 32))
+    p.add("COPY", PE, sram(0, 1, 1, 1, 1, 1, 64), sram(64, 1, 1, 1, 1, 1, 64), waits=(1, 0, 0))
     return p
 
 
-@CASES.breaks("races with command 1 of engine pe1", halves)
-def reads_before_the_other_pe(p):
-    waits(p, 2, 0, 0, 1, 0)
+@CASES.breaks("races with command 1 of engine load", halves)
+def reads_before_the_transfer(p):
+    waits(p, 2, 0, 0, 0)
 
 
-@CASES.breaks("races with command 1 of engine pe0", halves)
-def both_pes_write(p):
-    operand(p, 1, 0, address=31, shape=(1, 1, 1, 33))
+@CASES.breaks("races with command 1 of engine pe", halves)
+def both_write(p):
+    for number in (0, 1):
+        operand(p, 1, number, address=31 * number, shape=(1, 1, 1, 33))
 
 
 def test_a_step_is_a_barrier():
@@ -155,7 +155,7 @@ def test_a_step_is_a_barrier():
     p = lookup()
     p.steps = [ranged(0, 2), ranged(2, 1), ranged(3, 1)]
     for number in (2, 3):
-        waits(p, number, 0, 0, 0, 0)
+        waits(p, number, 0, 0, 0)
     p.load()
     p.steps = [ranged(0, 2), ranged(2, 2)]
     with pytest.raises(EnfVerifyError, match=r"command 3 \(STORE\): it races"):

@@ -13,7 +13,7 @@ from furiosa.enf.machine import Engine
 from furiosa.enf.testing.cases import HUGE, Cases, Change, row
 from furiosa.enf.testing.programs import Program, lookup, ranged
 
-LOAD, STORE, PE0, PE1 = range(Engine.COUNT)
+LOAD, STORE, PE = range(Engine.COUNT)
 
 
 CASES = Cases()

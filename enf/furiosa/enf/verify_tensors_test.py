@@ -12,7 +12,7 @@ from furiosa.enf.machine import Engine, Space
 from furiosa.enf.testing.cases import HUGE, Cases, Change, operand, without
 from furiosa.enf.testing.programs import Program, command, lookup, ranged, tensor
 
-LOAD, STORE, PE0, PE1 = range(Engine.COUNT)
+LOAD, STORE, PE = range(Engine.COUNT)
 
 
 CASES = Cases()
@@ -190,7 +190,7 @@ def test_strides_of_single_elements_do_not_matter():
 
 def test_commands_are_named():
     p = lookup()
-    p.commands[2] = command("TABLE_LOOKUP", PE0, *p.commands[2].operands)
+    p.commands[2] = command("TABLE_LOOKUP", PE, *p.commands[2].operands)
     with pytest.raises(EnfVerifyError, match=r"^command 2 \(TABLE_LOOKUP\): it races"):
         p.load()
 

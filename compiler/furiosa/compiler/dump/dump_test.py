@@ -55,7 +55,7 @@ def test_cdfg(compilation):
 def test_gir(compilation):
     text = lines(compilation, "gir")
     segment = next(iter(compilation.gir.values()))
-    assert sum(bool(re.match(r"  \d+ #\d+ (load|store|pe0|pe1): [A-Z]", line)) for line in text) == len(
+    assert sum(bool(re.match(r"  \d+ #\d+ (load|store|pe): [A-Z]", line)) for line in text) == len(
         segment.works
     )
     (conv,) = [line for line in text if " CONV2D " in line]
@@ -68,7 +68,7 @@ def test_lir(compilation):
     commands = text[text.index("commands") + 1 :]
     assert len(commands) == len(compilation.lir.commands)
     assert [int(line.split()[0]) for line in commands] == list(range(len(commands)))
-    assert " pe0 after load 1: QUANTIZE " in commands[1] and "sram[0x" in commands[1]
+    assert " pe after load 1: QUANTIZE " in commands[1] and "sram[0x" in commands[1]
     assert any(line.startswith("  host 1 operators, a model of ") and '"erf"' in line for line in text)
 
 

@@ -27,8 +27,8 @@ class Form:
     """``shape`` is what is iterated over; the output tensor is seen with ``out_shape``, written from ``out_origin`` on,
     every ``out_step``-th element of each dimension.
 
-    ``bands`` are the dimensions to cut over time, ``halves`` those to cut over PEs, in order of preference;
-    ``granularity`` gives the multiple that a cut of a dimension must keep.
+    ``bands`` are the dimensions to cut over time, in order of preference; ``granularity`` gives the multiple that a cut of a
+    dimension must keep.
     """
 
     instruction: str
@@ -36,11 +36,9 @@ class Form:
     shape: tuple[int, ...]
     operands: Callable[[Box], tuple[list[Read], Params]]
     bands: tuple[int, ...]
-    halves: tuple[int, ...]
     granularity: dict[int, int]
     out_shape: tuple[int, ...]
     out_origin: tuple[int, ...]
-    work_per_element: int = 1
     is_copy: bool = False
     out_step: tuple[int, ...] = ()  # empty: every element
 
@@ -65,7 +63,6 @@ def make_form(
         shape,
         operands,
         more.pop("bands", (1, 2, 3)),
-        more.pop("halves", (1, 2, 3)),
         more.pop("granularity", {}),
         out_shape,
         origin,

@@ -12,7 +12,7 @@ from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.gir.tile import Buffer, View, Work
 from furiosa.compiler.lir.linear import Segment
 from furiosa.enf.dtypes import ITEMSIZE
-from furiosa.enf.isa import BY_NAME, Engine, Operand, Space
+from furiosa.enf.isa import BY_NAME, Operand, Space
 from furiosa.enf.target import Target
 
 
@@ -45,7 +45,7 @@ def _check_work(w: Work, target: Target) -> None:
     row = BY_NAME.get(w.instruction)
     if row is None:
         raise _Broken("there is no such instruction")
-    if w.engine not in row.engines or w.engine >= Engine.PE0 + target.pes:
+    if w.engine not in row.engines:
         raise _Broken(f"it cannot run on engine {w.engine}")
     if len(w.operands) != len(row.operands) or tuple(w.params) != row.param_names:
         raise _Broken(f"it has {len(w.operands)} operands and the parameters {', '.join(w.params)}")

@@ -37,10 +37,6 @@ def engine_of_another_kind(s: Segment) -> None:
     conv(s).engine = Engine.LOAD
 
 
-def engine_that_the_target_lacks(s: Segment) -> None:
-    conv(s).engine = Engine.PE1
-
-
 def operand_too_few(s: Segment) -> None:
     conv(s).operands = conv(s).operands[1:]
 
@@ -96,7 +92,6 @@ def life_forgotten(s: Segment) -> None:
 CHANGES = [
     unknown_instruction,
     engine_of_another_kind,
-    engine_that_the_target_lacks,
     operand_too_few,
     parameter_too_few,
     rank,

@@ -34,7 +34,7 @@ def binary(instruction: str) -> Callable[[Operator, Target], list[Form]]:
             return [_broadcast(a, shape_a, box, shape), _broadcast(b, shape_b, box, shape)], op.attributes
 
         dims = (2, 3) if shape[0] == shape[1] == 1 else (1, 2, 3) if shape[0] == 1 else (0, 1, 2, 3)
-        return [make_form(instruction, y, shape, operands, bands=dims, halves=dims)]
+        return [make_form(instruction, y, shape, operands, bands=dims)]
 
     return build
 
@@ -59,7 +59,7 @@ def unary(instruction: str) -> Callable[[Operator, Target], list[Form]]:
                 *(Read(c, c.shape, whole(c.shape)) for c in constants),
             ], op.attributes
 
-        return [make_form(instruction, y, shape, operands, bands=(2, 3), halves=(2, 3))]
+        return [make_form(instruction, y, shape, operands, bands=(2, 3))]
 
     return build
 
@@ -75,7 +75,7 @@ def lookup(op: Operator, target: Target) -> list[Form]:
     def operands(box: Box) -> tuple[list[Read], Params]:
         return [Read(x, shape, box), Read(table, table.shape, (box[3], (0, 256)))], op.attributes
 
-    return [make_form("TABLE_LOOKUP", y, shape, operands, bands=(2, 3), halves=(2, 3))]
+    return [make_form("TABLE_LOOKUP", y, shape, operands, bands=(2, 3))]
 
 
 def softmax(op: Operator, target: Target) -> list[Form]:
@@ -85,7 +85,7 @@ def softmax(op: Operator, target: Target) -> list[Form]:
     def operands(box: Box) -> tuple[list[Read], Params]:
         return [Read(x, x.shape, box), Read(table, table.shape, whole(table.shape))], op.attributes
 
-    return [make_form("SOFTMAX", y, y.shape, operands, bands=(0,), halves=(0,), work_per_element=16)]
+    return [make_form("SOFTMAX", y, y.shape, operands, bands=(0,))]
 
 
 def transpose(op: Operator, target: Target) -> list[Form]:
@@ -101,7 +101,7 @@ def transpose(op: Operator, target: Target) -> list[Form]:
         return [Read(x, source, tuple(own), perm)], {}
 
     dims = (0, 1, 2, 3)
-    return [make_form("COPY", y, shape, operands, bands=dims, halves=dims, is_copy=True)]
+    return [make_form("COPY", y, shape, operands, bands=dims, is_copy=True)]
 
 
 def concat(op: Operator, target: Target) -> list[Form]:
@@ -129,7 +129,6 @@ def _part(x: Tensor, shape: tuple[int, ...], y: Tensor, origin: tuple[int, ...])
         shape,
         operands,
         bands=dims,
-        halves=dims,
         out_shape=pad_rank(y.shape, 4),
         out_origin=origin,
         is_copy=True,
@@ -145,6 +144,6 @@ def pad(op: Operator, target: Target) -> list[Form]:
 
     before = (0,) * (4 - len(y.shape)) + tuple(op.attributes["before"])
     return [
-        make_form("FILL", y, flat, fill, bands=(2, 3), halves=(2, 3)),
+        make_form("FILL", y, flat, fill, bands=(2, 3)),
         _part(x, pad_rank(x.shape, 4), y, before),
     ]

@@ -21,7 +21,7 @@ def resize(op: Operator, target: Target) -> list[Form]:
         params = {
             **op.attributes,
             "row_offset": first,
-            "split_pixels": target.slices_per_pe,
+            "split_pixels": target.slices,
             "split_channels": 1,
         }
         row_box, column_box = ((0, tall), (start, count)), ((0, wide), (left, width))
@@ -33,7 +33,4 @@ def resize(op: Operator, target: Target) -> list[Form]:
             Read(column_weights, columns.shape, column_box),
         ], params
 
-    work = tall * wide
-    return [
-        make_form("RESIZE", y, y.shape, operands, bands=(0, 1, 3, 2), halves=(1, 3, 2), work_per_element=work)
-    ]
+    return [make_form("RESIZE", y, y.shape, operands, bands=(0, 1, 3, 2))]

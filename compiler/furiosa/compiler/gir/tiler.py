@@ -1,4 +1,4 @@
-"""Stage cdfg -> gir for one NPU cluster: stages of work, every operator cut to what fits SRAM and spread over the PEs.
+"""Stage cdfg -> gir for one NPU cluster: stages of work, every operator cut to what fits SRAM.
 
 A tensor lives in SRAM as a whole for as long as it is needed, or, where that does not fit, in DRAM; an operator on a tensor
 in DRAM runs band by band.  Which tensors go to DRAM is found by trying: the largest one at the tightest moment.
@@ -32,8 +32,6 @@ from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
 
-# an operator with less work than this runs on one PE: the second would be done before it has started
-SMALL_WORK = 1 << 16
 BATCH = 1 << 19  # bytes of constants that one transfer may bring ahead of time
 _MAX_BANDS = 1 << 16
 
@@ -183,7 +181,7 @@ class Tiler:
         stage = Stage()
         out_storage = self.storage[form.output]
         out_spilled = out_storage in self.spilled
-        reads, _ = form.operands(box)
+        reads, params = form.operands(box)
         if form.is_copy and self._move(op, form, box, reads[0], stage):
             return stage
         holders = [self._hold(op, read, stage, constants_at_hand) for read in reads]
@@ -196,11 +194,9 @@ class Tiler:
                 self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * len(form.out_shape)
             )
             written = partial(form.place, whole_output)
-        for pe, part in enumerate(self._parts(form, box)):
-            part_reads, params = form.operands(part)
-            operands = [operand(h, r) for h, r in zip(holders, part_reads)]
-            operands.append(written(part))
-            stage.computes.append(work(form.instruction, Engine.PE0 + pe, operands, params, op))
+        operands = [operand(h, r) for h, r in zip(holders, reads)]
+        operands.append(written(box))
+        stage.computes.append(work(form.instruction, Engine.PE, operands, params, op))
         if out_spilled:
             home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             stage.stores.append(work("STORE", Engine.STORE, [written(box), form.place(home, box)], {}, op))
@@ -222,24 +218,6 @@ class Tiler:
             name, engine, works = "STORE", Engine.STORE, stage.stores
         works.append(work(name, engine, [operand(source, read), form.place(out, box)], {}, op))
         return True
-
-    def _parts(self, form: Form, box: Box) -> list[Box]:
-        """The box, cut in two for two PEs where that is worth it."""
-        elements = form.work_per_element
-        for _, size in box:
-            elements *= size
-        if self.target.pes == 1 or elements < SMALL_WORK:
-            return [box]
-        for dim in form.halves:
-            start, size = box[dim]
-            step = form.granularity.get(dim, 1)
-            half = (size + 2 * step - 1) // (2 * step) * step
-            if 0 < half < size:
-                return [
-                    (*box[:dim], (start, half), *box[dim + 1 :]),
-                    (*box[:dim], (start + half, size - half), *box[dim + 1 :]),
-                ]
-        return [box]
 
     # -- where bytes are ----------------------------------------------------------------------------------------------
 

@@ -52,9 +52,6 @@ def conv(op: Operator, target: Target) -> list[Form]:
     if one_row and y.shape[1] == 1 and kh == 1:
         return [_pointwise_row(op, target)]
     granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
-    work = kh * kw * depth
-    # cut along the rows both PEs fetch all weights, along the channels the whole input: the smaller of the two
-    halves = (3, 1) if w.size > x.size else (1, 3)
     return [
         make_form(
             "CONV2D",
@@ -62,9 +59,7 @@ def conv(op: Operator, target: Target) -> list[Form]:
             y.shape,
             operands,
             bands=(0, 1, 3),
-            halves=halves,
             granularity=granularity,
-            work_per_element=work,
         )
     ]
 
@@ -94,9 +89,7 @@ def _pointwise_row(op: Operator, target: Target) -> Form:
         y.shape,
         operands,
         bands=dims,
-        halves=dims[::-1],
         granularity=granularity,
-        work_per_element=depth,
     )
 
 
@@ -121,7 +114,6 @@ def depthwise(op: Operator, target: Target) -> list[Form]:
         return reads, params
 
     granularity = {3: multiplier * target.mac_height}
-    work = kh * kw
     return [
         make_form(
             "DEPTHWISE_CONV2D",
@@ -129,9 +121,7 @@ def depthwise(op: Operator, target: Target) -> list[Form]:
             y.shape,
             operands,
             bands=(0, 1, 3),
-            halves=(1, 3),
             granularity=granularity,
-            work_per_element=work,
         )
     ]
 
@@ -146,17 +136,12 @@ def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
             params = {
                 **op.attributes,
                 "pad_top": pad_top,
-                "split_pixels": target.slices_per_pe,
+                "split_pixels": target.slices,
                 "split_channels": 1,
             }
             return [Read(x, x.shape, (box[0], rows, (0, x.shape[2]), box[3]))], params
 
-        work = kernel * int(op.attributes["kernel_w"])
-        return [
-            make_form(
-                instruction, y, y.shape, operands, bands=(0, 1, 3), halves=(1, 3), work_per_element=work
-            )
-        ]
+        return [make_form(instruction, y, y.shape, operands, bands=(0, 1, 3))]
 
     return build
 
@@ -165,10 +150,7 @@ def mean(op: Operator, target: Target) -> list[Form]:
     x, y = op.inputs[0], op.outputs[0]
 
     def operands(box: Box) -> tuple[list[Read], Params]:
-        params = {**op.attributes, "split_pixels": 1, "split_channels": target.slices_per_pe}
+        params = {**op.attributes, "split_pixels": 1, "split_channels": target.slices}
         return [Read(x, x.shape, (box[0], (0, x.shape[1]), (0, x.shape[2]), box[3]))], params
 
-    work = x.shape[1] * x.shape[2]
-    return [
-        make_form("REDUCE_MEAN", y, y.shape, operands, bands=(0, 3), halves=(3, 0), work_per_element=work)
-    ]
+    return [make_form("REDUCE_MEAN", y, y.shape, operands, bands=(0, 3))]

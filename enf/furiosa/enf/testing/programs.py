@@ -57,7 +57,7 @@ def default(instruction: Instruction) -> dict[str, float]:
 
 
 def command(
-    name: str, engine: int, *operands: Region, waits: Sequence[int] = (0, 0, 0, 0), **params: float
+    name: str, engine: int, *operands: Region, waits: Sequence[int] = (0, 0, 0), **params: float
 ) -> Command:
     row = BY_NAME[name]
     values = default(row) | params
@@ -81,7 +81,7 @@ class Program:
         self.metadata: dict[str, object] = {}
 
     def add(
-        self, name: str, engine: int, *operands: Region, waits: Sequence[int] = (0, 0, 0, 0), **params: float
+        self, name: str, engine: int, *operands: Region, waits: Sequence[int] = (0, 0, 0), **params: float
     ) -> None:
         self.commands.append(command(name, engine, *operands, waits=waits, **params))
 
@@ -151,13 +151,13 @@ def lookup() -> Program:
     p.add("LOAD", Engine.LOAD, const(0, 1, 1, 1, 256, dtype="uint8"), sram(64, 1, 1, 1, 256, dtype="uint8"))
     p.add(
         "TABLE_LOOKUP",
-        Engine.PE0,
+        Engine.PE,
         sram(0, 1, 1, 1, 64),
         sram(64, 1, 256, dtype="uint8"),
         sram(320, 1, 1, 1, 64),
-        waits=(2, 0, 0, 0),
+        waits=(2, 0, 0),
     )
-    p.add("STORE", Engine.STORE, sram(320, 1, 1, 1, 64), dram(64, 1, 1, 1, 64), waits=(0, 0, 1, 0))
+    p.add("STORE", Engine.STORE, sram(320, 1, 1, 1, 64), dram(64, 1, 1, 1, 64), waits=(0, 0, 1))
     return p
 
 
@@ -213,7 +213,7 @@ def typical(name: str) -> Program:
     for dtype, shape in _TYPICAL[name]:
         regions.append(sram(at, *shape, dtype=dtype))
         at += -(-math.prod(shape) * ITEMSIZE[dtype] // 64) * 64
-    return around(command(name, Engine.PE0, *regions, **_PARAMS.get(name, {})))
+    return around(command(name, Engine.PE, *regions, **_PARAMS.get(name, {})))
 
 
 def around(last: Command) -> Program:
@@ -226,9 +226,7 @@ def around(last: Command) -> Program:
     p.constants = bytes(max((r.extent for r in reads), default=0))
     for r in reads:
         p.add("LOAD", Engine.LOAD, const(0, 1, 1, 1, r.extent), sram(r.address, 1, 1, 1, r.extent))
-    p.commands.append(
-        Command(last.instruction, last.engine, (len(reads), 0, 0, 0), last.operands, last.params)
-    )
+    p.commands.append(Command(last.instruction, last.engine, (len(reads), 0, 0), last.operands, last.params))
     return p
 
 

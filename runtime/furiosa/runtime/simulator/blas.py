@@ -1,4 +1,4 @@
-"""One BLAS thread a PE while two PEs run: two callers inside a multi-threaded BLAS only get in each other's way."""
+"""One BLAS thread for each of the two threads that a command is cut for: two callers inside a multi-threaded BLAS only get in each other's way."""
 
 from __future__ import annotations
 

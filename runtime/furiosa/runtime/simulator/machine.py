@@ -1,27 +1,34 @@
-"""The simulated machine: its memories, and the engines that run the commands of a verified program."""
+"""The simulated machine: its memories, and what runs the commands of a verified program."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Self
 
 import numpy as np
 
 from furiosa.enf.dtypes import ITEMSIZE
-from furiosa.enf.isa import Command, Engine, Region, Space
+from furiosa.enf.isa import Command, Region, Space
 from furiosa.enf.reader import Enf
 from furiosa.runtime.simulator.blas import single_threaded
 from furiosa.runtime.simulator.dispatch import KERNELS
+from furiosa.runtime.simulator.halves import halves
 
-# a step with less work than this (output elements times taps) is run by one thread: handing over would cost more
-PARALLEL_WORK = 1 << 22
+# a command with less work than this (output elements times taps) is run by one thread: handing over would cost more
+PARALLEL_WORK = 1 << 19
+
+Bound = list[Callable[[], None]]  # one command as the parts that may run at the same time: one or two
 
 
 class Simulator:
     """A Warboy with one program on it.
 
-    Commands of the second PE run on a thread of their own; what each command waits for keeps them apart, which the
-    verifier has proved, so the result does not depend on timing.  Not for several threads at once.
+    Commands run one after the other in the program's order; it is the order of every engine, and what a command waits for
+    stands before it, so the verifier's proof that the engines do not race makes it one of the orders that the machine may
+    take.  A large command is cut in two, and a second thread runs one half.  Not for several threads at once.
     """
 
     def __init__(self, enf: Enf):
@@ -35,8 +42,7 @@ class Simulator:
             Space.DRAM: np.zeros(enf.metadata.working_dram_bytes, np.uint8),
             Space.CONST: np.frombuffer(enf.constants, np.uint8),
         }
-        self._bound: list[Callable[[], None] | None] = [None] * len(enf.commands)
-        self._issued = _places(enf.commands)
+        self._bound: list[Bound | None] = [None] * len(enf.commands)
 
     def write(self, address: int, array: np.ndarray) -> None:
         """Copies a dense array into working DRAM."""
@@ -49,54 +55,35 @@ class Simulator:
 
     def run(self, first: int, count: int) -> None:
         """Runs a range of commands, which the plan made one step."""
-        commands = range(first, first + count)
-        for i in commands:
-            if self._bound[i] is None:
-                self._bound[i] = self._bind(self._enf.commands[i])
-        second = [i for i in commands if self._enf.commands[i].engine == Engine.PE1]
-        if second and sum(_work(self._enf.commands[i]) for i in second) >= PARALLEL_WORK:
-            self._run_parallel(commands, second)
-        else:
-            with np.errstate(all="ignore"):  # infinities and NaN among a stranger's constants are data
-                for i in commands:
-                    self._bound[i]()
+        commands = []
+        for i in range(first, first + count):
+            bound = self._bound[i]
+            if bound is None:
+                bound = self._bound[i] = self._bind(self._enf.commands[i])
+            commands.append(bound)
+        with ExitStack() as stack:
+            stack.enter_context(np.errstate(all="ignore"))  # a stranger's infinities and NaN are data
+            assistant = None
+            if any(len(parts) > 1 for parts in commands):
+                stack.enter_context(single_threaded())
+                assistant = stack.enter_context(_Assistant())
+            for own, *other in commands:
+                if other:
+                    assistant.start(other[0])
+                try:
+                    own()
+                finally:
+                    if other:
+                        assistant.join()
 
-    def _run_parallel(self, commands: range, second: list[int]) -> None:
-        """The second PE on its own thread, everything else in program order on this one."""
-        progress = _Progress(self._issued_before(commands.start))
-        others = [i for i in commands if self._enf.commands[i].engine != Engine.PE1]
-        with single_threaded():
-            thread = threading.Thread(target=self._run_engine, args=(second, progress), name="pe1")
-            thread.start()
-            self._run_engine(others, progress)
-            thread.join()
-        if progress.failure is not None:
-            raise progress.failure
-
-    def _issued_before(self, first: int) -> list[int]:
-        """How many commands of each engine earlier steps have run."""
-        ended = [0] * Engine.COUNT
-        for command, place in zip(self._enf.commands[:first], self._issued):
-            ended[command.engine] = place
-        return ended
-
-    def _run_engine(self, commands: list[int], progress: _Progress) -> None:
-        try:
-            with np.errstate(all="ignore"):
-                for i in commands:
-                    command = self._enf.commands[i]
-                    if not progress.wait(command.waits):
-                        return
-                    self._bound[i]()
-                    progress.end(command.engine, self._issued[i])
-        except BaseException as e:  # noqa: BLE001 - handed to the caller's thread; the other engine must not wait for ever
-            progress.fail(e)
-
-    def _bind(self, command: Command) -> Callable[[], None]:
+    def _bind(self, command: Command) -> Bound:
         """The command with its operands resolved to memory and its parameters named."""
-        kernel = KERNELS[command.instruction.name]
+        name = command.instruction.name
         views = [self._view(region) for region in command.operands]
-        return kernel(views, command.arguments)
+        parts = [(views, command.arguments)]
+        if _work(command) >= PARALLEL_WORK:
+            parts = halves(name, *parts[0])
+        return [KERNELS[name](*part) for part in parts]
 
     def _view(self, region: Region) -> np.ndarray:
         memory = self._memories[region.space]
@@ -105,44 +92,38 @@ class Simulator:
         )
 
 
-class _Progress:
-    """How many commands of each engine have ended in a step that two threads run."""
+class _Assistant:
+    """A second thread that runs one thing at a time beside the first; it ends with the block that it serves."""
 
-    def __init__(self, ended: list[int]) -> None:
-        self.ended = ended
-        self.failure: BaseException | None = None
-        self._changed = threading.Condition()
+    def __enter__(self) -> Self:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="simulator")
+        self._thread.start()
+        return self
 
-    def wait(self, waits: tuple[int, ...]) -> bool:
-        """Blocks until all waits are met; False where the other thread has failed."""
-        ended = self.ended
-        if all(e >= w for e, w in zip(ended, waits)):
-            return self.failure is None
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self.failure is not None or all(e >= w for e, w in zip(ended, waits))
-            )
-        return self.failure is None
+    def __exit__(self, *_: object) -> None:
+        self._work.put(None)
+        self._thread.join()
 
-    def end(self, engine: int, place: int) -> None:
-        with self._changed:
-            self.ended[engine] = place
-            self._changed.notify_all()
+    def start(self, work: Callable[[], None]) -> None:
+        self._work.put(work)
 
-    def fail(self, error: BaseException) -> None:
-        with self._changed:
-            self.failure = self.failure or error
-            self._changed.notify_all()
+    def join(self) -> None:
+        """Blocks until the work is done; raises what it raised."""
+        outcome = self._outcome.get()
+        if outcome is not None:
+            raise outcome
 
-
-def _places(commands: list[Command]) -> list[int]:
-    """For each command its place in its engine's order, from 1."""
-    counts = [0] * Engine.COUNT
-    out = []
-    for c in commands:
-        counts[c.engine] += 1
-        out.append(counts[c.engine])
-    return out
+    def _serve(self) -> None:
+        with np.errstate(all="ignore"):
+            while (work := self._work.get()) is not None:
+                outcome: BaseException | None = None
+                try:
+                    work()
+                except BaseException as e:  # noqa: BLE001 - handed to the caller's thread
+                    outcome = e
+                self._outcome.put(outcome)
 
 
 def _work(command: Command) -> int:

@@ -1,8 +1,9 @@
-"""The simulated machine: memories, both PEs on their own threads, steps, and failures that reach the caller."""
+"""The simulated machine: memories, steps, commands on two threads, and failures that reach the caller."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ ROWS, COLUMNS = 8, 64
 NEGATE = np.arange(256, dtype=np.uint8)[::-1]  # y = -1 - x
 
 
-def _two_pe_program(*, steps: int = 1) -> reader.Enf:
-    """y = table[table[x]]: PE0 looks the whole tensor up, PE1 looks the result up; in one step or one step a PE."""
+def _program(*, steps: int = 1) -> reader.Enf:
+    """y = table[table[x]], in one step or in two."""
     x, y = (descriptor(n, "int8", (1, 1, ROWS, COLUMNS)) for n in "xy")
     place([x, y])
     size = ROWS * COLUMNS
@@ -32,19 +33,13 @@ def _two_pe_program(*, steps: int = 1) -> reader.Enf:
 
     flat = (1, 1, 1, 256)
     source, copy = (Region.dense(s, "uint8", a, flat) for s, a in ((Space.CONST, 0), (Space.SRAM, 3 * size)))
+    first, second, third = (tile(Space.SRAM, i * size) for i in range(3))
     commands = [
-        command("LOAD", Engine.LOAD, (0, 0, 0, 0), tile(Space.DRAM, x.address), tile(Space.SRAM, 0)),
-        command("LOAD", Engine.LOAD, (0, 0, 0, 0), source, copy),
-        command("TABLE_LOOKUP", Engine.PE0, (2, 0, 0, 0), tile(Space.SRAM, 0), table, tile(Space.SRAM, size)),
-        command(
-            "TABLE_LOOKUP",
-            Engine.PE1,
-            (2, 0, 1, 0),
-            tile(Space.SRAM, size),
-            table,
-            tile(Space.SRAM, 2 * size),
-        ),
-        command("STORE", Engine.STORE, (0, 0, 0, 1), tile(Space.SRAM, 2 * size), tile(Space.DRAM, y.address)),
+        command("LOAD", Engine.LOAD, (0, 0, 0), tile(Space.DRAM, x.address), first),
+        command("LOAD", Engine.LOAD, (0, 0, 0), source, copy),
+        command("TABLE_LOOKUP", Engine.PE, (2, 0, 0), first, table, second),
+        command("TABLE_LOOKUP", Engine.PE, (2, 0, 0), second, table, third),
+        command("STORE", Engine.STORE, (0, 0, 2), third, tile(Space.DRAM, y.address)),
     ]
     ranges = [(0, 5)] if steps == 1 else [(0, 3), (3, 2)]
     plan = [enf_pb2.Step(commands=enf_pb2.CommandRange(first=f, count=n)) for f, n in ranges]
@@ -73,26 +68,29 @@ def test_one_thread_and_two_give_the_same(
     steps: int, parallel_work: int, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "PARALLEL_WORK", parallel_work)
-    enf = _two_pe_program(steps=steps)
+    enf = _program(steps=steps)
     for _ in range(20):
         np.testing.assert_array_equal(_run(enf, x), x)
 
 
-@pytest.mark.parametrize("failing", [Engine.PE0, Engine.PE1])
-def test_a_failure_on_any_engine_reaches_the_caller_and_nobody_waits_for_ever(
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_failure_of_either_half_reaches_the_caller_and_no_thread_stays(
     failing: int, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "PARALLEL_WORK", 0)
-    enf = _two_pe_program()
+    enf = _program()
     simulator = Simulator(enf)
     simulator.write(enf.interface.inputs[0].address, x)
     bind = simulator._bind
 
-    def broken(command: Command) -> object:
+    def broken(command: Command) -> list[Callable[[], None]]:
         def fail() -> None:
             raise MemoryError("no memory left")
 
-        return fail if command.engine == failing else bind(command)
+        parts = bind(command)
+        if len(parts) > 1:
+            parts[failing] = fail
+        return parts
 
     monkeypatch.setattr(simulator, "_bind", broken)
     before = threading.active_count()
@@ -102,7 +100,7 @@ def test_a_failure_on_any_engine_reaches_the_caller_and_nobody_waits_for_ever(
 
 
 def test_constants_cannot_be_written() -> None:
-    enf = _two_pe_program()
+    enf = _program()
     simulator = Simulator(enf)
     view = simulator._view(Region.dense(Space.CONST, "uint8", 0, (256,)))
     with pytest.raises(ValueError, match="read-only"):

@@ -123,25 +123,23 @@ def table_enf(table: np.ndarray | None = None, elements: int = 64, **options: ob
 
     tables = (1, 1, 1, 256)
     commands = [
-        command("LOAD", Engine.LOAD, (0, 0, 0, 0), tile(Space.DRAM, x.address), tile(Space.SRAM, 0)),
+        command("LOAD", Engine.LOAD, (0, 0, 0), tile(Space.DRAM, x.address), tile(Space.SRAM, 0)),
         command(
             "LOAD",
             Engine.LOAD,
-            (0, 0, 0, 0),
+            (0, 0, 0),
             tile(Space.CONST, 0, tables, "uint8"),
             tile(Space.SRAM, at_table, tables, "uint8"),
         ),
         command(
             "TABLE_LOOKUP",
-            Engine.PE0,
-            (2, 0, 0, 0),
+            Engine.PE,
+            (2, 0, 0),
             tile(Space.SRAM, 0),
             tile(Space.SRAM, at_table, (1, 256), "uint8"),
             tile(Space.SRAM, at_result),
         ),
-        command(
-            "STORE", Engine.STORE, (0, 0, 1, 0), tile(Space.SRAM, at_result), tile(Space.DRAM, y.address)
-        ),
+        command("STORE", Engine.STORE, (0, 0, 1), tile(Space.SRAM, at_result), tile(Space.DRAM, y.address)),
     ]
     step = enf_pb2.Step(commands=enf_pb2.CommandRange(first=0, count=len(commands)))
     sram = [(0, elements), (at_table, 256), (at_result, elements)]
