@@ -73,6 +73,41 @@ def accumulate_depthwise(
     )
 
 
+def accumulate_transposed(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    input_zero_point: int,
+    out_shape: tuple[int, int],
+    weight_zero_point: int = 0,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    pad: tuple[int, int] = (0, 0),
+    groups: int = 1,
+) -> np.ndarray:
+    """The sums of a transposed convolution: input pixel i and tap k add to output i*stride + k*dilation - pad.
+
+    x [N,H,W,C], w [O,KH,KW,C/groups] (TFLite's order; ONNX has [C,O/groups,KH,KW]), pad (top, left); int64 [N,OH,OW,O].
+    """
+    x = x.astype(np.int64) - input_zero_point
+    w = w.astype(np.int64) - weight_zero_point
+    channels, kernel_h, kernel_w, depth = w.shape
+    span = [(x.shape[1 + i] - 1) * stride[i] + 1 for i in (0, 1)]
+    full = [max(span[i] + (w.shape[1 + i] - 1) * dilation[i], pad[i] + out_shape[i]) for i in (0, 1)]
+    out = np.zeros((x.shape[0], *full, channels), np.int64)
+    per_group = channels // groups
+    for group in range(groups):
+        values = x[..., group * depth : (group + 1) * depth]
+        outputs = slice(group * per_group, (group + 1) * per_group)
+        for ky in range(kernel_h):
+            for kx in range(kernel_w):
+                top, left = ky * dilation[0], kx * dilation[1]
+                rows, cols = slice(top, top + span[0], stride[0]), slice(left, left + span[1], stride[1])
+                out[:, rows, cols, outputs] += values @ w[outputs, ky, kx].T
+    out = out[:, pad[0] : pad[0] + out_shape[0], pad[1] : pad[1] + out_shape[1]]
+    return out if bias is None else out + bias.astype(np.int64)
+
+
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """(before, after) of TFLite's SAME padding along one axis: the odd element goes after."""
     total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
 from furiosa.compiler.gir.plain_forms import binary, concat, lookup, pad, softmax, transpose, unary
-from furiosa.compiler.gir.resample_forms import resize
+from furiosa.compiler.gir.resample_forms import conv_transpose, resize
 from furiosa.compiler.gir.window_forms import conv, depthwise, mean, pool
 from furiosa.enf.target import Target
 
@@ -28,6 +28,7 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.average_pool2d": pool("AVERAGE_POOL2D"),
     "npu.concat": concat,
     "npu.conv2d": conv,
+    "npu.conv_transpose2d": conv_transpose,
     "npu.depthwise_conv2d": depthwise,
     "npu.dequantize": unary("DEQUANTIZE"),
     "npu.max_pool2d": pool("MAX_POOL2D"),

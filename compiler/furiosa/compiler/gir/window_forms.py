@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.gir.form import Form, Params, Read, make_form
 from furiosa.compiler.gir.tile import Box, whole
 from furiosa.enf import timing
@@ -23,18 +23,36 @@ def _window_rows(p: Params, box: Box, kernel: int, size: int) -> tuple[tuple[int
 def conv(op: Operator, target: Target) -> list[Form]:
     x, w, b, s = op.inputs
     y = op.outputs[0]
+    one_row = w.shape[2] == 1 and op.attributes["stride_w"] == 1 and not op.attributes["pad_left"]
+    if one_row and y.shape[1] == 1 and w.shape[1] == 1:
+        return [_pointwise_row(op, target)]
+    return [conv_form(x, w, b, s, y, op.attributes, target, y.shape)]
+
+
+def conv_form(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor,
+    s: Tensor,
+    y: Tensor,
+    attributes: Params,
+    target: Target,
+    shape: tuple[int, ...],
+    **place: tuple[int, ...],
+) -> Form:
+    """CONV2D of x with the weights w, written to the elements of y that ``shape`` and ``place`` tell (see Form)."""
     out_channels, kh, kw, depth = w.shape
-    groups = op.attributes["groups"]
+    groups = attributes["groups"]
     per_group = out_channels // groups
 
     def operands(box: Box) -> tuple[list[Read], Params]:
-        rows, pad_top = _window_rows(op.attributes, box, kh, x.shape[1])
+        rows, pad_top = _window_rows(attributes, box, kh, x.shape[1])
         (c0, c), group_count = box[3], max(box[3][1] // per_group, 1)
         channels = (0, x.shape[3]) if groups == 1 else (c0 // per_group * depth, group_count * depth)
         pixels = box[0][1] * box[1][1] * box[2][1]
         split = timing.best_split(target, pixels, c, kh * kw, depth)
         params = {
-            **op.attributes,
+            **attributes,
             "pad_top": pad_top,
             "groups": 1 if groups == 1 else group_count,
             "split_pixels": split[0],
@@ -48,20 +66,16 @@ def conv(op: Operator, target: Target) -> list[Form]:
         ]
         return reads, params
 
-    one_row = kw == 1 and op.attributes["stride_w"] == 1 and not op.attributes["pad_left"]
-    if one_row and y.shape[1] == 1 and kh == 1:
-        return [_pointwise_row(op, target)]
     granularity = {3: target.mac_height} if groups == 1 else {3: per_group}
-    return [
-        make_form(
-            "CONV2D",
-            y,
-            y.shape,
-            operands,
-            bands=(0, 1, 3),
-            granularity=granularity,
-        )
-    ]
+    return make_form(
+        "CONV2D",
+        y,
+        shape,
+        operands,
+        bands=(0, 1, 3),
+        granularity=granularity,
+        **place,
+    )
 
 
 def _pointwise_row(op: Operator, target: Target) -> Form:
@@ -96,15 +110,30 @@ def _pointwise_row(op: Operator, target: Target) -> Form:
 def depthwise(op: Operator, target: Target) -> list[Form]:
     x, w, b, s = op.inputs
     y = op.outputs[0]
+    return [depthwise_form(x, w, b, s, y, op.attributes, target, y.shape)]
+
+
+def depthwise_form(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor,
+    s: Tensor,
+    y: Tensor,
+    attributes: Params,
+    target: Target,
+    shape: tuple[int, ...],
+    **place: tuple[int, ...],
+) -> Form:
+    """The same for DEPTHWISE_CONV2D."""
     kh, kw, out_channels = w.shape
     multiplier = out_channels // x.shape[3]
 
     def operands(box: Box) -> tuple[list[Read], Params]:
-        rows, pad_top = _window_rows(op.attributes, box, kh, x.shape[1])
+        rows, pad_top = _window_rows(attributes, box, kh, x.shape[1])
         channels = (box[3][0] // multiplier, box[3][1] // multiplier)
         pixels = box[0][1] * box[1][1] * box[2][1]
         split = timing.best_split(target, pixels, box[3][1], kh * kw, None)
-        params = {**op.attributes, "pad_top": pad_top, "split_pixels": split[0], "split_channels": split[1]}
+        params = {**attributes, "pad_top": pad_top, "split_pixels": split[0], "split_channels": split[1]}
         reads = [
             Read(x, x.shape, (box[0], rows, (0, x.shape[2]), channels)),
             Read(w, w.shape, ((0, kh), (0, kw), box[3])),
@@ -113,17 +142,15 @@ def depthwise(op: Operator, target: Target) -> list[Form]:
         ]
         return reads, params
 
-    granularity = {3: multiplier * target.mac_height}
-    return [
-        make_form(
-            "DEPTHWISE_CONV2D",
-            y,
-            y.shape,
-            operands,
-            bands=(0, 1, 3),
-            granularity=granularity,
-        )
-    ]
+    return make_form(
+        "DEPTHWISE_CONV2D",
+        y,
+        shape,
+        operands,
+        bands=(0, 1, 3),
+        granularity={3: multiplier * target.mac_height},
+        **place,
+    )
 
 
 def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:

@@ -233,6 +233,7 @@ CONV: tuple[Rule, ...] = (
     supported_attributes,
 )
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
+CONV_TRANSPOSE = POOL  # the vendor states no limit of groups or dilation
 MEAN: tuple[Rule, ...] = (*INTEGER, spatial_axes, reference_arithmetic)
 SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reference_arithmetic, supported_attributes)
 ELEMENTWISE: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)

@@ -111,6 +111,23 @@ def _depthwise(op: Operator) -> Shape:
     return n, _windows(op, h, kh, "h"), _windows(op, w, kw, "w"), o
 
 
+def _transpose_conv(op: Operator) -> Shape | None:
+    n, _, _, c = _rank(op.inputs[2].shape, 4, "an input")
+    o, *_, i = _rank(op.inputs[1].shape, 4, "a filter")
+    if c != i:
+        raise Contradiction(f"has {c} input channels, but a filter of shape {list(op.inputs[1].shape)}")
+    if min(op.attributes["stride_h"], op.attributes["stride_w"]) < 1:
+        raise Contradiction("has a stride below 1")
+    if len(op.inputs) > 3 and op.inputs[3] is not None and op.inputs[3].size != o:
+        raise Contradiction(f"has {o} output channels, but a bias of shape {list(op.inputs[3].shape)}")
+    shape = _constant(op, 0)
+    if shape is None:
+        return None
+    if len(shape) != 4 or min(shape) < 1 or (shape[0], shape[3]) != (n, o):
+        raise Contradiction(f"makes a tensor of shape {shape} of {n} images, with {o} channels")
+    return tuple(shape)
+
+
 def _pool(op: Operator) -> Shape:
     n, h, w, c = _rank(op.inputs[0].shape, 4, "an input")
     a = op.attributes
@@ -217,4 +234,5 @@ _RULES: dict[str, tuple[int, Callable[[Operator], Shape | None]]] = {
     "FULLY_CONNECTED": (2, _fully_connected),
     "RESHAPE": (1, _reshape),
     "TRANSPOSE": (2, _transpose),
+    "TRANSPOSE_CONV": (3, _transpose_conv),
 }

@@ -31,7 +31,7 @@ def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None) -> str:
     return ""
 
 
-def _parameters(
+def parameters(
     low: Lowering, w: Tensor, weight: np.ndarray, b: Tensor | None, x: Tensor, y: Tensor
 ) -> tuple[list, dict]:
     """Weight (already in the NPU's order, int8), bias and scale as constants, and the zero points that go with them."""
@@ -78,7 +78,7 @@ def conv(low: Lowering, unit: Unit) -> None:
     else:
         kind, weight = "npu.conv2d", data.transpose(0, 2, 3, 1)
         attributes["groups"] = groups
-    constants, zero_points = _parameters(low, w, np.ascontiguousarray(weight), b, x, y)
+    constants, zero_points = parameters(low, w, np.ascontiguousarray(weight), b, x, y)
     image = low.image(x)
     low.emit_to(
         kind,
@@ -112,7 +112,7 @@ def gemm(low: Lowering, unit: Unit) -> None:
     data = low.plain(w).data
     weight = np.ascontiguousarray(data if a.get("transB", 0) else data.T)
     channels, depth = weight.shape
-    constants, zero_points = _parameters(low, w, weight.reshape(channels, 1, 1, depth), b, x, y)
+    constants, zero_points = parameters(low, w, weight.reshape(channels, 1, 1, depth), b, x, y)
     rows = x.size // depth
     plain = low.plain(x)
     matmul(low, plain, rows, constants, low.result(y), **zero_points, clamp_min=lo, clamp_max=hi)

@@ -12,6 +12,7 @@ from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
+from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
 from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
 from furiosa.compiler.ldfg.onnx.move import concat, pad, reshape, transpose
 from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
@@ -76,6 +77,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Clip": unary,
     "Concat": concat,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "DequantizeLinear": dequantize,
     "Flatten": reshape,
     "Gemm": gemm,

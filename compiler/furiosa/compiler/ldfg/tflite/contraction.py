@@ -1,11 +1,11 @@
-"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED."""
+"""CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator, Tensor
-from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg import arithmetic, rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.matmul import matmul
 from furiosa.compiler.ldfg.tflite.common import (
@@ -30,7 +30,10 @@ def _weights(
 
 
 def _conv_facts(op: Operator, **more: object) -> Facts:
-    w, b = op.inputs[1], op.inputs[2] if len(op.inputs) > 2 else None
+    return _facts(op, op.inputs[0], op.inputs[1], op.inputs[2] if len(op.inputs) > 2 else None, **more)
+
+
+def _facts(op: Operator, x: Tensor, w: Tensor, b: Tensor | None, **more: object) -> Facts:
     reference = ""
     if w.quantization is None or w.dtype not in ("int8", "uint8"):
         reference = f"weights of type {w.dtype}"
@@ -40,7 +43,7 @@ def _conv_facts(op: Operator, **more: object) -> Facts:
         reference = f"a bias of type {b.dtype}"
     return Facts(
         op.op_type,
-        [op.inputs[0], op.outputs[0]],
+        [x, op.outputs[0]],
         [w, b],
         reference=reference,
         attribute=unsupported_activation(op),
@@ -81,6 +84,46 @@ def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
     attributes |= window(op, x, y, w.shape[1:3])
     inputs = [low.plain(x), weight, bias, scale]
     low.emit_to("npu.depthwise_conv2d", inputs, low.result(y), **attributes, clamp_min=lo, clamp_max=hi)
+
+
+@rules.requires(rules.CONV_TRANSPOSE)
+def transpose_conv(low: Lowering, op: Operator) -> None:
+    """By XNNPACK's rule, which is that of CONV_2D."""
+    shape, w, x = op.inputs[:3]
+    b, y = op.inputs[3] if len(op.inputs) > 3 else None, op.outputs[0]
+    a = op.attributes
+    strides = (a["stride_h"], a["stride_w"])
+    kernel, same = w.shape[1:3], a["padding"] == "SAME"
+    facts = _facts(op, x, w, b)
+    facts.constants.append(shape)
+    facts.attribute = facts.attribute or transposed.count(strides)
+    sizes = [(x.shape[i], y.shape[i], kernel[i - 1], strides[i - 1]) for i in (1, 2)]
+    for size, out, k, stride in sizes:
+        if same and k < stride:
+            facts.reference = facts.reference or "SAME padding with a stride above the kernel's size"
+        elif -(-(out if same else out - k + 1) // stride) != size:
+            facts.attribute = facts.attribute or f"the output size {out} for the input size {size}"
+    low.check(rules.CONV_TRANSPOSE, facts)
+    (weight, bias, scale), attributes = _weights(low, w, b, x, y, w.shape[0])
+    lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
+    geometry = [
+        transposed.phases(size, out, k, stride, 1, max((size - 1) * stride + k - out, 0) // 2 if same else 0)
+        for size, out, k, stride in sizes
+    ]
+    transposed.emit(
+        low,
+        low.plain(x),
+        weight,
+        bias,
+        scale,
+        low.result(y),
+        tuple(geometry),
+        strides,
+        **attributes,
+        groups=1,
+        clamp_min=lo,
+        clamp_max=hi,
+    )
 
 
 @rules.requires(rules.CONV)

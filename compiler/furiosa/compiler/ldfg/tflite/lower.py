@@ -10,7 +10,12 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.tflite.contraction import conv_2d, depthwise_conv_2d, fully_connected
+from furiosa.compiler.ldfg.tflite.contraction import (
+    conv_2d,
+    depthwise_conv_2d,
+    fully_connected,
+    transpose_conv,
+)
 from furiosa.compiler.ldfg.tflite.elementwise import add, dequantize, logistic, mul, quantize, relu, softmax
 from furiosa.compiler.ldfg.tflite.move import concatenation, pad, reshape, transpose
 from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
@@ -60,4 +65,5 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "SUB": add,
     "TANH": logistic,
     "TRANSPOSE": transpose,
+    "TRANSPOSE_CONV": transpose_conv,
 }

@@ -1,0 +1,124 @@
+"""ConvTranspose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from furiosa.compiler.dfg.graph import Quantization, Tensor
+from furiosa.compiler.ldfg import rules, transposed
+from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.onnx.common import bounds
+from furiosa.compiler.ldfg.onnx.contraction import parameters
+from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
+
+
+@rules.requires(rules.CONV_TRANSPOSE)
+def conv_transpose(low: Lowering, unit: Unit) -> None:
+    """By the rule of Conv.
+
+    onnxruntime has no integer kernel for it: there the same sum is taken in float32, and a result may differ by one.
+    """
+    op = unit.op
+    x, w = unit.inputs[:2]
+    b = unit.inputs[2] if len(unit.inputs) > 2 else None
+    y = unit.output
+    a = op.attributes
+    rank = len(x.shape) - 2
+    groups = a.get("group", 1)
+    strides = tuple(a.get("strides") or [1] * rank)
+    dilations = tuple(a.get("dilations") or [1] * rank)
+    problem, pads = "", []
+    if rank == 2:
+        problem, pads = _pads(op.attributes, x, y, w.shape[2:], strides, dilations)
+        problem = problem or transposed.count(strides)
+    depthwise = w.shape[0] == groups
+    facts = Facts(
+        op.op_type,
+        [x, y],
+        [w, b],
+        spatial_rank=rank,
+        reference=_weight_problem(w, b),
+        attribute=problem,
+    )
+    low.check(rules.CONV_TRANSPOSE, facts)
+    lo, hi = bounds(low, unit, y)
+    weight = _ordered(low.plain(w).data, groups)
+    per_channel = w.quantization.scale.size > 1
+    scale = np.tile(w.quantization.scale, groups) if per_channel else w.quantization.scale
+    quantization = Quantization(scale, w.quantization.zero_point, 0 if per_channel else None)
+    if depthwise:
+        weight = weight[..., 0].transpose(1, 2, 0)
+    held = Tensor(w.name, w.shape, w.dtype, quantization, w.data)
+    (weight_form, bias, scales), zero_points = parameters(low, held, weight, b, x, y)
+    geometry = tuple(
+        transposed.phases(x.shape[2 + i], y.shape[2 + i], w.shape[2 + i], strides[i], dilations[i], pads[i])
+        for i in (0, 1)
+    )
+    more = {} if depthwise else {"groups": groups}
+    transposed.emit(
+        low,
+        low.image(x),
+        weight_form,
+        bias,
+        scales,
+        low.result(y, image=True),
+        geometry,
+        strides,
+        **zero_points,
+        **more,
+        clamp_min=lo,
+        clamp_max=hi,
+    )
+
+
+def _ordered(data: np.ndarray, groups: int) -> np.ndarray:
+    """[C, OC / groups, KH, KW] as [OC, KH, KW, C / groups]."""
+    channels, per_group, kh, kw = data.shape
+    split = data.reshape(groups, channels // groups, per_group, kh, kw).transpose(0, 2, 3, 4, 1)
+    return split.reshape(groups * per_group, kh, kw, channels // groups)
+
+
+def _weight_problem(w: Tensor, b: Tensor | None) -> str:
+    if w.quantization is None or w.dtype not in EIGHT_BIT:
+        return "weights that are not 8-bit"
+    if w.quantization.scale.size > 1 and w.quantization.axis != 1:
+        return "weights quantised per input channel"
+    if np.any(w.quantization.zero_point != w.quantization.zero_point.flat[0]):
+        return "weights with several zero points"
+    if b is not None and b.dtype != "int32":
+        return "a bias that is not int32"
+    return ""
+
+
+def _pads(
+    a: dict,
+    x: Tensor,
+    y: Tensor,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+) -> tuple[str, list[int]]:
+    """Why the geometry is not one that the NPU takes (else empty), and how much is cut off before each spatial axis."""
+    pads = []
+    auto = a.get("auto_pad", "NOTSET")
+    extra = a.get("output_padding") or [0, 0]
+    if len(y.shape) != 4:
+        return "an output whose shape is not known", []
+    if auto in ("SAME_UPPER", "SAME_LOWER") and any(extra) and not a.get("output_shape"):
+        return f"auto_pad {auto} with an output_padding", []  # onnx and onnxruntime read it differently
+    for i in (0, 1):
+        full = (x.shape[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
+        total = full + extra[i] - y.shape[2 + i]
+        if total < 0 or extra[i] >= strides[i] or extra[i] < 0:
+            return f"the output size {y.shape[2 + i]} for the input size {x.shape[2 + i]}", []
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            pads.append((total + (auto == "SAME_LOWER")) // 2)
+        elif auto == "VALID":
+            pads.append(0)
+        elif a.get("output_shape"):
+            pads.append((total + 1) // 2)  # as onnxruntime has it; the standard says nothing of this case
+        else:
+            pads.append((a.get("pads") or [0, 0])[i])
+        if pads[i] < 0 or pads[i] > total:
+            return "negative padding", []
+    return "", pads
