@@ -17,12 +17,21 @@ _ATTRS = {
     "batch_size": attr.int(
         doc = "Samples in one inference; 0 stands for the setting `//furiosa_rules/settings:batch_size` (1).",
     ),
+    "compatibility": attr.string(
+        doc = "The release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; an empty string or " +
+              "`latest` stands for the last one.",
+    ),
     "copts": attr.string_list(
         doc = "More options for the compiler, one argument each.",
     ),
     "data": attr.label_list(
         doc = "Files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`.",
         allow_files = True,
+    ),
+    "min_npu_coverage": attr.string(
+        doc = "The least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build " +
+              "fails with the compiler's table of what runs where and why if it does less. A string, as Bazel's attributes " +
+              "know no fractions.",
     ),
     "src": attr.label(
         doc = "The model file.",
@@ -39,11 +48,15 @@ _ATTRS = {
 
 _TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
 
+_RELEASES = ("0.6.3", "0.10", "latest")
+
 # Options of the compiler that are the rule's business, and what a user wants instead.
 _RULE_OPTIONS = {
     "--batch": "batch_size",
     "--batch-size": "batch_size",
+    "--compatibility": "compatibility",
     "--dot-graph": "the output group dot",
+    "--min-npu-coverage": "min_npu_coverage",
     "--output": "the target's name",
     "--report-json": "the output group report",
     "--target-ir": "the command `furiosa compile`",
@@ -72,6 +85,15 @@ def _batch_size(ctx):
         ))
     return size
 
+def _check_compatibility(release):
+    if release and release not in _RELEASES:
+        fail("compatibility is '%s', but must be one of %s" % (release, ", ".join(["'%s'" % r for r in _RELEASES])))
+
+def _check_coverage(share):
+    digits = share.replace(".", "", 1)
+    if share and (not digits or digits.strip("0123456789") or float(share) > 1):
+        fail("min_npu_coverage is '%s', but must be a share between 0 and 1, like '0.95'" % share)
+
 def _check_copts(copts):
     for opt in copts:
         if "\n" in opt:
@@ -92,6 +114,8 @@ def _impl(ctx):
     src = ctx.file.src
     target_npu = _target_npu(ctx, toolchain.target_npus)
     batch_size = _batch_size(ctx)
+    _check_compatibility(ctx.attr.compatibility)
+    _check_coverage(ctx.attr.min_npu_coverage)
     _check_copts(ctx.attr.copts)
     _check_data(src, ctx.files.data)
 
@@ -108,6 +132,10 @@ def _impl(ctx):
     args.add("-o", enf)
     args.add("--target-npu", target_npu)
     args.add("--batch-size", batch_size)
+    if ctx.attr.compatibility:
+        args.add("--compatibility", ctx.attr.compatibility)
+    if ctx.attr.min_npu_coverage:
+        args.add("--min-npu-coverage", ctx.attr.min_npu_coverage)
     if report:
         args.add("--report-json", report)
     if dot:
@@ -138,6 +166,7 @@ def _impl(ctx):
         OutputGroupInfo(**groups),
         NpuModelInfo(
             batch_size = batch_size,
+            compatibility = ctx.attr.compatibility or "latest",
             dot_graph = dot,
             enf = enf,
             label = ctx.label,

@@ -20,6 +20,7 @@ def _compile_test_impl(ctx):
         ctx.attr.target_npu,
         "--batch-size",
         str(ctx.attr.batch_size),
+    ] + ctx.attr.options + [
         "--report-json",
         "BIN/" + PACKAGE + ctx.attr.stem + ".report.json",
         "--dot-graph",
@@ -42,14 +43,17 @@ def _compile_test_impl(ctx):
     asserts.equals(env, "model.onnx", info.source.basename)
     asserts.equals(env, ctx.attr.target_npu, info.target_npu)
     asserts.equals(env, ctx.attr.batch_size, info.batch_size)
+    asserts.equals(env, ctx.attr.compatibility, info.compatibility)
     asserts.equals(env, ctx.attr.stem, info.model_name)
     asserts.equals(env, target.label, info.label)
     return analysistest.end(env)
 
 _COMPILE_ATTRS = {
     "batch_size": attr.int(),
+    "compatibility": attr.string(default = "latest"),
     "copts": attr.string_list(),
     "has_data": attr.bool(),
+    "options": attr.string_list(),
     "stem": attr.string(),
     "target_npu": attr.string(),
 }
@@ -121,6 +125,13 @@ _REFUSED = [
     ("wrong_extension", {"src": "weights.bin"}, "expected .onnx or .tflite"),
     ("unknown_npu", {"target_npu": "warboy-3pe"}, "target_npu is 'warboy-3pe', but the compiler knows only 'warboy', 'warboy-2pe'"),
     ("negative_batch", {"batch_size": -1}, "batch_size is -1, but must be at least 1"),
+    ("unknown_release", {"compatibility": "0.7"}, "compatibility is '0.7', but must be one of '0.6.3', '0.10', 'latest'"),
+    ("coverage_above_1", {"min_npu_coverage": "1.01"}, "min_npu_coverage is '1.01', but must be a share between 0 and 1, like '0.95'"),
+    ("coverage_in_percent", {"min_npu_coverage": "95%"}, "min_npu_coverage is '95%', but must be a share"),
+    ("coverage_below_0", {"min_npu_coverage": "-0.5"}, "min_npu_coverage is '-0.5', but must be a share"),
+    ("coverage_of_dots", {"min_npu_coverage": "0.9.5"}, "min_npu_coverage is '0.9.5', but must be a share"),
+    ("coverage_of_nothing", {"min_npu_coverage": "."}, "min_npu_coverage is '.', but must be a share"),
+    ("coverage_option", {"copts": ["--min-npu-coverage=0.5"]}, "copts: --min-npu-coverage is not for npu_model; use min_npu_coverage"),
     ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
     ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
@@ -140,6 +151,7 @@ def npu_model_test_suite(name):
 
     model("plain")
     model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
+    model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95")
     compile_tests = {
         "attributes": (_compile_test, "suffixed_enf", dict(
             stem = "suffixed",
@@ -156,6 +168,13 @@ def npu_model_test_suite(name):
             has_data = True,
         )),
         "defaults": (_compile_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe", batch_size = 1)),
+        "options": (_compile_test, "restricted", dict(
+            stem = "restricted",
+            target_npu = "warboy-2pe",
+            batch_size = 1,
+            compatibility = "0.6.3",
+            options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95"],
+        )),
         "settings": (_settings_test, "plain", dict(stem = "plain", target_npu = "warboy", batch_size = 3)),
     }
     for test, (rule, target, kwargs) in compile_tests.items():
