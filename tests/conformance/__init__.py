@@ -1,0 +1,1 @@
+"""Conformance: the test suite of the onnx package through the whole way."""
