@@ -13,13 +13,18 @@ Params = dict[str, int | float]
 
 
 class Read(NamedTuple):
-    """An operand: a box of a tensor seen with ``shape``; its view is permuted by ``perm``, stretched to ``broadcast``."""
+    """An operand: a box of a tensor seen with ``shape``.
+
+    Of each dimension of the box every ``steps``-th element is taken; the view is then permuted by ``perm`` and stretched
+    to ``broadcast``.
+    """
 
     tensor: Tensor
     shape: tuple[int, ...]
     box: Box
     perm: tuple[int, ...] | None = None
     broadcast: tuple[int, ...] | None = None
+    steps: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
-from furiosa.compiler.gir.plain_forms import binary, concat, lookup, pad, softmax, transpose, unary
+from furiosa.compiler.gir.move_forms import concat, pad, take, transpose
+from furiosa.compiler.gir.plain_forms import binary, lookup, softmax, unary
 from furiosa.compiler.gir.resample_forms import conv_transpose, resize
 from furiosa.compiler.gir.window_forms import conv, depthwise, mean, pool
 from furiosa.enf.target import Target
@@ -42,5 +43,6 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.resize": resize,
     "npu.softmax": softmax,
     "npu.table_lookup": lookup,
+    "npu.take": take,
     "npu.transpose": transpose,
 }

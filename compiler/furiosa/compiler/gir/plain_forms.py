@@ -1,4 +1,4 @@
-"""Forms of what works value by value or row by row, and of what moves values."""
+"""Forms of what works value by value or row by row."""
 
 from __future__ import annotations
 
@@ -86,64 +86,3 @@ def softmax(op: Operator, target: Target) -> list[Form]:
         return [Read(x, x.shape, box), Read(table, table.shape, whole(table.shape))], op.attributes
 
     return [make_form("SOFTMAX", y, y.shape, operands, bands=(0,))]
-
-
-def transpose(op: Operator, target: Target) -> list[Form]:
-    x, y = op.inputs[0], op.outputs[0]
-    lead = 4 - len(y.shape)
-    perm = (*range(lead), *(p + lead for p in op.attributes["perm"]))
-    shape, source = pad_rank(y.shape, 4), pad_rank(x.shape, 4)
-
-    def operands(box: Box) -> tuple[list[Read], Params]:
-        own = [(0, 0)] * 4
-        for i, p in enumerate(perm):
-            own[p] = box[i]
-        return [Read(x, source, tuple(own), perm)], {}
-
-    dims = (0, 1, 2, 3)
-    return [make_form("COPY", y, shape, operands, bands=dims, is_copy=True)]
-
-
-def concat(op: Operator, target: Target) -> list[Form]:
-    y = op.outputs[0]
-    lead = 4 - len(y.shape)
-    axis = op.attributes["axis"] + lead
-    out, at = [], 0
-    for x in op.inputs:
-        shape = pad_rank(x.shape, 4)
-        out.append(_part(x, shape, y, tuple(at if i == axis else 0 for i in range(4))))
-        at += shape[axis]
-    return out
-
-
-def _part(x: Tensor, shape: tuple[int, ...], y: Tensor, origin: tuple[int, ...]) -> Form:
-    """Copies a whole tensor into a place of a larger one."""
-
-    def operands(box: Box) -> tuple[list[Read], Params]:
-        return [Read(x, shape, box)], {}
-
-    dims = (0, 1, 2, 3)
-    return make_form(
-        "COPY",
-        y,
-        shape,
-        operands,
-        bands=dims,
-        out_shape=pad_rank(y.shape, 4),
-        out_origin=origin,
-        is_copy=True,
-    )
-
-
-def pad(op: Operator, target: Target) -> list[Form]:
-    x, y = op.inputs[0], op.outputs[0]
-    flat = flat_shape(y.shape)
-
-    def fill(box: Box) -> tuple[list[Read], Params]:
-        return [], {"value": op.attributes["value"] & 0xFF}
-
-    before = (0,) * (4 - len(y.shape)) + tuple(op.attributes["before"])
-    return [
-        make_form("FILL", y, flat, fill, bands=(2, 3)),
-        _part(x, pad_rank(x.shape, 4), y, before),
-    ]

@@ -27,7 +27,7 @@ from furiosa.compiler.gir.tile import (
     box_bytes,
     whole,
 )
-from furiosa.compiler.gir.work import operand, rank4, transfer, work
+from furiosa.compiler.gir.work import dma, operand, transfer, work
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
@@ -199,7 +199,7 @@ class Tiler:
         stage.computes.append(work(form.instruction, Engine.PE, operands, params, op))
         if out_spilled:
             home = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
-            stage.stores.append(work("STORE", Engine.STORE, [written(box), form.place(home, box)], {}, op))
+            stage.stores.extend(dma("STORE", Engine.STORE, written(box), form.place(home, box), op))
         return stage
 
     def _move(self, op: Operator, form: Form, box: Box, read: Read, stage: Stage) -> bool:
@@ -210,13 +210,14 @@ class Tiler:
             return False
         if source_spilled:
             source = self._dram_holder(self.storage[read.tensor], read.tensor.dtype, read.shape)
-            out = Holder(self._resident(out_storage), form.output.dtype, form.out_shape, (0,) * 4)
+            origin = (0,) * len(form.out_shape)
+            out = Holder(self._resident(out_storage), form.output.dtype, form.out_shape, origin)
             name, engine, works = "LOAD", Engine.LOAD, stage.loads
         else:
             source = self._hold(op, read, stage, {})
             out = self._dram_holder(out_storage, form.output.dtype, form.out_shape)
             name, engine, works = "STORE", Engine.STORE, stage.stores
-        works.append(work(name, engine, [operand(source, read), form.place(out, box)], {}, op))
+        works.extend(dma(name, engine, operand(source, read), form.place(out, box), op))
         return True
 
     # -- where bytes are ----------------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ class Tiler:
     def _load(self, home: Holder, box: Box, name: str, op: Operator, stage: Stage) -> Holder:
         tile = Buffer(name, box_bytes(box, home.dtype), Space.SRAM)
         held = Holder(tile, home.dtype, tuple(s for _, s in box), tuple(s for s, _ in box))
-        stage.loads.append(work("LOAD", Engine.LOAD, [rank4(home.view(box)), rank4(held.view(box))], {}, op))
+        stage.loads.extend(dma("LOAD", Engine.LOAD, home.view(box), held.view(box), op))
         return held
 
     def _load_constants(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Read
 from furiosa.compiler.gir.tile import Buffer, Holder, View, Work, pad_rank
@@ -10,6 +12,9 @@ from furiosa.enf.isa import BY_NAME, dense_strides
 
 def operand(holder: Holder, read: Read) -> View:
     view = holder.view(read.box)
+    if read.steps is not None:
+        view.shape = tuple(-(-d // n) for d, n in zip(view.shape, read.steps))
+        view.strides = tuple(s * n for s, n in zip(view.strides, read.steps))
     if read.perm is not None:
         view.shape = tuple(view.shape[p] for p in read.perm)
         view.strides = tuple(view.strides[p] for p in read.perm)
@@ -34,11 +39,37 @@ def work(instruction: str, engine: int, operands: list[View], params: dict, op: 
     return Work(instruction, engine, tuple(fitted), {n: params.get(n, 0) for n in row.param_names}, op)
 
 
-def rank4(view: View) -> View:
-    """The view in four dimensions, leading ones added or dropped."""
-    while len(view.shape) > 4 and view.shape[0] == 1:
-        view.shape, view.strides = view.shape[1:], view.strides[1:]
-    return view
+def dma(instruction: str, engine: int, source: View, destination: View, op: Operator) -> list[Work]:
+    """Moves a tile; one command where four dimensions express it, else one for each index of those before."""
+    joined = _joined(source, destination)
+    rank = next(o.rank for o in BY_NAME[instruction].operands)
+    lead = joined[0].shape[: max(len(joined[0].shape) - rank, 0)]
+    out = []
+    for index in np.ndindex(*lead):
+        views = []
+        for v in joined:
+            offset = v.offset + sum(i * s for i, s in zip(index, v.strides))
+            views.append(View(v.buffer, v.dtype, offset, v.shape[len(lead) :], v.strides[len(lead) :]))
+        out.append(work(instruction, engine, views, {}, op))
+    return out
+
+
+def _joined(a: View, b: View) -> tuple[View, View]:
+    """The views without dimensions of one element, and with those joined that lie dense in both, where they have more than four."""
+    if len(a.shape) <= 4:
+        return a, b
+    dims: list[tuple[int, int, int]] = []
+    for d, s, t in zip(a.shape, a.strides, b.strides):
+        if d == 1:
+            continue
+        if dims and dims[-1][1:] == (d * s, d * t):
+            d *= dims.pop()[0]
+        dims.append((d, s, t))
+    shape = tuple(d for d, _, _ in dims)
+    return (
+        View(a.buffer, a.dtype, a.offset, shape, tuple(s for _, s, _ in dims)),
+        View(b.buffer, b.dtype, b.offset, shape, tuple(t for _, _, t in dims)),
+    )
 
 
 def transfer(

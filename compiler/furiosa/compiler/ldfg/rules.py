@@ -11,9 +11,11 @@ operators (vendor.py); rules about arithmetic are where the reference runtime's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Tensor
+from furiosa.compiler.dfg.moves import MAX_RUNS, Runs
 from furiosa.compiler.ldfg import vendor
 from furiosa.compiler.ldfg.verdict import Failure, Rule, requires
 
@@ -21,6 +23,7 @@ MAX_GROUPS = 128  # vendor's table, Conv
 MAX_DILATION = 12  # vendor's table, Conv
 MAX_SOFTMAX_BATCH = 2  # vendor's table, Softmax
 MAX_RANK = 4
+MAX_COPY_RANK = 6  # of the command COPY
 
 
 @dataclass(slots=True)
@@ -40,6 +43,21 @@ class Facts:
     )
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
     release: str = vendor.LATEST  # whose table of operators counts; set by Lowering.check
+    dimensions: tuple[str, ...] = ()  # those that a move cuts, joins or pads: see ``dimensions``
+    runs: Sequence[Runs] = ()  # of a move, by dimension
+    moved: int = 0  # dimensions that a transposition moves, those that stay neighbours counted once
+
+
+def dimensions(t: Tensor, axes: list[int], channels_last: bool) -> tuple[str, ...]:
+    """The letters of some axes: N, C, H, W; "axis 4" where a tensor has more than four.
+
+    Fewer dimensions are those of a batch of sequences: [N, C, H], or [N, H, C] in TFLite; [N, C]; [C].
+    """
+    names = (
+        {4: "NHWC", 3: "NHC", 2: "NC", 1: "C"} if channels_last else {4: "NCHW", 3: "NCH", 2: "NC", 1: "C"}
+    )
+    letters = names.get(len(t.shape))
+    return tuple(letters[a] if letters else f"axis {a}" for a in sorted(axes))
 
 
 # -- every operator -----------------------------------------------------------------------------------------------
@@ -192,7 +210,57 @@ def softmax_batch(f: Facts) -> None:
         raise Failure(f"batch {f.batch}", f"<= {MAX_SOFTMAX_BATCH}")
 
 
+def concat_axes(f: Facts) -> None:
+    """Concat joins along height or channels: axis 2 or 1 of [N, C, H, W] in ONNX, axis 1 or 3 of [N, H, W, C] in TFLite.
+
+    Transpose the tensors around it. Those of three dimensions count as [N, C, H], in TFLite [N, H, C], those of two as [N, C].
+    """
+    _cut(f, "HC" if f.release != "0.6.3" else "H")
+
+
+def slice_axes(f: Facts) -> None:
+    """Slice takes parts of height or channels: axis 2 or 1 of [N, C, H, W] in ONNX, axis 1 or 3 of [N, H, W, C] in TFLite.
+
+    Transpose the tensor around it, or use Split, which has no such limit. Tensors of three dimensions count as [N, C, H], in TFLite
+    [N, H, C], those of two as [N, C].
+    """
+    _cut(f, "HC" if f.release != "0.6.3" else "H")
+
+
+def pad_axes(f: Facts) -> None:
+    """Pad widens channels, width or height, not the batch, which is axis 0 of a tensor of two to four dimensions.
+
+    Pad another dimension, or compile with another batch.
+    """
+    _cut(f, "CWH")
+
+
+def _cut(f: Facts, allowed: str) -> None:
+    bad = [d for d in f.dimensions if d not in allowed]
+    if bad:
+        raise Failure(", ".join(bad), ", ".join(allowed))
+
+
 # -- forms and arithmetic -----------------------------------------------------------------------------------------
+
+
+def copy_dimensions(f: Facts) -> None:
+    """A move of values works on at most six dimensions; those that a Transpose keeps together count as one.
+
+    Merge dimensions with a Reshape.
+    """
+    most = f.moved or max((len(t.shape) for t in f.activations), default=0)
+    if most > MAX_COPY_RANK:
+        raise Failure(most, f"<= {MAX_COPY_RANK}")
+
+
+def copy_commands(f: Facts) -> None:
+    """A move of values takes at most 256 commands for one dimension; going backwards takes one for each index.
+
+    Leave the order of the values as it is, or repeat them fewer times.
+    """
+    if max(map(len, f.runs), default=0) > MAX_RUNS:
+        raise Failure(f"more than {MAX_RUNS}", f"<= {MAX_RUNS}")
 
 
 def reference_arithmetic(f: Facts) -> None:
@@ -222,7 +290,6 @@ EVERY: tuple[Rule, ...] = (
     vendor_release,
 )
 
-RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
 CONV: tuple[Rule, ...] = (
     *INTEGER,
@@ -236,8 +303,24 @@ POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, suppo
 CONV_TRANSPOSE = POOL  # the vendor states no limit of groups or dilation
 MEAN: tuple[Rule, ...] = (*INTEGER, spatial_axes, reference_arithmetic)
 SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reference_arithmetic, supported_attributes)
+RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic, supported_attributes)
+MOVE: tuple[Rule, ...] = (
+    eight_bit_activations,
+    constant_parameters,
+    copy_dimensions,
+    copy_commands,
+    reference_arithmetic,
+    supported_attributes,
+)
+CONCAT: tuple[Rule, ...] = (
+    eight_bit_activations,
+    rank_limit,
+    concat_axes,
+    reference_arithmetic,
+    supported_attributes,
+)
+SLICE: tuple[Rule, ...] = (*MOVE, rank_limit, slice_axes)
+PAD: tuple[Rule, ...] = (*MOVE, rank_limit, pad_axes)
 ELEMENTWISE: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
-MOVE: tuple[Rule, ...] = (eight_bit_activations, constant_parameters, rank_limit, reference_arithmetic)
-PAD: tuple[Rule, ...] = (*MOVE, supported_attributes)
 
 __all__ = ["Facts", "requires"]

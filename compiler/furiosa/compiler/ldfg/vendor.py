@@ -72,11 +72,14 @@ ROWS: dict[str, Row] = {
     "Transpose": Row("0.6", tflite=("TRANSPOSE",)),
     "Unsqueeze": Row(tflite=("EXPAND_DIMS",)),
     # not in the vendor's table by name
+    "Dropout": Row(like="Reshape"),
     "GlobalAveragePool": Row(like="AveragePool"),
     "GlobalMaxPool": Row(like="MaxPool"),
+    "Identity": Row(like="Reshape"),
     "QuantizeLinear": Row(like="DequantizeLinear", tflite=("QUANTIZE",)),
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),
+    "Tile": Row(like="Expand", tflite=("TILE",)),
     "Upsample": Row(like="Resize"),
 }
 # TFLite's operators -> those of ONNX

@@ -14,7 +14,16 @@ from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
 from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
-from furiosa.compiler.ldfg.onnx.move import concat, pad, reshape, transpose
+from furiosa.compiler.ldfg.onnx.move import (
+    concat,
+    depth_to_space,
+    expand,
+    pad,
+    reshape,
+    slice_,
+    split,
+    transpose,
+)
 from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
 from furiosa.compiler.ldfg.onnx.resize import resize
@@ -78,10 +87,14 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Concat": concat,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantize,
+    "Dropout": reshape,
+    "Expand": expand,
     "Flatten": reshape,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
+    "Identity": reshape,
     "LeakyRelu": unary,
     "MatMul": gemm,
     "MaxPool": max_pool,
@@ -93,10 +106,14 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Reshape": reshape,
     "Resize": resize,
     "Sigmoid": unary,
+    "Slice": slice_,
     "Softmax": softmax,
+    "SpaceToDepth": depth_to_space,
+    "Split": split,
     "Squeeze": reshape,
     "Sub": add,
     "Tanh": unary,
+    "Tile": expand,
     "Transpose": transpose,
     "Unsqueeze": reshape,
     "Upsample": resize,

@@ -22,7 +22,8 @@ class Unit:
     """One operator with the quantisation around it.
 
     ``inputs`` are the operator's inputs, the quantised tensor in place of a dequantised one; ``output`` is what the unit
-    makes; ``operators`` all that it stands for, in topological order.
+    makes, with ``others`` where that is more than one tensor (Split); ``operators`` all that it stands for, in
+    topological order.
     """
 
     op: Operator
@@ -32,6 +33,17 @@ class Unit:
     activation: Operator | None = None
     dequantizes: list[Operator] = field(default_factory=list)
     fused: bool = True  # between quantised tensors; False for an operator on real numbers
+    others: list[Tensor] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """All that the unit makes."""
+        return [self.output, *self.others]
+
+    @property
+    def anchor(self) -> Operator:
+        """The member in whose place the unit is lowered: all that it reads has been made, nothing reads it yet."""
+        return self.op if self.others else self.operators[-1]
 
 
 def annotate(graph: Graph) -> set[Operator]:
@@ -127,7 +139,10 @@ _QOPERATORS: dict[str, tuple[str, tuple[int, ...]]] = {
     "QLinearSoftmax": ("Softmax", (0,)),
 }
 # operators that only move or compare values take 8-bit tensors as they are
-_BYTE_OPERATORS = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Pad")
+_BYTE_OPERATORS = {
+    *("Concat", "DepthToSpace", "Expand", "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Slice"),
+    *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+}
 
 
 def plain_type(op: Operator) -> str:
@@ -163,7 +178,7 @@ def units(
         unit = absorbed.get(op)
         if unit is None:
             out.append(Unit(op, list(op.inputs), op.outputs[0] if op.outputs else None, [op], fused=False))
-        elif unit.operators[-1] is op:  # at its last member everything that it reads has been made
+        elif unit.anchor is op:
             out.append(unit)
     return out
 
@@ -178,12 +193,14 @@ def _qoperator(op: Operator) -> Unit | None:
 
 
 def _bytes(op: Operator) -> Unit | None:
-    if op.op_type in _BYTE_OPERATORS and len(op.outputs) == 1 and op.outputs[0].dtype in EIGHT_BIT:
-        x = op.inputs[0]
-        if x is not None and x.quantization is not None and op.outputs[0].quantization is None:
-            op.outputs[0].quantization = x.quantization
-        return Unit(op, list(op.inputs), op.outputs[0], [op])
-    return None
+    outputs = [t for t in op.outputs if t.name]
+    if op.op_type not in _BYTE_OPERATORS or not outputs or any(t.dtype not in EIGHT_BIT for t in outputs):
+        return None
+    x = op.inputs[0]
+    for y in outputs:
+        if x is not None and x.quantization is not None and y.quantization is None:
+            y.quantization = x.quantization
+    return Unit(op, list(op.inputs), outputs[0], [op], others=outputs[1:])
 
 
 def _qdq(
@@ -193,7 +210,8 @@ def _qdq(
     results: set[Tensor],
 ) -> Unit | None:
     """The unit around an operator on real numbers, if its data comes dequantised and its result is quantised."""
-    if len(op.outputs) != 1:
+    outputs = [t for t in op.outputs if t.name]
+    if len(outputs) != 1 and op.op_type != "Split":
         return None
     dequantizes = []
     inputs: list[Tensor | None] = []
@@ -208,9 +226,12 @@ def _qdq(
                 return None
     if not dequantizes:
         return None
+    unique = list(dict.fromkeys(dequantizes))
+    if len(outputs) > 1:
+        return _split(op, inputs, unique, outputs, consumers, results)
     tail: list[Operator] = []
     activation = None
-    at = op.outputs[0]
+    (at,) = outputs
     while True:
         users = consumers.get(at, [])
         if len(users) != 1 or at in results:
@@ -231,5 +252,24 @@ def _qdq(
             at = user.outputs[0]
             continue
         return None
-    unique = list(dict.fromkeys(dequantizes))
     return Unit(op, inputs, user.outputs[0], [*unique, op, *tail, user], activation, unique)
+
+
+def _split(
+    op: Operator,
+    inputs: list[Tensor | None],
+    dequantizes: list[Operator],
+    outputs: list[Tensor],
+    consumers: dict[Tensor, list[Operator]],
+    results: set[Tensor],
+) -> Unit | None:
+    """The unit around an operator with several results, if each of them is quantised and nothing else."""
+    quantizes = []
+    for t in outputs:
+        users = consumers.get(t, [])
+        if len(users) != 1 or t in results or users[0].op_type != QUANTIZE or users[0].inputs[0] is not t:
+            return None
+        quantizes.append(users[0])
+    made = [q.outputs[0] for q in quantizes]
+    members = [*dequantizes, op, *quantizes]
+    return Unit(op, inputs, made[0], members, None, dequantizes, others=made[1:])
