@@ -22,7 +22,12 @@ def take(low: Lowering, x: Tensor, runs: Sequence[Runs], y: Tensor) -> None:
     """
     shape = tuple(sum(run.count for run in r) for r in runs)
     if y.shape != shape:
-        raise InvalidModel(f'tensor "{y.name}" is stated as {list(y.shape)}, but {list(shape)} is what it is')
+        raise InvalidModel(
+            f'tensor "{y.name}" is stated as {list(y.shape)}, but what makes it gives {list(shape)}'
+        )
+    ends = [max(run.start + run.step * (run.count - 1) for run in r) for r in runs]
+    if any(end >= d for end, d in zip(ends, x.shape)):
+        raise InvalidModel(f'tensor "{y.name}" is made of more than there is in "{x.name}", {list(x.shape)}')
     if tuple(runs) == tuple(map(whole, x.shape)):
         low.emit_to("npu.reshape", [x], y)
         return

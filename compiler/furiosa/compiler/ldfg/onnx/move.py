@@ -39,7 +39,7 @@ def _moved(
         move(form, out)
         return
     table = low.table(f"{y.name}/requantize", requantization(low, x, y, unit))
-    if y.size < x.size:
+    if y.size < x.size and unit.op.op_type != "Pad":  # the value that Pad writes is of the output's scale
         part = Tensor(y.name, out.shape, "int8", x.quantization)
         move(form, part)
         low.emit_to("npu.table_lookup", [part, table], out)
@@ -133,18 +133,21 @@ def _list(unit: Unit, name: str, position: int) -> list[int] | None:
 
 @rules.requires(rules.MOVE)
 def split(low: Lowering, unit: Unit) -> None:
-    """One take an output; the sizes are those of the outputs."""
-    x = unit.inputs[0]
+    """One take an output.  Where no sizes are given, the parts are equal, but for a smaller last one."""
+    x, outputs = unit.inputs[0], unit.op.outputs
     low.check(rules.MOVE, _facts(low, unit))
     axis = unit.op.attributes.get("axis", 0) % len(x.shape)
-    outputs = iter(unit.outputs)
+    size = x.shape[axis]
+    part = -(-size // len(outputs))
+    sizes = _list(unit, "split", 1) or [min(part, size - at) for at in range(0, size, part)]
+    made = iter(unit.outputs)
     at = 0
-    for t in unit.op.outputs:
+    for t, size in zip(outputs, sizes):
         if t.name:
             runs = list(map(whole, x.shape))
-            runs[axis] = (Run(at, 1, t.shape[axis]),)
-            _taken(low, unit, x, next(outputs), runs)
-        at += t.shape[axis]
+            runs[axis] = (Run(at, 1, size),)
+            _taken(low, unit, x, next(made), runs)
+        at += size
 
 
 @rules.requires(rules.MOVE)
