@@ -121,7 +121,7 @@ def _write(compilation: Compilation, options: arguments.Namespace, outputs: Outp
     if options.dot_graph is not None:
         from furiosa.compiler.report.dot import dot
 
-        graph = dot(compilation.dfg, compilation.cdfg)
+        graph = dot(compilation.dfg, compilation.cdfg, compilation.ldfg.verdicts)
         outputs.open(options.dot_graph).write(graph.encode("utf-8", "backslashreplace"))
     if options.report_json is not None:
         from furiosa.compiler.report.report import report, to_json

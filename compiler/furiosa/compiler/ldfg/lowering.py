@@ -34,6 +34,7 @@ class Lowering:
         self.release = release  # of the vendor's SDK, whose table of operators counts
         # of the lowering function that runs: for which operator, the rules that it declares, those it has checked
         self._op_type = ""
+        self.gap = ""  # ONNX: what the unit being lowered lacks to be quantised, where its neighbours are
         self._declared: tuple[Rule, ...] = ()
         self._checked: set[Rule] = set()
         self.channels_last = graph.format == "tflite"
@@ -205,7 +206,7 @@ class Lowering:
         if undeclared:
             raise Illegal("ldfg", f"a rule for {facts.op_type} is not in @requires: {', '.join(undeclared)}")
         self._checked.update(rule_set)
-        facts.op_type, facts.release = self._op_type, self.release
+        facts.op_type, facts.release, facts.gap = self._op_type, self.release, self.gap
         reasons = failures((rules.vendor_release, *rule_set), facts)
         if reasons:
             raise Refused(reasons)

@@ -42,10 +42,12 @@ class Facts:
         ""  # why the reference runtime computes this operator in another way; empty where it does not
     )
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
-    release: str = vendor.LATEST  # whose table of operators counts; set by Lowering.check
     dimensions: tuple[str, ...] = ()  # those that a move cuts, joins or pads: see ``dimensions``
     runs: Sequence[Runs] = ()  # of a move, by dimension
     moved: int = 0  # dimensions that a transposition moves, those that stay neighbours counted once
+    # set by Lowering.check
+    release: str = vendor.LATEST  # whose table of operators counts
+    gap: str = ""  # what an operator of a partly quantised model lacks to be a quantised one
 
 
 def dimensions(t: Tensor, axes: list[int], channels_last: bool) -> tuple[str, ...]:
@@ -123,9 +125,15 @@ def eight_bit_activations(f: Facts) -> None:
 
     Quantise the model, or what it leaves out: int8 QDQ or QOperator form for ONNX, full integer for TFLite.
     """
-    bad = [f"{t.name}: {t.dtype}" for t in f.activations if t.dtype not in ("int8", "uint8")]
+    bad: dict[str, list[str]] = {}
+    for t in f.activations:
+        if t.dtype not in ("int8", "uint8"):
+            bad.setdefault(t.dtype, []).append(t.name)
     if bad:
-        raise Failure(", ".join(bad), "int8, uint8")
+        found = "; ".join(f"{dtype}: {', '.join(dict.fromkeys(names))}" for dtype, names in bad.items())
+        raise Failure(
+            found, "int8, uint8", f"Quantise this operator like its neighbours: {f.gap}." if f.gap else ""
+        )
 
 
 def quantized_per_tensor(f: Facts) -> None:

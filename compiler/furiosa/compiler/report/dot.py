@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from furiosa.enf.dtypes import ITEMSIZE
@@ -9,13 +10,17 @@ from furiosa.enf.dtypes import ITEMSIZE
 if TYPE_CHECKING:
     from furiosa.compiler.cdfg.cluster import Cluster
     from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+    from furiosa.compiler.ldfg.verdict import Verdict
 
 _COLOURS = {"npu": "#d5e8d4", "host": "#ffe6cc"}
 _LONGEST = 60  # characters of a name in a label; the tooltip has all of it
 
 
-def dot(graph: Graph, clusters: list[Cluster]) -> str:
-    """A digraph: a box for each operator, in a frame for each cluster; an edge for each use of a tensor, with its shape."""
+def dot(graph: Graph, clusters: list[Cluster], verdicts: Mapping[Operator, Verdict] | None = None) -> str:
+    """A digraph: a box for each operator, in a frame for each cluster; an edge for each use of a tensor, with its shape.
+
+    What keeps an operator off the NPU is in its tooltip.
+    """
     lines = [
         f"digraph {quote(graph.name or 'model')} {{",
         '  node [shape=box, style="rounded,filled", fillcolor=white, fontname="sans-serif"];',
@@ -35,7 +40,9 @@ def dot(graph: Graph, clusters: list[Cluster]) -> str:
         for op in cluster.operators:
             node = f"op{number}"
             number += 1
-            lines.append(f"    {node} [label={quote(_operator(op))}, tooltip={quote(op.name)}];")
+            lines.append(
+                f"    {node} [label={quote(_operator(op))}, tooltip={quote(_tooltip(op, verdicts))}];"
+            )
             edges += [(t, node) for t in dict.fromkeys(op.inputs) if t in maker]
             maker.update((t, node) for t in op.outputs)
         lines.append("  }")
@@ -69,6 +76,12 @@ def _operator(op: Operator) -> str:
         *([f"{constants:,} B constant"] if constants else []),
     ]
     return "\n".join(lines)
+
+
+def _tooltip(op: Operator, verdicts: Mapping[Operator, Verdict] | None) -> str:
+    verdict = verdicts.get(op) if verdicts else None
+    reasons = verdict.reasons if verdict else []
+    return "\n".join([op.name, *(f"{r.rule}: found {r.actual}, allowed {r.allowed}" for r in reasons)])
 
 
 def _short(name: str) -> str:

@@ -15,7 +15,7 @@ from furiosa.compiler.report.dot import dot, quote
 
 def test_clusters_operators_and_edges(quantized_model):
     c = Compilation(quantized_model, Options()).run("cdfg")
-    text = dot(c.dfg, c.cdfg)
+    text = dot(c.dfg, c.cdfg, c.ldfg.verdicts)
     assert text.count("subgraph cluster_") == len(c.cdfg) == 2
     assert '"0: npu, 5 operators"' in text and '"1: host, 1 operator"' in text
     nodes = re.findall(r"^ *(\w+) \[.*label=", text, re.MULTILINE)
@@ -24,6 +24,8 @@ def test_clusters_operators_and_edges(quantized_model):
     assert edges[0] == ("input0", "op0", "float32[1,3,8,8]")
     assert edges[-1] == ("op5", "output0", "float32[1,4,8,8]")
     assert len(edges) == 7
+    (host,) = re.findall(r'tooltip="(erf.*?)"', text)
+    assert host.startswith("erf\\noperator-table: found Erf, allowed ")
 
 
 def test_each_use_is_an_edge_and_constants_are_none():

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from furiosa.compiler.ldfg.lowering import Lowering
     from furiosa.compiler.ldfg.verdict import Reason, Verdict
 
-HOST_ROWS = 8  # kinds of host operators, and rules, shown without -v
-RULE_ROWS = 4
-_LONGEST = 100  # characters of a value that was found
+HOST_ROWS, RULE_ROWS = 8, 4  # kinds of host operators, and rules, shown without -v
 
 
 class _Placed(NamedTuple):
@@ -91,7 +89,7 @@ def _rules(on_host: list[_Placed]) -> list[str]:
     for rule, cases in sorted(broken.items(), key=lambda b: -len(b[1]))[:RULE_ROWS]:
         op, reason = cases[0]
         lines.append(f"  {rule}: {_sentence(reason)}")
-        lines.append(f"      {op.op_type} '{op.name}': {_found(reason)}")
+        lines.append(f"      {op.op_type} '{_short(op.name, 40)}': {_found(reason)}")
     if len(broken) > RULE_ROWS:
         lines.append(f"  … and {len(broken) - RULE_ROWS} more rules, -v shows all")
     return lines
@@ -111,5 +109,8 @@ def _sentence(r: Reason) -> str:
 
 
 def _found(r: Reason) -> str:
-    found = r.actual if len(r.actual) <= _LONGEST else r.actual[: _LONGEST - 1] + "…"
-    return f"found {found}; allowed {r.allowed}"
+    return f"found {_short(r.actual, 100)}; allowed {r.allowed}"
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -77,6 +77,7 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
         rule = rules.operator_table
     if rule is not None:
         raise Refused(failures((rule,), Facts(op.op_type, [], [])))
+    low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.graph.outputs)
     low.apply(kind, function, unit)
 
 

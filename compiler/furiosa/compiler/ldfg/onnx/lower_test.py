@@ -108,6 +108,47 @@ def test_a_refused_operator_takes_its_quantisation_to_the_host() -> None:
     assert host == ["DequantizeLinear", "Erf", "QuantizeLinear"]
 
 
+def _hint(lowering: Lowering, name: str) -> str:
+    (reasons,) = [v.reasons for op, v in lowering.verdicts.items() if op.name == name]
+    (reason,) = [r for r in reasons if r.rule == "eight-bit-activations"]
+    assert len(reasons) == 1, "weights and what else is quantised are no reasons"
+    return f"{reason.actual}: {reason.hint}"
+
+
+def test_a_partly_quantised_model_is_told_what_is_missing() -> None:
+    """Each sentence names the tensor and its neighbour."""
+    ask = "Quantise this operator like its neighbours:"
+    m = _Model(1, 4, 8, 8)
+    m.conv("a", m.at, 4, 4)
+    m.nodes.append(helper.make_node("HardSigmoid", ["a"], ["h"], name="h"))
+    assert _hint(m.lower("h", "a_d"), "a") == (
+        f"float32: a: {ask} 'a' is read by HardSigmoid 'h', not only by one QuantizeLinear."
+    )
+    m = _Model(1, 4, 8, 8)
+    m.nodes.append(helper.make_node("HardSigmoid", [m.at], ["h"], name="h"))
+    assert _hint(m.lower(m.conv("a", "h", 4, 4)), "a") == (
+        f"float32: h, a: {ask} 'h' comes from HardSigmoid 'h' without a DequantizeLinear."
+    )
+    m = _Model(1, 4, 8, 8)
+    assert _hint(m.lower(m.conv("a", "x", 4, 4)), "a") == (
+        f"float32: x, a: {ask} 'x' is an input of the model without a DequantizeLinear."
+    )
+    m = _Model(1, 4, 8, 8)
+    m.conv("a", m.at, 4, 4)
+    assert _hint(m.lower("a"), "a") == (
+        f"float32: a: {ask} 'a' is an output of the model without a QuantizeLinear."
+    )
+
+
+def test_a_model_without_quantisation_is_told_to_quantise() -> None:
+    m = _Model(1, 4)
+    m.nodes.append(helper.make_node("Relu", ["x"], ["y"], name="relu"))
+    lowering = m.lower("y")
+    (reasons,) = [v.reasons for op, v in lowering.verdicts.items() if op.name == "relu"]
+    assert [r.rule for r in reasons] == ["eight-bit-activations"]
+    assert reasons[0].actual == "float32: x, y" and reasons[0].hint.startswith("Quantise the model")
+
+
 def test_depthwise_and_groups() -> None:
     m = _Model(1, 4, 8, 8)
     y = m.conv("b", m.conv("a", m.at, 4, 4, group=4), 8, 4, group=2)

@@ -177,10 +177,17 @@ def units(
     for op in graph.operators:
         unit = absorbed.get(op)
         if unit is None:
-            out.append(Unit(op, list(op.inputs), op.outputs[0] if op.outputs else None, [op], fused=False))
+            inputs = [_before_dequantize(t, producer) for t in op.inputs]
+            out.append(Unit(op, inputs, op.outputs[0] if op.outputs else None, [op], fused=False))
         elif unit.anchor is op:
             out.append(unit)
     return out
+
+
+def _before_dequantize(t: Tensor | None, producer: dict[Tensor, Operator]) -> Tensor | None:
+    """The quantised tensor: what is wrong with an operator on real numbers is not what it gets dequantised."""
+    source = producer.get(t) if t is not None else None
+    return source.inputs[0] if source is not None and source.op_type == DEQUANTIZE else t
 
 
 def _qoperator(op: Operator) -> Unit | None:
@@ -201,6 +208,40 @@ def _bytes(op: Operator) -> Unit | None:
         if x is not None and x.quantization is not None and y.quantization is None:
             y.quantization = x.quantization
     return Unit(op, list(op.inputs), outputs[0], [op], others=outputs[1:])
+
+
+def gap(
+    op: Operator,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    results: list[Tensor],
+) -> str:
+    """What keeps an operator on real numbers from being a unit; empty where nothing around it is quantised either."""
+    if op.op_type in (QUANTIZE, DEQUANTIZE):
+        return ""
+    data = [t for t in op.inputs if t is not None and not t.is_constant]
+    sources = [(t, producer.get(t)) for t in data]
+    users = [(t, user) for t in op.outputs for user in consumers.get(t, [])]
+    bare = [(t, source) for t, source in sources if source is None or source.op_type != DEQUANTIZE]
+    if len(bare) == len(sources) and all(user.op_type != QUANTIZE for _, user in users):
+        return ""
+    out = []
+    for t, source in bare:
+        whence = f"comes from {_called(source)}" if source is not None else "is an input of the model"
+        out.append(f"'{t.name}' {whence} without a DequantizeLinear")
+    others = [(t, user) for t, user in users if user.op_type != QUANTIZE]
+    for t, user in others:
+        out.append(f"'{t.name}' is read by {_called(user)}, not only by one QuantizeLinear")
+    out += [
+        f"'{t.name}' is an output of the model without a QuantizeLinear" for t in op.outputs if t in results
+    ]
+    if not out:
+        out = [f"'{t.name}' is not read by exactly one QuantizeLinear" for t in op.outputs[:1]]
+    return "; ".join(out)
+
+
+def _called(op: Operator) -> str:
+    return f"{op.op_type} '{op.name}'"
 
 
 def _qdq(
