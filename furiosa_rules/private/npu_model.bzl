@@ -167,6 +167,7 @@ def _impl(ctx):
         NpuModelInfo(
             batch_size = batch_size,
             compatibility = ctx.attr.compatibility or "latest",
+            data = ctx.files.data,
             dot_graph = dot,
             enf = enf,
             label = ctx.label,

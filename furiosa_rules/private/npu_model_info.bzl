@@ -5,6 +5,7 @@ NpuModelInfo = provider(
     fields = {
         "batch_size": "int: samples in one inference.",
         "compatibility": "string: the release of the vendor's SDK whose operators the NPU may take, e.g. `0.6.3`, or `latest`.",
+        "data": "list of Files: what the source refers to, in or below its folder.",
         "dot_graph": "File or None: the graph of the compiled model in Graphviz dot.",
         "enf": "File: the executable (ENF).",
         "label": "Label: the target that compiles the model.",

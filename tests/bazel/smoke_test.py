@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from inner_bazel import InnerBazel, copy_checkout, executions, scratch
@@ -191,3 +192,22 @@ def test_damaged_enf_fails_validation(bazel: InnerBazel) -> None:
     )
     assert "Traceback" not in done.stderr
     bazel.run("build", "--norun_validations", *flags)
+
+
+def test_changed_weight_fails_the_comparison(bazel: InnerBazel) -> None:
+    target = f"{_CHECKS}tiny_test"
+    bazel.run("test", target)
+    done = bazel.attempt("test", f"--extra_toolchains={_CHECKS}weight_changing_toolchain", target)
+    assert done.returncode == 3, done.stdout + done.stderr  # Bazel's code for tests that fail
+    found = re.search(r"First difference: layer \d+, [\w, ]+ '\S+' on the npu, tensor '(\S+)'", done.stdout)
+    assert found, done.stdout
+    # how Bazel spells the folder of a module differs between its versions
+    (outputs,) = Path(bazel.run("info", "bazel-testlogs").strip()).glob(
+        "external/*/tests/bazel/checks/tiny_test"
+    )
+    document = json.loads((outputs / "test.outputs/compare.json").read_text(encoding="ascii"))
+    assert document["first_difference"]["tensor"] == found[1]
+    assert document["changed_sections"] == ["constants"]
+    failure = ElementTree.parse(outputs / "test.xml").find("testsuite/testcase/failure")
+    assert f"tensor '{found[1]}'" in failure.get("message")
+    assert (outputs / "test.outputs/compare.html").is_file()

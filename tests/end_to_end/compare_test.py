@@ -53,7 +53,7 @@ def test_a_damaged_weight_is_found_in_its_layer(kind: str, layer: dict, target: 
     assert result.changed == ["constants"]
     first = result.first_difference
     assert first.tensor == layer[kind] and first is result.first_over(0) and not result.is_within
-    assert first.op_type in ("QuantizeLinear", "CONV_2D")
+    assert (first.op_type, first.computes) in (("QuantizeLinear", ("Conv",)), ("CONV_2D", ()))
     # one weight reaches one output channel, and there nearly all pixels
     image = np.prod(first.shape) * len(result.inputs)
     assert 0 < first.tally.differing <= image // first.shape[-1 if kind == "tflite" else 1]
@@ -102,6 +102,27 @@ def test_a_batch_is_compared_sample_by_sample(kind: str, tmp_path: Path) -> None
     result = compare(_write(tmp_path, kind), batch_size=3)
     assert result.first_difference is None and {A[kind], B[kind]} <= _compared(result)
     assert result.outputs[0].shape[0] == 3
+
+
+def test_external_data_behind_links(tmp_path: Path) -> None:
+    """As in the runfiles of a Bazel test."""
+    import onnx
+
+    model = onnx.ModelProto.FromString(onnx_network())
+    (tmp_path / "real").mkdir()
+    (tmp_path / "links").mkdir()
+    onnx.save(
+        model,
+        tmp_path / "real/m.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=100,
+    )
+    for name in ("m.onnx", "weights.bin"):
+        (tmp_path / "links" / name).symlink_to(tmp_path / "real" / name)
+    for folder in ("real", "links"):
+        result = compare(str(tmp_path / folder / "m.onnx"))
+        assert result.first_difference is None and "b/q" in _compared(result)
 
 
 def test_the_work_of_two_pes(tmp_path: Path) -> None:
@@ -226,6 +247,23 @@ def test_command_on_a_damaged_program(tmp_path: Path, capsys: pytest.CaptureFixt
     limit = max(r["largest_lsb"] for r in document["layers"] + document["outputs"] if r["compared"])
     assert _run(enf, "--source", source, "--max-lsb", limit) == 0
     assert _run(enf, "--source", source, "--max-lsb", limit - 1) == 1
+
+
+def test_result_for_build_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xml.etree import ElementTree
+
+    source = _write(tmp_path, "onnx")
+    enf = tmp_path / "damaged.enf"
+    enf.write_bytes(damaged(Path(source).read_bytes(), "b/q"))
+    monkeypatch.setenv("TEST_TARGET", "//models:a_test")
+    assert _run(source, "--junit-xml", tmp_path / "good.xml") == 0
+    assert _run(enf, "--source", source, "--junit-xml", tmp_path / "bad.xml") == 1
+    good, bad = (ElementTree.parse(tmp_path / f"{name}.xml").getroot()[0] for name in ("good", "bad"))
+    assert good.get("name") == bad.get("name") == "//models:a_test"
+    assert good.get("failures") == "0" and good.find("testcase/failure") is None
+    assert bad.get("failures") == "1"
+    assert "tensor 'b/q'" in bad.find("testcase/failure").get("message")
+    assert "FAILED" in bad.find("system-out").text
 
 
 def test_names_cannot_write_into_the_page(tmp_path: Path) -> None:

@@ -51,11 +51,12 @@ class Layer:
 
     ``key`` finds it in the source file: an ONNX name, a TFLite index in the first subgraph.  ``unit`` is what one step of
     the integers is worth where a float tensor holds integers times a scale, else None.  ``reason`` says why there is no
-    ``place``.
+    ``place``.  For a QuantizeLinear ``computes`` names the operators between it and the quantised tensors before.
     """
 
     operator: str
     op_type: str
+    computes: tuple[str, ...]
     placed_on: str
     tensor: str
     key: str | int
@@ -107,6 +108,7 @@ def output_units(graph: Graph) -> list[float | None]:
 def _outputs(graph: Graph) -> list[tuple[Layer, Operator, Tensor]]:
     """The tensors that operators make of anything but constants."""
     tflite = graph.format == "tflite"
+    producer = {t: op for op in graph.operators for t in op.outputs}
     found = []
     for op in graph.operators:
         if all(t is None or t.is_constant for t in op.inputs):
@@ -117,9 +119,34 @@ def _outputs(graph: Graph) -> list[tuple[Layer, Operator, Tensor]]:
             keys = [t.name for t in op.outputs]
         for key, t in zip(keys, op.outputs, strict=True):
             if t.name and not t.is_constant:
-                layer = Layer(op.name, op.op_type, "", t.name, key, t.dtype, t.shape, _unit(op), None, "")
+                layer = Layer(
+                    op.name,
+                    op.op_type,
+                    _computes(op, producer),
+                    "",
+                    t.name,
+                    key,
+                    t.dtype,
+                    t.shape,
+                    _unit(op),
+                    None,
+                    "",
+                )
                 found.append((layer, op, t))
     return found
+
+
+def _computes(op: Operator, producer: dict[Tensor, Operator]) -> tuple[str, ...]:
+    """The op types of the group that ends with a QuantizeLinear, along first inputs, in the order of computation."""
+    chain: list[str] = []
+    if op.op_type == "QuantizeLinear":
+        before = producer.get(op.inputs[0])
+        while before is not None and before.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            chain.insert(0, before.op_type)
+            before = (
+                producer.get(before.inputs[0]) if before.inputs and before.inputs[0] is not None else None
+            )
+    return tuple(chain)
 
 
 def _made(compilation: Compilation) -> dict[Tensor, _At]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from furiosa.enf.target import TARGETS
@@ -44,6 +45,9 @@ def _parser() -> Parser:
     p.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
     p.add_argument("--html", metavar="FILE", help="write the comparison as a page that needs nothing else")
     p.add_argument(
+        "--junit-xml", metavar="FILE", help="write the verdict as a test's result for build systems"
+    )
+    p.add_argument(
         "--seed", type=_whole(0, 1 << 63), default=0, metavar="N", help="of random inputs (default: 0)"
     )
     p.set_defaults(run=_run)
@@ -63,7 +67,7 @@ def _whole(low: int, high: int):
 def _run(args: argparse.Namespace) -> int:
     from furiosa.runtime.compare.compare import compare
     from furiosa.runtime.compare.html import to_html
-    from furiosa.runtime.compare.report import text, to_json
+    from furiosa.runtime.compare.report import text, to_json, to_junit_xml
     from furiosa.runtime.files import replacing
 
     result = compare(
@@ -75,7 +79,9 @@ def _run(args: argparse.Namespace) -> int:
         max_lsb=args.max_lsb,
         seed=args.seed,
     )
-    for path, convert in ((args.json, to_json), (args.html, to_html)):
+    files = [(args.json, to_json), (args.html, to_html)]
+    files.append((args.junit_xml, lambda c: to_junit_xml(c, os.environ.get("TEST_TARGET") or c.model)))
+    for path, convert in files:
         if path is not None:
             with replacing(path) as f:
                 f.write(convert(result))

@@ -40,6 +40,7 @@ class Row:
 
     operator: str
     op_type: str
+    computes: tuple[str, ...]
     placed_on: str
     tensor: str
     dtype: str
@@ -119,7 +120,8 @@ def compare(
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
     keys = {x.key: x.dtype for x in anatomy.layers if x.place is not None and _is_numpy(x.dtype)}
     data = bytes(original.data)
-    reference = open_reference(anatomy.source_format, data, original.name, original.folder, keys)
+    # where build systems hand out links, onnxruntime takes external data only from where the model really lies
+    reference = open_reference(anatomy.source_format, data, original.name, _real_folder(original), keys)
     result = Comparison(
         model=os.path.basename(model),
         source=os.path.basename(original.name),
@@ -185,10 +187,12 @@ def _open(
 
 
 def _dissect(source: sources.Source, target_npu: str, batch_size: int, *, compiled: bool = True) -> Anatomy:
-    real = os.path.dirname(os.path.realpath(source.name)) if source.folder is not None else None
-    return dissect(
-        bytes(source.data), source.name, source.folder, real, target_npu, batch_size, compiled=compiled
-    )
+    data, real = bytes(source.data), _real_folder(source)
+    return dissect(data, source.name, source.folder, real, target_npu, batch_size, compiled=compiled)
+
+
+def _real_folder(source: sources.Source) -> str | None:
+    return os.path.dirname(os.path.realpath(source.name)) if source.folder is not None else None
 
 
 def _run(
@@ -202,7 +206,9 @@ def _run(
     result.layers = [_row(x) for x in layers]
     names = [d.name for d in enf.interface.inputs]
     outputs = [TensorDesc.from_descriptor(d) for d in enf.interface.outputs]
-    result.outputs = [Row("", "output", "", d.name, str(d.numpy_dtype), d.shape, Tally()) for d in outputs]
+    result.outputs = [
+        Row("", "output", (), "", d.name, str(d.numpy_dtype), d.shape, Tally()) for d in outputs
+    ]
     if len(anatomy.units) != len(outputs):
         raise IncompatibleModel(
             f"{result.model} has {len(outputs)} outputs and its source {len(anatomy.units)}"
@@ -256,6 +262,7 @@ def _row(layer: Layer) -> Row:
     return Row(
         layer.operator,
         layer.op_type,
+        layer.computes,
         layer.placed_on,
         layer.tensor,
         layer.dtype,

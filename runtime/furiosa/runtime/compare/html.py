@@ -115,7 +115,7 @@ def _line(i: int, r: Row, is_first: bool) -> str:
     )
     cells = [
         f'<td class="n">{i}</td>',
-        f"<td>{_text(r.op_type)}</td><td>{_text(r.placed_on)}</td>",
+        f"<td>{_text(report.kind(r))}</td><td>{_text(r.placed_on)}</td>",
         f'<td class="name">{_text(r.tensor)}</td><td>{_text(r.dtype)}{_text(str(list(r.shape)))}</td>',
     ]
     if r.tally is None:

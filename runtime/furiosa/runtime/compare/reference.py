@@ -63,7 +63,7 @@ class OnnxReference:
     """
 
     def __init__(self, model: bytes, name: str, folder: str | None, keys: Mapping[Key, str]):
-        import onnxruntime
+        from furiosa.runtime.host.onnx import onnxruntime
 
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self._model, self._name, self._folder, self._types = model, name, folder, dict(keys)
@@ -110,9 +110,7 @@ class OnnxReference:
         return model.SerializeToString()
 
     def _session(self, model: bytes):
-        import onnxruntime
-
-        from furiosa.runtime.host.onnx import session_options
+        from furiosa.runtime.host.onnx import onnxruntime, session_options
 
         options = session_options()
         if self._folder is not None:

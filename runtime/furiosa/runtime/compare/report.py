@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from furiosa.runtime.cli import plain
 from furiosa.runtime.compare.compare import Comparison, Row
 from furiosa.runtime.compare.difference import Tally
 
@@ -50,6 +51,7 @@ def _row(r: Row) -> dict[str, Any]:
     row: dict[str, Any] = {
         "operator": r.operator,
         "op_type": r.op_type,
+        "computes": list(r.computes),
         "placed_on": r.placed_on,
         "tensor": r.tensor,
         "dtype": r.dtype,
@@ -105,9 +107,31 @@ def text(c: Comparison) -> Iterator[str]:
         yield f"FAILED: {_count(n, 'tensor')} with elements more than {c.max_lsb} LSB off."
 
 
+def to_junit_xml(c: Comparison, name: str) -> bytes:
+    """A test suite of one test, ASCII, as build systems show it: the first tensor beyond the limit is the failure."""
+    from xml.sax.saxutils import escape, quoteattr
+
+    beyond = c.first_over(c.max_lsb)
+    failure = "" if beyond is None else f"<failure message={quoteattr(plain(sentence(c, beyond)))}/>"
+    log = escape("\n".join(plain(line) for line in text(c)))
+    title = quoteattr(plain(name))
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuites><testsuite name={title} tests="1" failures="{int(bool(failure))}" errors="0">\n'
+        f'<testcase name={title} classname="furiosa.compare">{failure}</testcase>\n'
+        f"<system-out>{log}</system-out>\n"
+        "</testsuite></testsuites>\n"
+    ).encode("ascii")
+
+
 def title(c: Comparison) -> str:
     """What was compared with what."""
     return f"{c.model} for {c.target_npu}, batch size {c.batch_size}, with {c.reference}"
+
+
+def kind(r: Row) -> str:
+    """What a tensor is the result of."""
+    return f"{r.op_type} of {', '.join(r.computes)}" if r.computes else r.op_type
 
 
 def summary(c: Comparison) -> str:
@@ -126,7 +150,8 @@ def sentence(c: Comparison, r: Row) -> str:
     if r.op_type == "output" and not r.operator:
         what = f"output '{r.tensor}'"
     else:
-        what = f"layer {c.layers.index(r)}, {r.op_type} '{r.operator}' on the {r.placed_on or '?'}, tensor '{r.tensor}'"
+        place = f" on the {r.placed_on}" if r.placed_on else ""
+        what = f"layer {c.layers.index(r)}, {kind(r)} '{r.operator}'{place}, tensor '{r.tensor}'"
     t = r.tally
     assert t is not None and t.example is not None
     e = t.example

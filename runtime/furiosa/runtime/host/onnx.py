@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+# before the import: it would write a device id to the user's home, and complain where there is none
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from google.protobuf.message import DecodeError
 
@@ -17,7 +21,7 @@ from furiosa.runtime.host import expected, mismatch, thread_count
 _LOCATION = b"\n\x08location"
 _FATAL = 4  # log severity: whatever is less comes as an exception
 
-onnxruntime.disable_telemetry_events()  # it would look for a place to keep a device id, and complain where there is none
+onnxruntime.disable_telemetry_events()  # for versions that do not know the variable
 
 
 def session_options() -> onnxruntime.SessionOptions:

@@ -1,0 +1,8 @@
+"""The comparison on its own, what the rule npu_model_test runs: ``python -m furiosa.runtime.compare @arguments``."""
+
+import sys
+
+from furiosa.runtime.compare.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
