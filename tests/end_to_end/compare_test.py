@@ -15,6 +15,8 @@ from furiosa.compiler.pipeline import compile_model
 from furiosa.enf import reader
 from furiosa.enf.target import load_target
 from furiosa.runtime.compare.compare import compare
+from furiosa.runtime.compare.reference import join
+from furiosa.runtime.simulator import machine
 from tests.end_to_end.compared_models import damaged, onnx_network, tflite_network
 
 MODELS = {"onnx": onnx_network, "tflite": tflite_network}
@@ -104,6 +106,20 @@ def test_a_batch_is_compared_sample_by_sample(kind: str, tmp_path: Path) -> None
     assert result.outputs[0].shape[0] == 3
 
 
+def test_an_enf_says_what_it_was_compiled_for(tmp_path: Path) -> None:
+    source = _write(tmp_path, "tflite")
+    data = Path(source).read_bytes()
+    for options in (
+        {"target_npu": "warboy", "batch_size": 2},
+        {"target_npu": "warboy-2pe", "compatibility": "0.6.3"},
+    ):
+        enf = tmp_path / "network.enf"
+        enf.write_bytes(compile_model(data, **options))
+        result = compare(str(enf), source)
+        assert result.changed == [] and result.first_difference is None
+        assert result.batch_size == options.get("batch_size", 1) and "b" in _compared(result)
+
+
 def test_external_data_behind_links(tmp_path: Path) -> None:
     """As in the runfiles of a Bazel test."""
     import onnx
@@ -125,11 +141,19 @@ def test_external_data_behind_links(tmp_path: Path) -> None:
         assert result.first_difference is None and "b/q" in _compared(result)
 
 
-def test_the_work_of_two_pes(tmp_path: Path) -> None:
+def test_commands_that_two_threads_run(tmp_path: Path) -> None:
     source = _write(tmp_path, "onnx", size=60)
-    program = reader.load(compile_model(Path(source).read_bytes(), target_npu="warboy-2pe"))
-    assert {c.engine for c in program.commands} == {0, 1, 2, 3}
-    assert compare(source, target_npu="warboy-2pe").first_difference is None
+    program = reader.load(compile_model(Path(source).read_bytes()))
+    assert max(map(machine._work, program.commands)) >= machine.PARALLEL_WORK
+    assert compare(source).first_difference is None
+
+
+def test_samples_along_another_dimension() -> None:
+    singles = [np.full((2, 3), i) for i in range(4)]
+    assert join(singles, (8, 3))[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert join(singles, (2, 12))[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert join(singles, (2, 3)) is singles[0]
+    assert join(singles, (3, 8)) is None
 
 
 def test_a_program_of_another_compiler_is_compared_by_its_outputs(tmp_path: Path) -> None:

@@ -84,10 +84,14 @@ def dissect(
     real_folder: str | None,
     target_npu: str,
     batch_size: int,
+    compatibility: str | None,
     *,
     compiled: bool = True,
 ) -> Anatomy:
     """Compiles a model and says where its program puts each tensor; without ``compiled`` it only imports it.
+
+    The folders are where external data may lie, and the same with links resolved; ``compatibility`` None stands for the
+    compiler's default.
 
     Raises:
         CompilationFailed: the model cannot be compiled, or the compiler is not installed.
@@ -102,6 +106,8 @@ def dissect(
 
     try:
         options = pipeline.Options(target_npu, batch_size)
+        if compatibility is not None:
+            options.compatibility = compatibility
         compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
         compilation.run("enf" if compiled else "dfg")
     except CompileError as e:

@@ -36,6 +36,11 @@ def _parser() -> Parser:
         "--batch-size", type=_whole(1, 1 << 16), metavar="N", help="compile for N samples (default: 1)"
     )
     p.add_argument(
+        "--compatibility",
+        metavar="RELEASE",
+        help="compile for the operators of a release of the vendor's SDK (default: latest)",
+    )
+    p.add_argument(
         "--max-lsb",
         type=_whole(0, _MAX_LSB),
         default=0,
@@ -76,6 +81,7 @@ def _run(args: argparse.Namespace) -> int:
         args.inputs,
         target_npu=args.target_npu,
         batch_size=args.batch_size,
+        compatibility=args.compatibility,
         max_lsb=args.max_lsb,
         seed=args.seed,
     )

@@ -17,7 +17,7 @@ from furiosa.runtime import source as sources
 from furiosa.runtime.compare import inputs as input_files
 from furiosa.runtime.compare.difference import Tally
 from furiosa.runtime.compare.observe import ObservedProgram
-from furiosa.runtime.compare.reference import Key, Reference, open_reference, run_batched
+from furiosa.runtime.compare.reference import Key, Reference, join, open_reference, run_batched
 from furiosa.runtime.compile_door import Anatomy, dissect
 from furiosa.runtime.errors import CompilationFailed, IncompatibleModel, InvalidInput
 from furiosa.runtime.tensor import TensorDesc
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Sections that say where a program puts its tensors; constants and host models may differ and the places are the same.
 _PLACING = ("interface", "plan", "code", "memory")
 _COMPARED = (*_PLACING, "host_models", "constants")
-UNFAITHFUL = "to look at it would change what the reference runtime computes"
+UNFAITHFUL = "to look at it would change what the reference runtime computes, or it is not in the model file"
 OTHER_SHAPE = (
     "its samples do not lie along dimension 0, and the reference runs the samples of a batch one by one"
 )
@@ -96,6 +96,7 @@ def compare(
     *,
     target_npu: str | None = None,
     batch_size: int | None = None,
+    compatibility: str | None = None,
     max_lsb: int = 0,
     seed: int = 0,
 ) -> Comparison:
@@ -105,7 +106,7 @@ def compare(
         model: an ONNX or TFLite file, which is compiled first, or an ENF (also ``BUNDLE.tar#NAME``).
         source: the model file that the ENF was compiled from; None where ``model`` is that file.
         inputs: .npy and .npz files and folders of them, one inference a file; none: random ones of ``seed``.
-        target_npu, batch_size: what to compile for; an ENF says so itself.
+        target_npu, batch_size, compatibility: what to compile for; an ENF says so itself.
         max_lsb: how far an element of any compared tensor may be off.
 
     Raises:
@@ -116,7 +117,7 @@ def compare(
         OSError: a file cannot be read.
     """
     files = input_files.input_files(inputs)
-    original, enf, anatomy, changed = _open(model, source, target_npu, batch_size)
+    original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility)
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
     keys = {x.key: x.dtype for x in anatomy.layers if x.place is not None and _is_numpy(x.dtype)}
     data = bytes(original.data)
@@ -146,14 +147,18 @@ def compare(
 
 
 def _open(
-    model: str, source: str | None, target_npu: str | None, batch_size: int | None
+    model: str,
+    source: str | None,
+    target_npu: str | None,
+    batch_size: int | None,
+    compatibility: str | None,
 ) -> tuple[sources.Source, reader.Enf, Anatomy, list[str] | None]:
     """The source model, the program, what the compiler knows of both, and which sections it would make otherwise."""
     given = sources.read(model)
     if not given.is_enf:
         if source is not None:
             raise InvalidInput(f"--source goes with an ENF, and {model} is none: it is its own source")
-        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1)
+        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility)
         return given, reader.load(anatomy.enf), anatomy, None
     if source is None:
         raise InvalidInput(f"{model} is an ENF: name the model that it was compiled from by --source")
@@ -168,6 +173,7 @@ def _open(
     for option, wanted, found in (
         ("--target-npu", target_npu, m.target_npu),
         ("--batch-size", batch_size, m.batch_size),
+        ("--compatibility", compatibility, m.compatibility),
     ):
         if wanted is not None and wanted != found:
             raise InvalidInput(f"{option} {wanted}: {model} is compiled for {found}")
@@ -175,20 +181,28 @@ def _open(
         raise InvalidInput(
             f"{model} was not compiled from {source}: it names a source with the SHA-256 {m.source_sha256.hex()}"
         )
+    built_for = m.target_npu, m.batch_size, m.compatibility or None
     try:
-        anatomy = _dissect(original, m.target_npu, m.batch_size)
+        anatomy = _dissect(original, *built_for)
     except CompilationFailed:  # another compiler did what this one cannot
-        return original, enf, _dissect(original, m.target_npu, m.batch_size, compiled=False), None
+        return original, enf, _dissect(original, *built_for, compiled=False), None
     own = reader.load(anatomy.enf)
     changed = [name for name in _COMPARED if own.section(name) != enf.section(name)]
     if any(name in _PLACING for name in changed):
-        anatomy = _dissect(original, m.target_npu, m.batch_size, compiled=False)
+        anatomy = _dissect(original, *built_for, compiled=False)
     return original, enf, anatomy, changed
 
 
-def _dissect(source: sources.Source, target_npu: str, batch_size: int, *, compiled: bool = True) -> Anatomy:
-    data, real = bytes(source.data), _real_folder(source)
-    return dissect(data, source.name, source.folder, real, target_npu, batch_size, compiled=compiled)
+def _dissect(
+    source: sources.Source,
+    target_npu: str,
+    batch_size: int,
+    compatibility: str | None,
+    *,
+    compiled: bool = True,
+) -> Anatomy:
+    data, folders = bytes(source.data), (source.folder, _real_folder(source))
+    return dissect(data, source.name, *folders, target_npu, batch_size, compatibility, compiled=compiled)
 
 
 def _real_folder(source: sources.Source) -> str | None:
@@ -234,7 +248,7 @@ class _Visitor:
         self,
         rows: list[Row],
         layers: list[Layer],
-        kept: dict[Key, np.ndarray],
+        kept: dict[Key, list[np.ndarray]],
         outputs: dict[str, np.ndarray],
         number: int,
     ):
@@ -248,10 +262,15 @@ class _Visitor:
 
     def __call__(self, i: int, array: np.ndarray) -> None:
         row, layer = self._rows[i], self._layers[i]
-        theirs = self._kept.get(layer.key, self._outputs.get(layer.tensor))
-        if row.tally is None or theirs is None:
-            row.tally, row.reason = None, row.reason or UNFAITHFUL
-        elif theirs.shape != array.shape or theirs.dtype != array.dtype:
+        if layer.key in self._kept:
+            theirs = join(self._kept[layer.key], array.shape)
+        else:
+            theirs = self._outputs.get(layer.tensor)
+            if theirs is None:
+                row.tally, row.reason = None, row.reason or UNFAITHFUL
+        if row.tally is None:
+            return
+        if theirs is None or theirs.shape != array.shape or theirs.dtype != array.dtype:
             row.tally, row.reason = None, OTHER_SHAPE
         else:
             row.tally.add(array, theirs, layer.unit, self._number)

@@ -42,19 +42,32 @@ def open_reference(
 
 def run_batched(
     reference: Reference, inputs: Sequence[np.ndarray], names: Sequence[str], batch_size: int
-) -> tuple[list[np.ndarray], Values]:
-    """Runs the samples of a batch one after the other and joins all results along dimension 0."""
-    if batch_size == 1:
-        return reference.run(inputs, names)
+) -> tuple[list[np.ndarray], dict[Key, list[np.ndarray]]]:
+    """Runs the samples of a batch one after the other.
+
+    Returns:
+        The outputs, joined along dimension 0, and for each intermediate tensor its value for every sample.
+    """
     parts = [np.split(x, batch_size) for x in inputs]
-    runs = [reference.run(sample, names) for sample in zip(*parts, strict=True)]
-    outputs = [_join([r[0][i] for r in runs]) for i in range(len(runs[0][0]))]
+    runs = [reference.run(list(sample), names) for sample in zip(*parts, strict=True)]
+    outputs = []
+    for i, single in enumerate(runs[0][0]):
+        outputs.append(np.concatenate([r[0][i] for r in runs]) if single.ndim else single)
     kept = [k for k in runs[0][1] if all(k in values for _, values in runs)]
-    return outputs, {k: _join([values[k] for _, values in runs]) for k in kept}
+    return outputs, {k: [values[k] for _, values in runs] for k in kept}
 
 
-def _join(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays[0].ndim else arrays[0]
+def join(samples: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray | None:
+    """The samples one after another along the dimension by which ``shape`` is as many times as large; where it is no larger,
+    the first, for the tensor is the same for all samples; None where no shape fits.
+    """
+    single = samples[0]
+    if single.shape == shape:
+        return single
+    for axis in range(single.ndim):
+        if shape == (*single.shape[:axis], single.shape[axis] * len(samples), *single.shape[axis + 1 :]):
+            return np.concatenate(samples, axis)
+    return None
 
 
 class OnnxReference:
@@ -68,9 +81,8 @@ class OnnxReference:
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self._model, self._name, self._folder, self._types = model, name, folder, dict(keys)
         self._plain = self._session(model)
-        self._inputs = [i.name for i in self._plain.get_inputs()]
         self._outputs = [o.name for o in self._plain.get_outputs()]
-        self._expose(list(keys))
+        self._expose(self._made_in_the_file(keys))
 
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np.ndarray], Values]:
         feed = {n: np.require(a, requirements=["C", "A"]) for n, a in zip(names, inputs, strict=True)}
@@ -99,6 +111,15 @@ class OnnxReference:
     def _expose(self, keys: list[str]) -> None:
         self._keys = [k for k in keys if k not in self._outputs]
         self._watched = self._session(self._with_outputs(self._keys)) if self._keys else self._plain
+
+    def _made_in_the_file(self, keys: Mapping[Key, str]) -> list[str]:
+        """The keys that nodes of the file make; a compiler may also know tensors of functions and of copied operators."""
+        if not keys:
+            return []
+        import onnx
+
+        made = {name for node in onnx.load_model_from_string(self._model).graph.node for name in node.output}
+        return [k for k in keys if k in made]
 
     def _with_outputs(self, keys: list[str]) -> bytes:
         import onnx
