@@ -44,6 +44,7 @@ class Facts:
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
     dimensions: tuple[str, ...] = ()  # those that a move cuts, joins or pads: see ``dimensions``
     runs: Sequence[Runs] = ()  # of a move, by dimension
+    mode: str = "CRD"  # how blocks of height and width lie in the channels: CRD or DCR
     moved: int = 0  # dimensions that a transposition moves, those that stay neighbours counted once
     # set by Lowering.check
     release: str = vendor.LATEST  # whose table of operators counts
@@ -235,6 +236,15 @@ def slice_axes(f: Facts) -> None:
     _cut(f, "HC" if f.release != "0.6.3" else "H")
 
 
+def block_mode(f: Facts) -> None:
+    """DepthToSpace and SpaceToDepth are taken in mode CRD, since release 0.7 also in DCR, which is SpaceToDepth's own in ONNX.
+
+    Compile for a later release (compatibility 0.10), or use mode CRD.
+    """
+    if f.mode != "CRD" and f.release == "0.6.3":
+        raise Failure(f.mode, "CRD")
+
+
 def pad_axes(f: Facts) -> None:
     """Pad widens channels, width or height, not the batch, which is axis 0 of a tensor of two to four dimensions.
 
@@ -328,6 +338,7 @@ CONCAT: tuple[Rule, ...] = (
     supported_attributes,
 )
 SLICE: tuple[Rule, ...] = (*MOVE, rank_limit, slice_axes)
+BLOCKS: tuple[Rule, ...] = (*MOVE, block_mode)
 PAD: tuple[Rule, ...] = (*MOVE, rank_limit, pad_axes)
 ELEMENTWISE: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
 

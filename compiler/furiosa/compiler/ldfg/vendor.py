@@ -73,9 +73,9 @@ ROWS: dict[str, Row] = {
     "Unsqueeze": Row(tflite=("EXPAND_DIMS",)),
     # not in the vendor's table by name
     "Dropout": Row(like="Reshape"),
+    "Identity": Row(like="Reshape"),
     "GlobalAveragePool": Row(like="AveragePool"),
     "GlobalMaxPool": Row(like="MaxPool"),
-    "Identity": Row(like="Reshape"),
     "QuantizeLinear": Row(like="DequantizeLinear", tflite=("QUANTIZE",)),
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),

@@ -164,10 +164,10 @@ def expand(low: Lowering, unit: Unit) -> None:
         _moved(low, unit, x, y, False, lambda a, b: moves.take(low, moves.reshaped(low, a, shape), runs, b))
 
 
-@rules.requires(rules.MOVE)
+@rules.requires(rules.BLOCKS)
 def depth_to_space(low: Lowering, unit: Unit) -> None:
     op, x, y = unit.op, unit.inputs[0], unit.output
-    low.check(rules.MOVE, _facts(low, unit))
+    low.check(rules.BLOCKS, _facts(low, unit, mode=op.attributes.get("mode", "DCR")))
     image, block = layout(low, y, x), op.attributes["blocksize"]
 
     def move(a: Tensor, b: Tensor) -> None:

@@ -1,0 +1,46 @@
+"""An older release of the vendor's SDK takes fewer operators, and the numbers stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from furiosa.compiler.ldfg.coverage import coverage
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.enf import container
+from furiosa.runtime import session
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
+# what 0.6.3 leaves to the host: conversions of float32, resizing, concatenation along other axes than height
+MODELS = [
+    "named_tensors.onnx",
+    "quantized_i8_conv_truncated.onnx",
+    "mobilenet_v2_1.0_224_ptq.tflite",
+    "deeplabv3_mnv2_dm05_quant.tflite",
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_releases_give_the_same_numbers(name: str) -> None:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"shared model {name} is not here")
+    outputs, on_npu = [], []
+    for release in ("0.10", "0.6.3"):
+        compiled = Compilation(path.read_bytes(), Options(compatibility=release)).run()
+        on_npu.append(coverage(compiled.ldfg).npu_operators)
+        with session.create(container.to_bytes(compiled.enf)) as sess:
+            random = np.random.default_rng(7)
+            inputs = [_values(random, t.shape, t.numpy_dtype) for t in sess.inputs()]
+            outputs.append([t.numpy() for t in sess.run(inputs)])
+    assert on_npu[0] > on_npu[1] > 0
+    for latest, older in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(older, latest)
+
+
+def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if np.dtype(dtype).kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    return random.integers(0, 127, shape).astype(dtype)
