@@ -18,7 +18,7 @@ X = np.array([3, 0, -1, 0, 5, 2], np.float32)
     [
         ("g (float[6] x) => (float[6] y) { y = Relu(x) }", 6, {"operator-set"}),
         ("g (float[6] x) => (float[6] y) { y = Softplus(x) }", 1, {"operator-set"}),
-        ("g (float[6] x) => (float[2] y) { n = NonZero(x)  s = Shape(n)  y = Cast<to=1>(s) }", 17, {"static-shapes"}),
+        ("g (float[6] x) => (float[2] y) { n = NonZero(x)  s = Shape(n)  y = Cast<to=1>(s) }", 17, {"dense-tensors"}),
     ],
 )  # fmt: skip
 def test_on_the_host(text: str, opset: int, rules: set[str]) -> None:
@@ -45,7 +45,7 @@ def test_quantised_operators_around_a_region_stay_on_the_npu() -> None:
     )  # fmt: skip
     compilation = Compilation(data, Options()).run()
     placed = {op.op_type: v.placed_on for op, v in compilation.ldfg.verdicts.items()}
-    assert placed["Conv"] == "npu" and placed["DynamicShapes"] == "host"
+    assert placed["Conv"] == "npu" and placed["HostRegion"] == "host"
     x = np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32)
     with session.create(container.to_bytes(compilation.enf)) as sess:
         import onnxruntime

@@ -19,6 +19,8 @@ DTYPES: tuple[tuple[str, int, int], ...] = (
     ("uint16", 10, 2),
     ("uint32", 11, 4),
     ("uint64", 12, 8),
+    ("complex64", 13, 8),
+    ("complex128", 14, 16),
 )
 CODE: dict[str, int] = {name: code for name, code, _ in DTYPES}
 NAME: dict[int, str] = {code: name for name, code, _ in DTYPES}

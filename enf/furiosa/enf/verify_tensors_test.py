@@ -36,7 +36,7 @@ def facts(which: str, **values: object) -> Change:
 CASES.each(
     "unknown element type, scale or rank",
     {
-        "input_of_no_type": facts("inputs", dtype=13),
+        "input_of_no_type": facts("inputs", dtype=15),
         "input_of_huge_type": facts("inputs", dtype=2**32 - 1),
         "input_of_rank_17": facts("inputs", shape=[1] * 16 + [64]),
         "output_scale_nan": facts("outputs", scale=math.nan),

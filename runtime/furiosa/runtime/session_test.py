@@ -125,7 +125,7 @@ def test_summary(sess, capsys):
             "expected (1, 1, 1, 64) (int8) but got (1, 1, 1, 64) (float32)",
         ),
         (np.int8(3), errors.InvalidInput, "but got () (int8)"),
-        (X.astype(np.complex128), errors.UnsupportedTensorType, "complex128"),
+        (X.astype(np.longdouble), errors.UnsupportedTensorType, "float128"),
         (X.astype(">i4"), errors.UnsupportedTensorType, ">i4"),
         (np.array([object()]), errors.UnsupportedTensorType, "object"),
         ([[1, 2]], errors.UnsupportedTensorType, "not list"),

@@ -51,6 +51,8 @@ class DataType(enum.IntEnum):
     UINT16 = 10
     UINT32 = 11
     UINT64 = 12
+    COMPLEX64 = 13
+    COMPLEX128 = 14
 
     @property
     def itemsize(self) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel
+from furiosa.enf.dtypes import CODE
 
-# dtypes of the dfg that stand for values of no fixed size, or for state
-_INTERNAL = frozenset({"map", "optional", "resource", "sequence", "sparse", "string", "variant"})
+# bfloat16 has a code, the vendor's, but no array that a user could hand over
+_CROSSING = CODE.keys() - {"bfloat16"}
 
 
 def check_borders(tensors: Iterable[Tensor], what: str) -> None:
@@ -21,8 +22,13 @@ def check_borders(tensors: Iterable[Tensor], what: str) -> None:
         InvalidModel: one is of another kind.
     """
     for t in tensors:
-        if t.dtype in _INTERNAL:
+        if not can_cross(t.dtype):
             raise InvalidModel(
-                f'{what} "{t.name}" is of type {t.dtype}, but only dense numbers can be handed over: '
+                f'{what} "{t.name}" is of type {t.dtype}, but only dense numbers of NumPy\'s types can be handed over: '
                 f"keep it inside of the model's operators"
             )
+
+
+def can_cross(dtype: str) -> bool:
+    """Whether a dtype of the dfg is one of dense numbers, of a type that NumPy has."""
+    return dtype in _CROSSING

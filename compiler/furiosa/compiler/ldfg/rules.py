@@ -84,12 +84,12 @@ def has_elements(f: Facts) -> None:
         raise Failure(", ".join(bad), "no dimension of 0")
 
 
-def static_shapes(f: Facts) -> None:
-    """All shapes must be known when the model is compiled.
+def dense_tensors(f: Facts) -> None:
+    """Every value must be a dense tensor of known shape, and of an element type that NumPy has.
 
-    Export this part of the model with fixed shapes.
+    Export this part of the model with fixed shapes and without sequences, strings and types like bfloat16.
     """
-    raise Failure("tensors whose shape only the data tell", "fixed shapes")
+    raise Failure("values of unknown size or of another type", "dense tensors of fixed shape")
 
 
 def operator_set(f: Facts) -> None:
@@ -302,7 +302,7 @@ def supported_attributes(f: Facts) -> None:
 EVERY: tuple[Rule, ...] = (
     operator_table,
     has_elements,
-    static_shapes,
+    dense_tensors,
     operator_set,
     one_quantization,
     vendor_release,

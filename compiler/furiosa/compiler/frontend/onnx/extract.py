@@ -35,6 +35,8 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
     for op in operators:
         node = onnx.NodeProto()
         node.CopyFrom(op.source)
+        if node.name:  # onnxruntime wants a name only once
+            node.name = op.name
         explicit = op.inputs[: len(node.input)]
         node.input[:] = [names.of(t) if t is not None else "" for t in explicit]
         node.output[:] = [names.of(t) if t.name else "" for t in op.outputs]

@@ -115,8 +115,7 @@ def test_sequences_stay_inside() -> None:
     )
     assert_same(data)
     graph = import_onnx(data)
-    with pytest.raises(InvalidModel, match='"s" is of type sequence, but only dense numbers'):
-        extract(graph, graph.operators[:1], graph.inputs, graph.operators[0].outputs)
+    assert [op.op_type for op in graph.operators] == ["HostRegion"]
 
 
 def test_types_that_numpy_lacks() -> None:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
-from furiosa.compiler.frontend.borders import check_borders
+from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import attributes, checks, consistency, regions, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
@@ -40,7 +40,7 @@ def import_onnx(
 
     A tensor whose type numpy lacks ("bfloat16", "int4", …) has that name as its dtype, and a constant of it the
     stored bytes as data, uint8 [n]; values that are no tensors have dtype "sequence", "map" or "optional", shape ().
-    Operators around tensors of unknown shape are one operator "DynamicShapes", see ``regions``.
+    Operators around values that cannot be handed over are one operator "HostRegion", see ``regions``.
 
     Args:
         data: the bytes of the file; big constants stay views of them.
@@ -110,9 +110,7 @@ class _Importer:
         inputs = [self.tensors[value.name] for value in graph.input]
         outputs = {value.name for value in graph.output}
         self.fixed = set(self.tensors)  # names of inputs and constants
-        nodes, self.functions = regions.enclose(
-            _live(graph), outputs, lambda name: shapes.is_known(self.types.get(name)), self.source.opsets
-        )
+        nodes, self.functions = regions.enclose(_live(graph), outputs, self._can_cross, self.source.opsets)
         for node in nodes:
             self.captured.update(checks.free_names(node))
         operators = []
@@ -145,6 +143,13 @@ class _Importer:
         dtype = dtype_name(value.tensor_type.elem_type, f'tensor "{name}"')
         check_size(name, shape, dtype)
         return Tensor(name, shape, dtype)
+
+    def _can_cross(self, name: str) -> bool:
+        """Whether the result of a node is a dense tensor of known shape and of a type that may be handed over."""
+        value = self.types.get(name)
+        if shapes.static_shape(value) is None:
+            return False
+        return can_cross(dtype_name(value.tensor_type.elem_type, f'tensor "{name}"'))
 
     def _dynamic(self, name: str, where: str, value: onnx.TypeProto | None) -> str:
         shape = ""

@@ -1,7 +1,8 @@
-"""Encloses what computes tensors of unknown shape: the nodes that make and use them become one operator of static shapes.
+"""Encloses values that cannot be handed over: the nodes that make and use them become one operator.
 
-So the results of NonZero, Unique or Loop, whose shapes only the data tell, may live inside of a model whose inputs and
-outputs are static.  Such a region is a model-local function of the host cluster's model; nothing of it goes to the NPU.
+Such are tensors of unknown shape, sequences, strings, and types that NumPy lacks.  So the results of NonZero, Unique or
+Loop, whose shapes only the data tell, may live inside of a model whose inputs and outputs are static.  A region is a
+model-local function of the host cluster's model; nothing of it goes to the NPU.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ import onnx
 
 from furiosa.compiler.frontend.onnx import checks
 
-OP_TYPE = "DynamicShapes"
+OP_TYPE = "HostRegion"
 DOMAIN = "furiosa.host"  # of the functions in a host cluster's model
 MIN_IR_VERSION = 8  # since when a model may have functions
 
 
 def enclose(
-    nodes: list[onnx.NodeProto], results: set[str], is_static: Callable[[str], bool], opsets: dict[str, int]
+    nodes: list[onnx.NodeProto], results: set[str], can_cross: Callable[[str], bool], opsets: dict[str, int]
 ) -> tuple[list[onnx.NodeProto], dict[str, onnx.FunctionProto]]:
-    """Replaces nodes around tensors of unknown shape by calls of functions.
+    """Replaces nodes around values that cannot be handed over by calls of functions.
 
     Args:
         nodes: of the main graph, in topological order.
         results: the names that the model gives.
-        is_static: whether the shape of a tensor of this name is known.
+        can_cross: whether the value of this name can be handed over.
 
     Returns:
         The nodes in topological order, and the functions by the type of the node that calls them.  Both are as before
-        where everything is static, or where a result is not, so that there is no way out of a region.
+        where every value can be handed over, or where a result cannot, so that there is no way out of a region.
     """
-    dynamic = {name for node in nodes for name in node.output if name and not is_static(name)}
-    if not dynamic or dynamic & results:
+    enclosed = {name for node in nodes for name in node.output if name and not can_cross(name)}
+    if not enclosed or enclosed & results:
         return nodes, {}
-    groups = _in_order(_joined(nodes, dynamic), nodes)
+    groups = _in_order(_joined(nodes, enclosed), nodes)
     readers: dict[str, set[int]] = {name: {-1} for name in results}
     for g, group in enumerate(groups):
         for name in (name for i in group for name in _reads(nodes[i])):
@@ -43,7 +44,7 @@ def enclose(
     out: list[onnx.NodeProto] = []
     for g, group in enumerate(groups):
         members = [nodes[i] for i in group]
-        if not any(name in dynamic for node in members for name in node.output):
+        if not any(name in enclosed for node in members for name in node.output):
             out += members
             continue
         made = [name for node in members for name in node.output if readers.get(name, set()) - {g}]
@@ -57,8 +58,8 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     return [name for name in (*node.input, *checks.free_names(node)) if name]
 
 
-def _joined(nodes: list[onnx.NodeProto], dynamic: set[str]) -> list[int]:
-    """For each node the first node of its group: nodes that share a dynamic tensor are in one."""
+def _joined(nodes: list[onnx.NodeProto], enclosed: set[str]) -> list[int]:
+    """For each node the first node of its group: nodes that share an enclosed value are in one."""
     first = list(range(len(nodes)))
 
     def root(i: int) -> int:
@@ -70,7 +71,7 @@ def _joined(nodes: list[onnx.NodeProto], dynamic: set[str]) -> list[int]:
     maker: dict[str, int] = {}
     for i, node in enumerate(nodes):
         for name in (*_reads(node), *node.output):
-            if name in dynamic:
+            if name in enclosed:
                 a, b = root(maker.setdefault(name, i)), root(i)
                 first[max(a, b)] = min(a, b)
     return [root(i) for i in range(len(nodes))]

@@ -31,7 +31,7 @@ from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
 
 MIN_OPSET = 7
-DYNAMIC_SHAPES = "DynamicShapes"  # what frontend.onnx.regions makes
+HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 
 def lower_onnx(low: Lowering) -> None:
@@ -67,8 +67,8 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     kind = units.plain_type(op)
     function = LOWERINGS.get(kind)
     rule = None
-    if op.op_type == DYNAMIC_SHAPES:
-        rule = rules.static_shapes
+    if op.op_type == HOST_REGION:
+        rule = rules.dense_tensors
     elif low.graph.source.opsets[""] < MIN_OPSET:
         rule = rules.operator_set
     elif any(member in odd for member in unit.operators):
