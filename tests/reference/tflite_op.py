@@ -40,7 +40,11 @@ def options(operator: str, **fields: object) -> object:
 
 
 def build(
-    operator: str, inputs: list[Operand | None], output: Operand, option: object = None, version: int = 4
+    operator: str,
+    inputs: list[Operand | None],
+    output: Operand | list[Operand],
+    option: object = None,
+    version: int = 4,
 ) -> bytes:
     """A TFLite model of one `operator` (name of schema.BuiltinOperator) over these tensors; None is a left-out input."""
     model = schema.ModelT()
@@ -55,7 +59,8 @@ def build(
     graph.tensors = []
     node = schema.OperatorT()
     node.inputs = [-1 if operand is None else _add(model, graph, operand) for operand in inputs]
-    node.outputs = [_add(model, graph, output)]
+    outputs = output if isinstance(output, list) else [output]
+    node.outputs = [_add(model, graph, operand) for operand in outputs]
     if option is not None:
         node.builtinOptionsType = getattr(schema.BuiltinOptions, type(option).__name__[:-1])
         node.builtinOptions = option

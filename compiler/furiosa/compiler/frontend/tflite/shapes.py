@@ -7,16 +7,10 @@ operators that the NPU may take are checked here; a shape that is stated as [] m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.errors import InvalidModel
-
-Shape = tuple[int, ...]
-
-
-class Contradiction(Exception):
-    """Why an operator's inputs and options do not fit together: a clause that follows its name."""
+from furiosa.compiler.frontend.tflite.move_shapes import RULES, Contradiction, Shape, Shapes, axes, constant
 
 
 def check(op: Operator) -> None:
@@ -36,15 +30,15 @@ def check(op: Operator) -> None:
         shape = function(op)
     except Contradiction as e:
         raise InvalidModel(f"{where} {e}") from None
-    out = op.outputs[0]
-    if shape is None or out.shape == shape:
-        return
-    if out.shape == ():
+    shapes = shape if isinstance(shape, list) else [shape]
+    for out, shape in zip(op.outputs, shapes):
+        if shape is None or out.shape == shape:
+            continue
+        if out.shape != ():
+            raise InvalidModel(
+                f'{where} makes a tensor of shape {list(shape)}, but its output "{out.name}" is stated as {list(out.shape)}'
+            )
         out.shape = shape
-        return
-    raise InvalidModel(
-        f'{where} makes a tensor of shape {list(shape)}, but its output "{out.name}" is stated as {list(out.shape)}'
-    )
 
 
 def _first(op: Operator) -> Shape:
@@ -120,7 +114,7 @@ def _transpose_conv(op: Operator) -> Shape | None:
         raise Contradiction("has a stride below 1")
     if len(op.inputs) > 3 and op.inputs[3] is not None and op.inputs[3].size != o:
         raise Contradiction(f"has {o} output channels, but a bias of shape {list(op.inputs[3].shape)}")
-    shape = _constant(op, 0)
+    shape = constant(op, 0)
     if shape is None:
         return None
     if len(shape) != 4 or min(shape) < 1 or (shape[0], shape[3]) != (n, o):
@@ -144,20 +138,9 @@ def _fully_connected(op: Operator) -> Shape | None:
     return None if out.size == size // k * o and out.shape[-1:] == (o,) else (size // k, o)
 
 
-def _axes(values: list[int], rank: int) -> list[int]:
-    if not all(-rank <= v < rank for v in values):
-        raise Contradiction(f"works along the dimensions {values} of a tensor that has {rank}")
-    return [v % rank for v in values]
-
-
-def _constant(op: Operator, position: int) -> Any:
-    tensor = op.inputs[position]
-    return tensor.data.reshape(-1).tolist() if tensor.is_constant else None
-
-
 def _concatenation(op: Operator) -> Shape:
     shape = list(_first(op))
-    (axis,) = _axes([op.attributes["axis"]], len(shape))
+    (axis,) = axes([op.attributes["axis"]], len(shape))
     for t in op.inputs[1:]:
         if t is None or t.shape[:axis] + t.shape[axis + 1 :] != (*shape[:axis], *shape[axis + 1 :]):
             raise Contradiction(
@@ -173,7 +156,7 @@ def _reshape(op: Operator) -> None:
 
 
 def _pad(op: Operator) -> Shape | None:
-    pads = _constant(op, 1)
+    pads = constant(op, 1)
     if pads is None:
         return None
     shape = _first(op)
@@ -183,29 +166,29 @@ def _pad(op: Operator) -> Shape | None:
 
 
 def _transpose(op: Operator) -> Shape | None:
-    perm = _constant(op, 1)
+    perm = constant(op, 1)
     if perm is None:
         return None
     shape = _first(op)
-    perm = _axes(perm, len(shape))
+    perm = axes(perm, len(shape))
     if sorted(perm) != list(range(len(shape))):
         raise Contradiction(f"has the permutation {perm} for a tensor of shape {list(shape)}")
     return tuple(shape[p] for p in perm)
 
 
 def _reduce(op: Operator) -> Shape | None:
-    axes = _constant(op, 1)
-    if axes is None:
+    reduced = constant(op, 1)
+    if reduced is None:
         return None
     shape = _first(op)
-    gone = set(_axes(axes, len(shape)))
+    gone = set(axes(reduced, len(shape)))
     if op.attributes["keep_dims"]:
         return tuple(1 if i in gone else d for i, d in enumerate(shape))
     return tuple(d for i, d in enumerate(shape) if i not in gone)
 
 
 def _resize(op: Operator) -> Shape | None:
-    size = _constant(op, 1)
+    size = constant(op, 1)
     n, _, _, c = _rank(_first(op), 4, "an input")
     if size is None:
         return None
@@ -221,7 +204,8 @@ RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 ROUND RSQRT SIN SOFTMAX SQRT SQUARE TANH
 _BINARY = "ADD DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM MUL POW PRELU SQUARED_DIFFERENCE SUB"
 
 # The least number of inputs, and the rule; a rule gives None where it cannot tell.
-_RULES: dict[str, tuple[int, Callable[[Operator], Shape | None]]] = {
+_RULES: dict[str, tuple[int, Callable[[Operator], Shapes]]] = {
+    **RULES,
     **dict.fromkeys(_UNARY.split(), (1, _first)),
     **dict.fromkeys(_BINARY.split(), (2, _broadcast)),
     **dict.fromkeys(("AVERAGE_POOL_2D", "L2_POOL_2D", "MAX_POOL_2D"), (1, _pool)),

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.tflite.blocks import (
+    batch_to_space_nd,
+    depth_to_space,
+    space_to_batch_nd,
+    space_to_depth,
+)
 from furiosa.compiler.ldfg.tflite.contraction import (
     conv_2d,
     depthwise_conv_2d,
@@ -17,7 +23,18 @@ from furiosa.compiler.ldfg.tflite.contraction import (
     transpose_conv,
 )
 from furiosa.compiler.ldfg.tflite.elementwise import add, dequantize, logistic, mul, quantize, relu, softmax
-from furiosa.compiler.ldfg.tflite.move import concatenation, pad, reshape, transpose
+from furiosa.compiler.ldfg.tflite.move import (
+    concatenation,
+    pack,
+    pad,
+    repeat,
+    reshape,
+    reverse,
+    slice_,
+    split,
+    transpose,
+    unpack,
+)
 from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
 from furiosa.compiler.ldfg.tflite.resize import resize_bilinear, resize_nearest_neighbor
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
@@ -42,16 +59,21 @@ def lower_tflite(lowering: Lowering) -> None:
 LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "ADD": add,
     "AVERAGE_POOL_2D": average_pool_2d,
+    "BATCH_TO_SPACE_ND": batch_to_space_nd,
+    "BROADCAST_TO": repeat,
     "CONCATENATION": concatenation,
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "DEPTH_TO_SPACE": depth_to_space,
     "DEQUANTIZE": dequantize,
     "EXPAND_DIMS": reshape,
     "FULLY_CONNECTED": fully_connected,
     "LOGISTIC": logistic,
     "MAX_POOL_2D": max_pool_2d,
     "MEAN": mean,
+    "MIRROR_PAD": pad,
     "MUL": mul,
+    "PACK": pack,
     "PAD": pad,
     "PADV2": pad,
     "QUANTIZE": quantize,
@@ -60,10 +82,19 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "RESHAPE": reshape,
     "RESIZE_BILINEAR": resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
+    "REVERSE_V2": reverse,
+    "SLICE": slice_,
     "SOFTMAX": softmax,
+    "SPACE_TO_BATCH_ND": space_to_batch_nd,
+    "SPACE_TO_DEPTH": space_to_depth,
+    "SPLIT": split,
+    "SPLIT_V": split,
     "SQUEEZE": reshape,
+    "STRIDED_SLICE": slice_,
     "SUB": add,
     "TANH": logistic,
+    "TILE": repeat,
     "TRANSPOSE": transpose,
     "TRANSPOSE_CONV": transpose_conv,
+    "UNPACK": unpack,
 }
