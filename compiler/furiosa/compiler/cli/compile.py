@@ -154,6 +154,6 @@ def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud
 
     if loud:
         _tell_table(compilation, options)
-    note = table.no_npu(compilation.ldfg)
+    note = table.no_npu(compilation.ldfg, why=not loud)
     if note:
         terminal.say(f"WARNING: {options.source}: {note}")

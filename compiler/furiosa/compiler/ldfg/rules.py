@@ -23,6 +23,14 @@ MAX_GROUPS = 128  # vendor's table, Conv
 MAX_DILATION = 12  # vendor's table, Conv
 MAX_SOFTMAX_BATCH = 2  # vendor's table, Softmax
 MAX_RANK = 4
+# what dynamic quantisation leaves in ONNX models: scales are computed when the model runs
+DYNAMIC_QUANTIZATION = (
+    "ConvInteger",
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+)
+DYNAMIC_QUANTIZATION += ("MatMulInteger", "MatMulIntegerToFloat")
 MAX_COPY_RANK = 6  # of the command COPY
 
 
@@ -71,7 +79,10 @@ def operator_table(f: Facts) -> None:
 
     Build this part of the model from operators of the table, or leave it to the host.
     """
-    raise Failure(f.op_type, "the operators of docs/operators.md")
+    hint = "Quantise the model statically, with calibration: the NPU needs scales that are constants."
+    raise Failure(
+        f.op_type, "the operators of docs/operators.md", hint if f.op_type in DYNAMIC_QUANTIZATION else ""
+    )
 
 
 def has_elements(f: Facts) -> None:
@@ -132,9 +143,10 @@ def eight_bit_activations(f: Facts) -> None:
             bad.setdefault(t.dtype, []).append(t.name)
     if bad:
         found = "; ".join(f"{dtype}: {', '.join(dict.fromkeys(names))}" for dtype, names in bad.items())
-        raise Failure(
-            found, "int8, uint8", f"Quantise this operator like its neighbours: {f.gap}." if f.gap else ""
-        )
+        hint = f"Quantise this operator like its neighbours: {f.gap}." if f.gap else ""
+        if not any("float" in dtype for dtype in bad):
+            hint = "Leave it to the host: there is nothing to quantise in indices, counts and truth values."
+        raise Failure(found, "int8, uint8", hint)
 
 
 def quantized_per_tensor(f: Facts) -> None:
@@ -286,7 +298,8 @@ def reference_arithmetic(f: Facts) -> None:
 
     Quantise the model again so that this does not occur.
     """
-    if f.reference:
+    # real numbers have no arithmetic here yet: eight-bit-activations says what to do about them
+    if f.reference and all(t.dtype in ("int8", "uint8") for t in f.activations):
         raise Failure(f.reference, "the arithmetic of an NPU command")
 
 

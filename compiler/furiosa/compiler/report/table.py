@@ -35,7 +35,7 @@ def placement(lowering: Lowering, *, everything: bool = False) -> list[str]:
     return lines + (_each(on_host) if everything else [*_kinds(on_host), *_rules(on_host)])
 
 
-def no_npu(lowering: Lowering) -> str | None:
+def no_npu(lowering: Lowering, *, why: bool = True) -> str | None:
     """A sentence where every operator runs on the host, with the commonest first rule that failed; else None."""
     verdicts = lowering.verdicts.values()
     if not verdicts or any(v.placed_on == "npu" for v in verdicts):
@@ -47,8 +47,8 @@ def no_npu(lowering: Lowering) -> str | None:
             count[r.rule] = count.get(r.rule, 0) + 1
             said.setdefault(r.rule, _sentence(r))
     common = max(count, key=count.__getitem__, default=None)  # of equals the first
-    why = f". {said[common]}" if common else ""
-    return f"nothing runs on the NPU, the whole model runs on the host{why}"
+    reason = f". {said[common]}" if common and why else ""
+    return f"nothing runs on the NPU, the whole model runs on the host{reason}"
 
 
 def _sum(place: str, operators: int, macs: int, total: int) -> str:
@@ -73,7 +73,7 @@ def _kinds(on_host: list[_Placed]) -> list[str]:
         broken = ", ".join(r.rule for r in p.verdict.reasons)
         groups.setdefault((p.op.op_type, broken), []).append(p)
     rows = sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
-    lines = [f"  {len(ps):>4} x {kind:<20} {_us(ps):>14}  {broken}" for (kind, broken), ps in rows]
+    lines = [f"  {len(ps):>4} x {kind:<24} {_us(ps):>14}  {broken}" for (kind, broken), ps in rows]
     if len(lines) > HOST_ROWS:
         lines[HOST_ROWS:] = [f"  … and {len(lines) - HOST_ROWS} more kinds, -v shows all"]
     return lines

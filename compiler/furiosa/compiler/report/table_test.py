@@ -44,9 +44,9 @@ SUMS = [
 def test_kinds_and_rules():
     assert table.placement(lowering(*MIXED)) == [
         *SUMS,
-        "     2 x CAST                         2.5 us  some-rule",
-        "     1 x CAST                         1.2 us  some-rule, second-rule",
-        "     1 x SUB                          1.2 us  second-rule",
+        "     2 x CAST                             2.5 us  some-rule",
+        "     1 x CAST                             1.2 us  some-rule, second-rule",
+        "     1 x SUB                              1.2 us  second-rule",
         "  some-rule: Numbers must be even. Round them.",
         "      CAST 'n1': found 3; allowed 2, 4",
         "  second-rule: Names must be short.",
@@ -92,3 +92,5 @@ def test_no_npu():
     assert (
         note == "nothing runs on the NPU, the whole model runs on the host. Numbers must be even. Round them."
     )
+    short = table.no_npu(lowering(("A", "host", [RULE])), why=False)
+    assert short == "nothing runs on the NPU, the whole model runs on the host"
