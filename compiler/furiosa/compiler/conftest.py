@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 @pytest.fixture(scope="session")
 def quantized_model() -> bytes:
-    """ONNX, QDQ int8: "conv" [1, 3, 8, 8] -> [1, 4, 8, 8] (6912 multiply-accumulates), then "erf", which no NPU has."""
+    """ONNX, QDQ int8: "conv" [1, 3, 8, 8] -> [1, 4, 8, 8] (6912 multiply-accumulates), then "sinh", which no NPU has."""
     weight = (np.arange(4 * 3 * 3 * 3, dtype=np.int64) % 17 - 8).astype(np.int8).reshape(4, 3, 3, 3)
     constants = {
         "scale": np.float32(0.125),
@@ -32,7 +32,7 @@ def quantized_model() -> bytes:
         helper.make_node("Conv", ["x_f", "weight", "bias"], ["conv_f"], name="conv", pads=[1, 1, 1, 1]),
         helper.make_node("QuantizeLinear", ["conv_f", "scale", "zero"], ["conv_q"], name="quantize_conv"),
         helper.make_node("DequantizeLinear", ["conv_q", "scale", "zero"], ["conv_d"], name="dequantize_conv"),
-        helper.make_node("Erf", ["conv_d"], ["y"], name="erf"),
+        helper.make_node("Sinh", ["conv_d"], ["y"], name="sinh"),
     ]
     return model(nodes, [1, 3, 8, 8], [1, 4, 8, 8], constants)
 

@@ -117,7 +117,7 @@ def test_verbose_tells_the_six_steps_and_every_reason(capfd):
     assert lines[0].startswith("Using furiosa-compiler ")
     assert re.fullmatch(r"✨ Finished in \d+\.\d\ds", lines[13])
     assert any(line.startswith("NPU") and "6,912 MACs" in line for line in lines)
-    assert any("Erf 'erf'" in line for line in lines) and "found Erf" in err
+    assert any("Sinh 'sinh'" in line for line in lines) and "found Sinh" in err
     assert lines[-1] == "output has been saved to output.enf"
 
 
@@ -135,7 +135,7 @@ def test_progress_on_a_terminal_only():
     assert (done.returncode, done.stdout) == (0, b"")
     text = seen.decode()
     assert "[6/6]" in text and "Finished in" in text and "output has been saved to output.enf" in text
-    assert "1 x Erf " in text and "Erf 'erf': found" in text and "Erf 'erf', about" not in text
+    assert "1 x Sinh " in text and "Sinh 'sinh': found" in text and "Sinh 'sinh', about" not in text
 
 
 def _read(terminal: int) -> bytes:

@@ -40,8 +40,8 @@ def test_dfg(compilation):
 def test_ldfg(compilation):
     text = lines(compilation, "ldfg")
     assert '  #4 Conv "conv": npu' in text
-    at = text.index('  #7 Erf "erf": host')
-    assert text[at + 1].startswith('      operator-table: found "Erf", allowed "')
+    at = text.index('  #7 Sinh "sinh": host')
+    assert text[at + 1].startswith('      operator-table: found "Sinh", allowed "')
     (conv,) = [line for line in text if " npu.conv2d (" in line]
     assert re.match(r"  #[\d,#]*#4[,#\d]* npu\.conv2d \(%\d+, \$0, \$1, \$2\) -> ", conv)
 
@@ -69,7 +69,7 @@ def test_lir(compilation):
     assert len(commands) == len(compilation.lir.commands)
     assert [int(line.split()[0]) for line in commands] == list(range(len(commands)))
     assert " pe after load 1: QUANTIZE " in commands[1] and "sram[0x" in commands[1]
-    assert any(line.startswith("  host 1 operators, a model of ") and '"erf"' in line for line in text)
+    assert any(line.startswith("  host 1 operators, a model of ") and '"sinh"' in line for line in text)
 
 
 def test_no_such_ir(compilation):

@@ -71,5 +71,17 @@ def table(function: Callable[[int], int]) -> np.ndarray:
     return out
 
 
+def real_values(scale: np.float32, zero_point: int) -> np.ndarray:
+    """float32 [256]: the real numbers of the int8 values -128 to 127, float32(float32(q - zero_point) * scale)."""
+    return (np.arange(-128, 128) - zero_point).astype(f32) * f32(scale)
+
+
+def tables(values: np.ndarray) -> np.ndarray:
+    """uint8 [tables, 256] for TABLE_LOOKUP from int8 values [tables, 256] for the inputs -128 to 127."""
+    out = np.roll(values.astype(np.int8).view(np.uint8), 128, axis=-1)
+    out.flags.writeable = False
+    return out
+
+
 def clamp(v: float, low: int = -128, high: int = 127) -> int:
     return int(min(max(v, low), high))

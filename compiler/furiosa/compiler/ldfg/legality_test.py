@@ -15,7 +15,7 @@ from furiosa.compiler.pipeline import Compilation, Options
 
 @pytest.fixture
 def lowering(quantized_model: bytes) -> Lowering:
-    """NPU operators, then the host operator "erf"."""
+    """NPU operators, then the host operator "sinh"."""
     return Compilation(quantized_model, Options()).run("ldfg").ldfg
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from furiosa.compiler.dfg.broadcast import merged
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.dfg.moves import MAX_RUNS, Runs
 from furiosa.compiler.ldfg import vendor
@@ -183,6 +184,17 @@ def rank_limit(f: Facts) -> None:
         raise Failure(", ".join(bad), f"<= {MAX_RANK}")
 
 
+def broadcast_limit(f: Facts) -> None:
+    """Two tensors may broadcast over at most four groups of neighbouring dimensions.
+
+    Expand one of the tensors before the operator, or transpose so that what repeats lies together.
+    """
+    *inputs, output = [t.shape for t in f.activations]
+    groups = len(merged(output, *inputs)[0])
+    if groups > MAX_RANK:
+        raise Failure(f"{groups} groups", f"<= {MAX_RANK}")
+
+
 # -- the vendor's limits ------------------------------------------------------------------------------------------
 
 
@@ -321,6 +333,14 @@ EVERY: tuple[Rule, ...] = (
     vendor_release,
 )
 
+UNARY: tuple[Rule, ...] = (
+    eight_bit_activations,
+    quantized_per_tensor,
+    constant_parameters,
+    reference_arithmetic,
+    supported_attributes,
+)
+BINARY: tuple[Rule, ...] = (*UNARY, broadcast_limit)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
 CONV: tuple[Rule, ...] = (
     *INTEGER,

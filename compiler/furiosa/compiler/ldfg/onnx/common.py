@@ -3,38 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.ldfg import arithmetic
 from furiosa.compiler.ldfg.arithmetic import clamp, f32
-from furiosa.compiler.ldfg.lowering import Lowering
-from furiosa.compiler.ldfg.onnx.units import Unit
+from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Lowering
+from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
 
 def table(
     low: Lowering, x: Tensor, y: Tensor, function: Callable[[float], float], unit: Unit | None = None
 ) -> None:
     """y = quantize(function(dequantize(x))), in float32 with the function in float64, as 256 values."""
-    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
+    real = np.array([function(v) for v in arithmetic.real_values(*low.quantization(x)).tolist()], np.float64)
+    with np.errstate(over="ignore"):
+        real = real.astype(f32)
+    lookup(low, x, y, real[None], unit, image=low.has_image(x) and len(x.shape) == 4)
+
+
+def lookup(low: Lowering, x: Tensor, y: Tensor, real: np.ndarray, unit: Unit | None, *, image: bool) -> None:
+    """y = quantize(real[x]); ``real`` is float32 [1, 256], or [C, 256] with the channels last in the form asked for.
+
+    QuantizeLinear makes a NaN the lowest value.
+    """
+    s_y, z_y = low.quantization(y)
     lo, hi = bounds(low, unit, y) if unit is not None else (-128, 127)
+    with np.errstate(over="ignore"):
+        steps = np.rint(real / s_y)
+    values = np.clip(np.where(np.isnan(steps), -np.inf, steps) + z_y, lo, hi)
+    entries = low.constant(f"{y.name}/table", arithmetic.tables(values))
+    form = low.image(x) if image else low.plain(x)
+    low.emit_to("npu.table_lookup", [form, entries], low.result(y, image=image))
 
-    def value(q: int) -> int:
-        real = f32(function(float(f32(f32(q - z_x) * s_x))))
-        return clamp(np.rint(f32(real / s_y)) + z_y, lo, hi)
 
-    low.requantize(x, y, value, image=low.has_image(x) and len(x.shape) == 4)
+def real_constant(t: Tensor | None) -> np.ndarray | None:
+    """The float32 values of a constant, which may be quantised; None for anything else."""
+    if t is None or not t.is_constant:
+        return None
+    if t.dtype == "float32":
+        return t.data
+    q = t.quantization
+    if t.dtype not in EIGHT_BIT or q is None:
+        return None
+    along = [1] * len(t.shape)
+    if q.axis is not None:
+        along[q.axis] = -1
+    scale, zero_point = (v.reshape(along) if q.axis is not None else v[0] for v in (q.scale, q.zero_point))
+    return (t.data.astype(np.int32) - zero_point).astype(f32) * scale.astype(f32)
 
 
-def limits(op: Operator) -> tuple[float, float]:
-    """The real range of a Relu or Clip."""
+def limits(op: Operator, inputs: list[Tensor | None] | None = None) -> tuple[float, float]:
+    """The real range of a Relu or Clip; ``inputs`` are those of its unit where it is an operator of its own."""
     if op.op_type == "Relu":
         return 0.0, math.inf
     low, high = op.attributes.get("min", -math.inf), op.attributes.get("max", math.inf)
-    for i, t in enumerate(op.inputs[1:3]):
-        if t is not None and t.is_constant:
-            value = float(t.data.reshape(-1)[0])
+    for i, t in enumerate((inputs or op.inputs)[1:3]):
+        data = real_constant(t)
+        if data is not None:
+            value = float(data.reshape(-1)[0])
             low, high = (value, high) if i == 0 else (low, value)
     return low, high
 
@@ -53,6 +82,12 @@ def bounds(low: Lowering, unit: Unit, y: Tensor) -> tuple[int, int]:
     return min(lo, hi), hi
 
 
+def real_numbers(unit: Unit) -> str:
+    """Why an operator on 8-bit tensors does not compute on the real numbers that they stand for; empty where it does."""
+    integers = not unit.fused and unit.output.dtype in EIGHT_BIT
+    return "an operator on the integers themselves" if integers else ""
+
+
 def requantization(low: Lowering, x: Tensor, y: Tensor, unit: Unit) -> Callable[[int], int]:
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
@@ -65,6 +100,22 @@ def mismatch(low: Lowering, unit: Unit, x: Tensor, y: Tensor) -> str:
         return "" if x.quantization is y.quantization else "no quantisation"
     same = low.quantization(x) == low.quantization(y) and x.dtype == y.dtype and unit.activation is None
     return "" if same else "input and output with different scales"
+
+
+def operands(low: Lowering, y: Tensor, inputs: Sequence[Tensor]) -> tuple[list[Tensor], bool]:
+    """The forms of operands that broadcast to ``y``, and whether they are the channels-last ones."""
+    given = [t for t in inputs if not t.is_constant]
+    image = all(len(t.shape) == 4 for t in (y, *given)) and any(low.has_image(t) for t in given)
+    return [_image(low, t) if image else low.plain(t) for t in inputs], image
+
+
+def _image(low: Lowering, t: Tensor) -> Tensor:
+    """The channels-last form; a constant may have fewer dimensions."""
+    if len(t.shape) == 4:
+        return low.image(t)
+    data = low.plain(t).data
+    data = data.reshape((1,) * (4 - data.ndim) + data.shape).transpose(NCHW_TO_NHWC)
+    return low.constant(t.name, data, t.quantization)
 
 
 def layout(low: Lowering, y: Tensor, *inputs: Tensor) -> bool:

@@ -13,7 +13,7 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
-from furiosa.compiler.ldfg.onnx.elementwise import add, mul, softmax, unary
+from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, maximum, mul
 from furiosa.compiler.ldfg.onnx.move import (
     concat,
     depth_to_space,
@@ -27,6 +27,7 @@ from furiosa.compiler.ldfg.onnx.move import (
 from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
 from furiosa.compiler.ldfg.onnx.resize import resize
+from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS, softmax, unary
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
 
@@ -84,38 +85,40 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
 LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Add": add,
     "AveragePool": average_pool,
-    "Clip": unary,
     "Concat": concat,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantize,
+    "Div": by_constant,
     "Dropout": reshape,
     "Expand": expand,
     "Flatten": reshape,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
     "Identity": reshape,
-    "LeakyRelu": unary,
     "MatMul": gemm,
+    "Max": maximum,
     "MaxPool": max_pool,
+    "Mean": add,
+    "Min": maximum,
     "Mul": mul,
+    "PRelu": by_constant,
     "Pad": pad,
     "QuantizeLinear": quantize,
     "ReduceMean": global_average_pool,
-    "Relu": unary,
     "Reshape": reshape,
     "Resize": resize,
-    "Sigmoid": unary,
     "Slice": slice_,
     "Softmax": softmax,
     "SpaceToDepth": depth_to_space,
     "Split": split,
     "Squeeze": reshape,
     "Sub": add,
-    "Tanh": unary,
+    "Sum": add,
     "Tile": expand,
     "Transpose": transpose,
     "Unsqueeze": reshape,
     "Upsample": resize,
+    **dict.fromkeys(FUNCTIONS, unary),
 }
