@@ -92,6 +92,32 @@ def any_shapes(min_rank: int, max_rank: int) -> st.SearchStrategy[tuple[int, ...
     return st.sampled_from((small, small, small, big)).flatmap(lambda strategy: strategy)
 
 
+def broadcasts(
+    max_rank: int = 6, groups: int = 4
+) -> st.SearchStrategy[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of two operands that broadcast, over at most `groups` groups of neighbouring dimensions; one may be shorter.
+
+    Of a group either both, the first only, or the second only have the dimensions.
+    """
+
+    def build(parts: list[tuple[tuple[int, ...], str]], cut: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        a, b = (
+            tuple(side if whose in ("both", own) else 1 for sides, whose in parts for side in sides)
+            for own in ("a", "b")
+        )
+        if cut:
+            while len(b) > 1 and b[0] == 1:
+                b = b[1:]
+        return a, b
+
+    sides = st.lists(st.integers(1, 9), min_size=1, max_size=max(1, max_rank - groups + 1)).map(tuple)
+    group = st.tuples(sides, st.sampled_from(("both", "both", "a", "b")))
+    pairs = st.builds(build, st.lists(group, min_size=1, max_size=groups), st.booleans())
+    return pairs.filter(
+        lambda pair: len(pair[0]) <= max_rank and math.prod(np.broadcast_shapes(*pair)) <= 1 << 16
+    )
+
+
 def seeds() -> st.SearchStrategy[int]:
     """Seeds of `values`: NumPy draws elements faster than Hypothesis does."""
     return st.integers(0, 2**32 - 1)

@@ -98,9 +98,12 @@ def multiply_onnxruntime(
 
 
 def float_onnxruntime(
-    function, a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point
+    function, a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, dtype: str = ""
 ) -> np.ndarray:
-    """DequantizeLinear -> function(a, b) -> QuantizeLinear as three float32 operators, e.g. Sub, or Add followed by Relu."""
+    """DequantizeLinear -> function(a, b) -> QuantizeLinear as three float32 operators, e.g. Sub, or Add followed by Relu.
+
+    `dtype`: of the result, where it is not a's.
+    """
     real_a = (a.astype(np.int64) - a_zero_point).astype(f32) * f32(a_scale)
     real_b = (b.astype(np.int64) - b_zero_point).astype(f32) * f32(b_scale)
-    return saturate(rint(function(real_a, real_b) / f32(y_scale)) + y_zero_point, str(a.dtype))
+    return saturate(rint(function(real_a, real_b) / f32(y_scale)) + y_zero_point, dtype or str(a.dtype))

@@ -51,8 +51,10 @@ def table_onnxruntime(
     `function` gets a float32: the identity requantises, `leaky_relu(alpha)` and `clip(low, high)` are the float32 operators.
     """
     inputs = (values(dtype).astype(np.int64) - x_zero_point).astype(f32) * f32(x_scale)
-    results = np.array([function(x) for x in inputs], f32)
-    return saturate(rint(results / f32(y_scale)) + y_zero_point, dtype)
+    with np.errstate(all="ignore"):
+        results = np.array([function(x) for x in inputs], f32) / f32(y_scale)
+    results = np.where(np.isnan(results), -np.inf, results)  # QuantizeLinear makes a NaN the lowest value
+    return saturate(rint(np.clip(results, -1e6, 1e6)) + y_zero_point, dtype)
 
 
 def identity(x: np.float32) -> np.float32:
@@ -63,6 +65,52 @@ def identity(x: np.float32) -> np.float32:
 def leaky_relu(alpha: float) -> Callable[[np.float32], np.float32]:
     """x or, below zero, float32(x * alpha)."""
     return lambda x: x if x >= 0 else x * f32(alpha)
+
+
+def elu(alpha: float) -> Callable[[np.float32], np.float32]:
+    """x or, below zero, float32(alpha * float32(exp(x) - 1))."""
+    return lambda x: x if x >= 0 else f32(alpha) * f32(math.expm1(x))
+
+
+def hard_sigmoid(alpha: float, beta: float) -> Callable[[np.float32], np.float32]:
+    """Clipped to 0..1: float32(float32(alpha * x) + beta)."""
+    return lambda x: np.clip(f32(alpha) * x + f32(beta), f32(0), f32(1))
+
+
+def hard_swish(x: np.float32) -> np.float32:
+    """x * hard_sigmoid(x), two float32 operators in onnxruntime."""
+    return x * hard_sigmoid(1 / 6, 0.5)(x)
+
+
+def power(exponent: float) -> Callable[[np.float32], float]:
+    """Pow with a constant exponent; NaN for a root of a negative number, infinity for a negative power of 0."""
+    if exponent in (2, 3):
+        return lambda x: x * x if exponent == 2 else x * x * x
+    return lambda x: float(np.power(np.float64(x), np.float64(f32(exponent))))
+
+
+def gelu(x: float) -> float:
+    """The definition with erf."""
+    return x * (1 + math.erf(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x: float) -> float:
+    """The approximation."""
+    x = float(x)
+    return x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+FUNCTIONS: dict[str, Callable[[np.float32], float]] = {
+    "Erf": math.erf,
+    "Exp": lambda x: np.exp(np.float64(x)),
+    "Gelu": lambda x: gelu(float(x)),
+    "HardSwish": hard_swish,
+    "Log": lambda x: np.log(np.float64(x)),
+    "Sigmoid": lambda x: sigmoid(float(x)),
+    "Softplus": lambda x: np.logaddexp(0.0, np.float64(x)),
+    "Sqrt": lambda x: np.sqrt(np.float64(x)),
+    "Tanh": lambda x: math.tanh(float(x)),
+}
 
 
 def clip(low: float, high: float) -> Callable[[np.float32], np.float32]:

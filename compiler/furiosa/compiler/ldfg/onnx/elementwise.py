@@ -23,6 +23,8 @@ from furiosa.compiler.ldfg.onnx.common import (
 from furiosa.compiler.ldfg.onnx.units import Unit
 from furiosa.enf.isa import Rounding
 
+MAX_TABLES = 4096  # tables of one operator: 1 MiB of SRAM
+
 
 @rules.requires(rules.BINARY)
 def add(low: Lowering, unit: Unit) -> None:
@@ -207,6 +209,8 @@ def _channels(low: Lowering, x: Tensor, constant: np.ndarray, y: Tensor) -> tupl
     image = low.has_image(x) and rank == 4
     if constant.size == 1:
         return constant.reshape(1, 1), image
+    if constant.size > MAX_TABLES:
+        return None
     shape = (1,) * (rank - constant.ndim) + constant.shape
     axes = [i for i, d in enumerate(shape) if d != 1]
     if len(axes) != 1:
