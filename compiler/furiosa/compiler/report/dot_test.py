@@ -24,8 +24,8 @@ def test_clusters_operators_and_edges(quantized_model):
     assert edges[0] == ("input0", "op0", "float32[1,3,8,8]")
     assert edges[-1] == ("op5", "output0", "float32[1,4,8,8]")
     assert len(edges) == 7
-    (host,) = re.findall(r'tooltip="(erf.*?)"', text)
-    assert host.startswith("erf\\noperator-table: found Erf, allowed ")
+    (host,) = re.findall(r'tooltip="(sinh.*?)"', text)
+    assert host.startswith("sinh\\noperator-table: found Sinh, allowed ")
 
 
 def test_each_use_is_an_edge_and_constants_are_none():
