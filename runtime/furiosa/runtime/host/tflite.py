@@ -13,6 +13,8 @@ from furiosa.runtime.host import expected, mismatch, thread_count
 from furiosa.runtime.host.quiet import without_lines
 
 NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+# With use_regular_nms its boxes depend on the number of threads (LiteRT 2.3); with one they are those of LiteRT's default.
+_SINGLE_THREADED = b"TFLite_Detection_PostProcess"
 
 
 class TfliteExecutor:
@@ -23,9 +25,10 @@ class TfliteExecutor:
 
     def __init__(self, model: bytes, call: HostCall, where: str):
         self._where = where
+        threads = 1 if _SINGLE_THREADED in model else thread_count()
         try:
             with without_lines(NOISE):
-                self._interpreter = Interpreter(model_content=model, num_threads=thread_count())
+                self._interpreter = Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as e:
             raise ModelDeployFailed(f"{where}: LiteRT refuses the host model: {e}") from e

@@ -129,7 +129,7 @@ def random_inputs(tensors: list[Any], seed: int) -> list[np.ndarray]:
     inputs = []
     for t in tensors:
         dtype = np.dtype(t.dtype)
-        if dtype.kind == "f":
+        if dtype.kind in "fc":
             inputs.append(rng.standard_normal(t.shape).astype(dtype))
         elif dtype.kind == "b":
             inputs.append(rng.integers(0, 2, t.shape).astype(dtype))
