@@ -178,7 +178,10 @@ class Compilation:
         ranges = [(s.first, s.count) for s in self.steps if isinstance(s, NpuStep)]
         spans = timing.schedule(self.lir.commands, ranges, self.target)
         npu = max((s.end for s in spans), default=0) / self.target.clock_hz
-        crossing = sum(self.dram[t].size for t in {*self.dfg.inputs, *self.dfg.outputs} if t in self.dram)
+        npu_made = {t for c in self.cdfg if c.kind == "npu" for t in c.outputs}
+        npu_read = {t for c in self.cdfg if c.kind == "npu" for t in c.inputs}
+        host_read = {t for c in self.cdfg if c.kind == "host" for t in c.inputs}.union(self.dfg.outputs)
+        crossing = sum(self.dram[t].size for t in (npu_read - npu_made) | (npu_made & host_read))
         host = sum(s.estimated_us for s in self.steps if isinstance(s, HostStep))
         return round(npu * 1e6 + timing.transfer_us(self.target, crossing) + host, 3)
 

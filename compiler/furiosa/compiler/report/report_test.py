@@ -76,6 +76,16 @@ def test_a_host_model(float_model):
     r = reported(float_model)
     assert (r["npu_coverage"], r["npu_coverage_of"]) == (0.0, "operators")
     assert (r["npu_operators"], r["host_operators"]) == (0, 1)
+    assert r["latency_us"] == r["operators"][0]["host_us"] > 0  # nothing crosses
+
+
+def test_the_estimate_has_what_crosses_between_npu_and_host(quantized_model):
+    """float32 [1, 3, 8, 8] to the NPU, [1, 4, 8, 8] from it to the host's operator, whose result stays there."""
+    c = Compilation(quantized_model, Options("warboy")).run()
+    rest = c.target._replace(pcie_bytes_per_s=10**18)
+    with_transfers = c.latency_us
+    c.target, pcie = rest, c.target.pcie_bytes_per_s
+    assert with_transfers - c.latency_us == pytest.approx((3 + 4) * 64 * 4 / pcie * 1e6, abs=2e-3)
 
 
 @pytest.mark.parametrize(
