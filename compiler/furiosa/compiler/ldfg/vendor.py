@@ -71,20 +71,14 @@ ROWS: dict[str, Row] = {
     "Tanh": Row("0.7", tflite=("TANH",)),
     "Transpose": Row("0.6", tflite=("TRANSPOSE",)),
     "Unsqueeze": Row(tflite=("EXPAND_DIMS",)),
-    # not in the vendor's table by name
-    "Div": Row(like="Mul", note="by a constant"),
+    # not in the vendor's table by name, but the same as what is; an operator that is neither is only taken in the last release
     "Dropout": Row(like="Reshape"),
     "GlobalAveragePool": Row(like="AveragePool"),
     "GlobalMaxPool": Row(like="MaxPool"),
-    "HardSigmoid": Row(like="Sigmoid"),
-    "HardSwish": Row(like="Sigmoid", tflite=("HARD_SWISH",)),
     "Identity": Row(like="Reshape"),
-    "Max": Row(like="Clip", tflite=("MAXIMUM",)),
-    "Min": Row(like="Clip", tflite=("MINIMUM",)),
     "QuantizeLinear": Row(like="DequantizeLinear", tflite=("QUANTIZE",)),
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),
-    "Sum": Row(like="Add", note="of two tensors"),
     "Tile": Row(like="Expand", tflite=("TILE",)),
     "Upsample": Row(like="Resize"),
 }

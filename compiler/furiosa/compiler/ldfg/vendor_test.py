@@ -21,14 +21,14 @@ CONSTANTS = {
 }
 
 
-def _model(shape: list[int], *nodes: tuple) -> bytes:
+def _model(shape: list[int], *nodes: tuple, y: list[int] | None = None) -> bytes:
     """Nodes (type, inputs, output, attributes) from the float32 "x" to the float32 "y"."""
-    made = [helper.make_node(kind, inputs, [y], name=y, **more) for kind, inputs, y, more in nodes]
+    made = [helper.make_node(kind, inputs, [out], name=out, **more) for kind, inputs, out, more in nodes]
     graph = helper.make_graph(
         made,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y or shape)],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in CONSTANTS.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -113,3 +113,18 @@ def test_latest_is_the_last_release():
 def test_an_unknown_release():
     with pytest.raises(InvalidConfig, match=r"unknown compatibility '0\.7', known: 0\.6\.3, 0\.10, latest"):
         Compilation(b"", Options(compatibility="0.7"))
+
+
+@pytest.mark.parametrize("release", ["0.6.3", "0.10"])
+@pytest.mark.parametrize(("mode", "taken"), [("CRD", {"0.6.3", "0.10"}), ("DCR", {"0.10"})])
+def test_blocks_of_pixels(mode, taken, release):
+    model = _model(
+        [1, 4, 2, 2],
+        ("QuantizeLinear", ["x", "s", "z"], "a", {}),
+        ("DequantizeLinear", ["a", "s", "z"], "b", {}),
+        ("DepthToSpace", ["b"], "c", {"blocksize": 2, "mode": mode}),
+        ("QuantizeLinear", ["c", "s", "z"], "d", {}),
+        ("DequantizeLinear", ["d", "s", "z"], "y", {}),
+        y=[1, 1, 4, 4],
+    )
+    assert _placed(model, release)["c"] == (("npu", []) if release in taken else ("host", ["block-mode"]))

@@ -11,19 +11,19 @@ from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.ldfg.tflite.move import facts
 
 
-@rules.requires(rules.MOVE)
+@rules.requires(rules.BLOCKS)
 def depth_to_space(low: Lowering, op: Operator) -> None:
     """As ONNX's mode DCR."""
     x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.MOVE, facts(low, op))
+    low.check(rules.BLOCKS, facts(low, op, mode="DCR"))
     block = op.attributes["block_size"]
     moves.depth_to_space(low, low.plain(x), block, low.result(y), channels_last=True, crd=False)
 
 
-@rules.requires(rules.MOVE)
+@rules.requires(rules.BLOCKS)
 def space_to_depth(low: Lowering, op: Operator) -> None:
     x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.MOVE, facts(low, op))
+    low.check(rules.BLOCKS, facts(low, op, mode="DCR"))
     moves.space_to_depth(low, low.plain(x), op.attributes["block_size"], low.result(y), channels_last=True)
 
 
