@@ -86,14 +86,20 @@ def _slice(op: Operator, batch: Batch) -> int:
     return axis
 
 
+def _reshape(op: Operator, batch: Batch) -> int:
+    if "shape" in op.attributes:
+        raise Mixed("has its target shape as an attribute, as before opset 5")
+    return rules.reshape(op, batch)
+
+
 def _pad(op: Operator, batch: Batch) -> int:
     axis = rules.only(op, batch)
     if len(op.inputs) > 3 and op.inputs[3] is not None:
         rules.leave(axis, constant(op, 3, "axes"), len(op.inputs[0].shape))
         return axis
-    if "pads" not in op.attributes:
+    pads = op.attributes.get("pads", op.attributes.get("paddings"))  # before opset 11, before opset 2
+    if pads is None:
         return rules.pad(op, batch)
-    pads = op.attributes["pads"]  # before opset 11
     if pads[axis] or pads[axis + len(pads) // 2]:
         raise Mixed(f"pads dimension {axis}, which has the samples")
     return axis
@@ -214,7 +220,7 @@ _RULES: dict[str, Rule] = {
     "Pad": _pad,
     "QLinearConcat": rules.concatenate(lambda op: op.attributes["axis"], slice(2, None, 3)),
     "QLinearMatMul": lambda op, batch: rules.matmul(op, batch, (0, 3)),
-    "Reshape": rules.reshape,
+    "Reshape": _reshape,
     "Slice": _slice,
     "Squeeze": rules.along(_squeezed, removes=True),
     "Tile": rules.tile,
