@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from furiosa.enf import dtypes, relations
 from furiosa.enf.machine import Engine, Region, Rounding, Space, dense_strides
@@ -85,6 +85,17 @@ class Instruction:
         """A sentence where operands (none of them empty) and parameters do not fit together, else None."""
         return self.misfit(operands, params)
 
+    def cannot_carry(self, params: dict[str, Any]) -> str | None:
+        """What of some of the parameters is out of range, by the table or by the width of its field, else None."""
+        for p in self.params:
+            if p.name in params:
+                low, high = _limits(p)
+                if p.code in _WIDTHS:
+                    low, high = max(low, _WIDTHS[p.code][0]), min(high, _WIDTHS[p.code][1])
+                if not low <= params[p.name] <= high:  # false for a NaN
+                    return f"{p.name} {params[p.name]}"
+        return None
+
     def misfit(self, operands: tuple[Region, ...], params: dict[str, float]) -> str | None:
         """The same as ``check``."""
         for name, low, high in self._limits:
@@ -97,6 +108,15 @@ class Instruction:
 
     def __repr__(self) -> str:
         return self.name
+
+
+_WIDTHS = {
+    "B": (0, 255),
+    "H": (0, 65535),
+    "h": (-32768, 32767),
+    "I": (0, (1 << 32) - 1),
+    "i": (-(1 << 31), (1 << 31) - 1),
+}
 
 
 def _limits(p: Param) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.ldfg import arithmetic, rules, vendor
 from furiosa.compiler.ldfg.rules import Facts
 from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures, rule_id
+from furiosa.enf.isa import BY_NAME
 
 NCHW_TO_NHWC = (0, 2, 3, 1)
 NHWC_TO_NCHW = (0, 3, 1, 2)
@@ -44,7 +45,7 @@ class Lowering:
         self.current: list[Operator] = []  # the source operators being lowered
         self._plain: dict[Tensor, Tensor] = {}
         self._image: dict[Tensor, Tensor] = {}
-        self._host: set[Tensor] = set(graph.inputs)
+        self._host: dict[Tensor, None] = dict.fromkeys(graph.inputs)  # an ordered set
         self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
         self.consumers: dict[Tensor, list[Operator]] = {}
         self.producer: dict[Tensor, Operator] = {}
@@ -127,7 +128,7 @@ class Lowering:
                 self.emit_to("npu.table_lookup", [plain, self.table("int8_to_uint8", _flip_sign)], t)
             else:
                 self.emit_to("npu.reshape", [plain], t)
-        self._host.add(t)
+        self._host[t] = None
         return t
 
     def result(self, t: Tensor, *, image: bool = False) -> Tensor:
@@ -135,7 +136,7 @@ class Lowering:
         is_image = image and not self.channels_last
         if t.dtype in ("int8", "float32") and not is_image:
             form = t
-            self._host.add(t)
+            self._host[t] = None
         else:
             shape = tuple(t.shape[i] for i in NCHW_TO_NHWC) if is_image else t.shape
             form = Tensor(t.name, shape, "int8", t.quantization)
@@ -156,7 +157,15 @@ class Lowering:
     # -- operators ------------------------------------------------------------------------------------------------
 
     def emit_to(self, op_type: str, inputs: list[Tensor], output: Tensor, **attributes: Any) -> Tensor:
-        """Appends an NPU operator that writes ``output``."""
+        """Appends an NPU operator that writes ``output``.
+
+        Raises:
+            Refused: a command cannot carry one of the attributes.
+        """
+        row = BY_NAME.get(op_type.removeprefix("npu.").upper())
+        misfit = row and row.cannot_carry(attributes)
+        if misfit:
+            raise Refused(failures((rules.fits_command,), Facts(self._op_type, [], [], attribute=misfit)))
         op = Operator(output.name, op_type, list(inputs), [output], attributes)
         self.operators.append(op)
         self.origins[op] = list(self.current)
@@ -195,7 +204,17 @@ class Lowering:
             )
         self._op_type, self._declared, self._checked = op_type, function.rules, set()
         emitted = len(self.operators)
-        function(self, subject)
+        forms = [(form, len(form)) for form in (self._plain, self._image, self._host)]
+        try:
+            function(self, subject)
+        except Refused:  # which may come after some operators
+            for op in self.operators[emitted:]:
+                del self.origins[op]
+            del self.operators[emitted:]
+            for form, count in forms:
+                while len(form) > count:
+                    form.popitem()
+            raise
         unchecked = [rule_id(r) for r in self._declared if r not in self._checked]
         if unchecked and len(self.operators) > emitted:
             raise Illegal("ldfg", f"{function.__name__} does not check its rules {', '.join(unchecked)}")
@@ -226,7 +245,7 @@ class Lowering:
                 self.host(t)
         self.operators.append(op)
         self.origins[op] = [op]
-        self._host.update(op.outputs)
+        self._host.update(dict.fromkeys(op.outputs))
         self.verdicts[op] = verdict
 
     def requantize(self, source: Tensor, target: Tensor, function: Any, *, image: bool) -> None:

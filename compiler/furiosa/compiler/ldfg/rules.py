@@ -112,6 +112,15 @@ def operator_set(f: Facts) -> None:
     raise Failure("an older opset", "opset 7 or newer")
 
 
+def fits_command(f: Facts) -> None:
+    """Scales, zero points and attributes must be numbers that a command can carry.
+
+    Export the model with zero points of its types, and with scales and strides that are not beyond all measure.
+    """
+    if f.attribute:
+        raise Failure(f.attribute, "the ranges of docs/enf.md")
+
+
 def one_quantization(f: Facts) -> None:
     """A tensor has one scale and zero point, constants, the same for the operator that makes it and all that read it.
 
@@ -327,6 +336,7 @@ def supported_attributes(f: Facts) -> None:
 EVERY: tuple[Rule, ...] = (
     operator_table,
     has_elements,
+    fits_command,
     dense_tensors,
     operator_set,
     one_quantization,

@@ -132,6 +132,10 @@ def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
         ):
             if not least <= count <= most:
                 raise InvalidModel(f"{where} has {count} {what}; its definition wants {least} to {most}")
+        if "" in node.input:
+            for i, formal in enumerate(schema.inputs):
+                if formal.option == formal.option.Single and i < len(node.input) and not node.input[i]:
+                    raise InvalidModel(f'{where} lacks its input "{formal.name}"')
         given = {a.name: a for a in node.attribute}
         for name, definition in schema.attributes.items():
             if definition.required and name not in given:

@@ -6,10 +6,12 @@ operators that the NPU may take are checked here; a shape that is stated as [] m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.batch import MAX_TENSOR_BYTES
 from furiosa.compiler.frontend.tflite.move_shapes import RULES, Contradiction, Shape, Shapes, axes, constant
 
 
@@ -37,6 +39,10 @@ def check(op: Operator) -> None:
         if out.shape != ():
             raise InvalidModel(
                 f'{where} makes a tensor of shape {list(shape)}, but its output "{out.name}" is stated as {list(out.shape)}'
+            )
+        if math.prod(shape) > MAX_TENSOR_BYTES:
+            raise InvalidModel(
+                f'tensor "{out.name}" of shape {list(shape)} would have more than {MAX_TENSOR_BYTES} elements'
             )
         out.shape = shape
 
@@ -150,9 +156,19 @@ def _concatenation(op: Operator) -> Shape:
     return tuple(shape)
 
 
-def _reshape(op: Operator) -> None:
-    if op.inputs[0].size != op.outputs[0].size:
-        raise Contradiction(f"makes {list(op.outputs[0].shape)} of {list(_first(op))}")
+def _reshape(op: Operator) -> Shape | None:
+    """A target shape that is constant, if the operator has one, else what is stated, of as many elements."""
+    has_input = len(op.inputs) > 1 and op.inputs[1] is not None
+    target = constant(op, 1) if has_input else op.attributes["new_shape"]
+    if not target or 0 in target:  # 0: an old spelling of a scalar
+        if op.inputs[0].size != op.outputs[0].size:
+            raise Contradiction(f"makes {list(op.outputs[0].shape)} of {list(_first(op))}")
+        return None
+    known, size = math.prod(d for d in target if d != -1), op.inputs[0].size
+    rest = size // known if -1 in target else 1
+    if min(target) < -1 or target.count(-1) > 1 or known * rest != size:
+        raise Contradiction(f"makes {target} of {list(_first(op))}")
+    return tuple(rest if d == -1 else d for d in target)
 
 
 def _pad(op: Operator) -> Shape | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
+from furiosa.enf.isa import FLOAT32_MAX, FLOAT32_MIN
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 ACTIVATIONS = ("Relu", "Clip")
@@ -57,11 +58,7 @@ def annotate(graph: Graph) -> set[Operator]:
         for t, scale, zero_point, axis in _stated(op):
             if t is None:
                 continue
-            if (
-                scale is None
-                or not scale.is_constant
-                or (zero_point is not None and not zero_point.is_constant)
-            ):
+            if not _usable(scale) or (zero_point is not None and not zero_point.is_constant):
                 odd.add(op)
                 continue
             q = _quantization(t, scale, zero_point, axis)
@@ -70,6 +67,13 @@ def annotate(graph: Graph) -> set[Operator]:
             elif not _equal(t.quantization, q):
                 odd.add(op)
     return odd
+
+
+def _usable(scale: Tensor | None) -> bool:
+    """Whether a scale is constant, float32, positive, finite and of full precision."""
+    if scale is None or not scale.is_constant or scale.dtype != "float32":
+        return False
+    return bool(np.all((scale.data >= FLOAT32_MIN) & (scale.data <= FLOAT32_MAX)))
 
 
 def _quantization(t: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int) -> Quantization:

@@ -120,10 +120,11 @@ def quantize(low: Lowering, op: Operator) -> None:
         low.requantize(x, y, lambda q: clamp((((q - z_x) * multiplier + 128) >> 8) + z_y), image=False)
 
 
-@rules.requires(rules.INTEGER)
+@rules.requires(rules.ELEMENTWISE)
 def dequantize(low: Lowering, op: Operator) -> None:
     x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.INTEGER, Facts(op.op_type, [x], []))
+    reference = "" if y.dtype == "float32" else f"an output of type {y.dtype}"
+    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x], [], reference=reference))
     scale, zero_point = low.quantization(x)
     low.emit_to("npu.dequantize", [low.plain(x)], low.result(y), scale=float(scale), zero_point=zero_point)
 
