@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.legality import check
+from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.verdict import Reason
 from furiosa.compiler.pipeline import Compilation, Options
@@ -91,6 +94,19 @@ def _unchecked(low: Lowering, op: Operator) -> None:
 
 def _undeclared(low: Lowering, op: Operator) -> None:
     low.check((rules.rank_limit, rules.group_limit), Facts(op.op_type, [], []))
+
+
+@pytest.mark.parametrize("name", ["onnx", "tflite"])
+def test_both_formats_hold_their_functions_to_them(name, monkeypatch, quantized_model):
+    function = rules.requires((rules.rank_limit,))(lambda low, _: low.emit_to("npu.reshape", [x], y))
+    x, y = Tensor("x", (1,), "int8"), Tensor("y", (1,), "int8")
+    graph = Graph("tflite", "", [x], [y], [Operator("op", "RELU", [x], [y])])
+    if name == "onnx":
+        graph = Compilation(quantized_model, Options()).run("dfg").dfg
+    module = import_module(f"furiosa.compiler.ldfg.{name}.lower")
+    monkeypatch.setitem(module.LOWERINGS, "RELU" if name == "tflite" else "Conv", function)
+    with pytest.raises(Illegal, match="does not check its rules rank-limit"):
+        lower(graph)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def vendor_release(f: Facts) -> None:
     """
     if not vendor.taken(f.op_type, f.release):
         first = vendor.since(f.op_type)
-        raise Failure(f"release {f.release}", f"release {first} or later" if first else f"{vendor.LATEST}")
+        raise Failure(
+            f"release {f.release}", f"release {first} or later" if first else f"release {vendor.LATEST}"
+        )
 
 
 # -- tensors ------------------------------------------------------------------------------------------------------
@@ -330,7 +332,7 @@ def supported_attributes(f: Facts) -> None:
     Use another form of the operator.
     """
     if f.attribute:
-        raise Failure(f.attribute, "none of that")
+        raise Failure(f.attribute, "a form without that")
 
 
 EVERY: tuple[Rule, ...] = (
