@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -275,3 +275,43 @@ def test_split(data: st.DataObject, machine: Machine, q: tuple, shape: tuple, se
         return [table.lookup(p, t) for p, t in zip(np.split(x, np.cumsum(sizes)[:-1], axis), tables)]
 
     check(model.SerializeToString(), [values(qx.dtype, shape, seed)], rule, machine=machine)
+
+
+@bounded(15)
+@given(data=st.data(), machine=machines(), q=together(2), shape=shapes(2, 4), seed=seeds())
+def test_a_constant_in_a_concat(
+    data: st.DataObject, machine: Machine, q: tuple, shape: tuple, seed: int
+) -> None:
+    axis = data.draw(st.sampled_from([a for a in (1, 2) if a < len(shape)]))
+    qx, qy = q
+    stored = values(qx.dtype, shape, seed + 1)
+    operands = [onnx_op.Operand(shape, *qx), onnx_op.Operand(shape, *qx, stored)]
+    if data.draw(st.booleans()):
+        operands.reverse()
+
+    def rule(x: np.ndarray) -> np.ndarray:
+        parts = [x if operand.data is None else stored for operand in operands]
+        return table.lookup(np.concatenate(parts, axis), _table(qx, qy))
+
+    x = values(qx.dtype, shape, seed)
+    model = onnx_op.build_qdq("Concat", operands, onnx_op.Operand(rule(x).shape, *qy), axis=axis)
+    check(model, [x], rule, machine=machine)
+
+
+@pytest.mark.parametrize("kind", ["Slice", "Pad", "Reshape", "DepthToSpace", "Tile"])
+@bounded(8)
+@given(data=st.data(), machine=machines(), q=together(1), seed=seeds())
+def test_in_a_batch(kind: str, data: st.DataObject, machine: Machine, q: tuple, seed: int) -> None:
+    """Three samples at once, where the operator keeps them apart."""
+    (qx,) = q
+    make, _ = KINDS[kind]
+    shape = (1, *data.draw(shapes(3, 3)))
+    case = make(data.draw, shape)
+    assume(case.opset >= 13 and case.op_type not in ("Unsqueeze", "Squeeze", "Flatten"))
+    if kind == "Tile":
+        case.constants[0][0] = 1
+    x = values(qx.dtype, (3, *case.shape[1:]), seed)
+    chain = [(case.op_type, {"inputs": case.constants, **case.attributes})]
+    y = onnx_op.Operand(case.rule(x[:1]).shape, *qx)
+    model = onnx_op.build_qdq(chain, [onnx_op.Operand(case.shape, *qx)], y, case.opset)
+    check(model, [x], machine=machine, batch_size=3)

@@ -335,3 +335,21 @@ def test_pack(data: st.DataObject, machine: Machine, q: tuple, shape: tuple, see
     output = Operand(np.stack(arrays, axis).shape, *qx)
     model = build("PACK", [Operand(shape, *qx)] * count, output, option, 2)
     check(model, arrays, lambda *arrays: np.stack(arrays, axis), machine=machine)
+
+
+@pytest.mark.parametrize("kind", ["SLICE", "STRIDED_SLICE", "PAD", "MIRROR_PAD", "DEPTH_TO_SPACE"])
+@bounded(6)
+@given(data=st.data(), machine=machines(), q=together(1), seed=seeds())
+def test_in_a_batch(kind: str, data: st.DataObject, machine: Machine, q: tuple, seed: int) -> None:
+    """Three samples at once; no dimension but the first has them."""
+    (qx,) = q
+    make, _ = KINDS[kind]
+    case = make(data.draw, (1, *data.draw(shapes(3, 3))))
+    x = values(qx.dtype, (3, *case.shape[1:]), seed)
+    made = case.rule(x[:1], qx.zero_point)
+    inputs = [
+        Operand(case.shape, *qx) if c is None else Operand(c.shape, "int32", data=c) for c in case.inputs
+    ]
+    outputs = [Operand(y.shape, *qx) for y in (made if isinstance(made, list) else [made])]
+    model = build(case.operator, inputs, outputs, case.option, case.version)
+    check(model, [x], machine=machine, batch_size=3)

@@ -85,15 +85,59 @@ def _pool(op: Operator) -> None:
         raise Contradiction(f"has a window larger than its input of shape {list(op.inputs[0].shape)}")
 
 
+def _transpose(op: Operator) -> None:
+    x, perm = op.inputs[0].shape, op.attributes.get("perm")
+    if perm is not None and sorted(perm) != list(range(len(x))):
+        raise Contradiction(f"has the permutation {list(perm)} for a tensor of shape {list(x)}")
+
+
+def _slice(op: Operator) -> None:
+    """The attributes of old operator sets; inputs are checked by the inference of shapes."""
+    x, a = op.inputs[0].shape, op.attributes
+    if "starts" not in a:
+        return
+    axes = a.get("axes", range(len(a["starts"])))
+    if not len(a["starts"]) == len(a["ends"]) == len(axes) or not all(-len(x) <= i < len(x) for i in axes):
+        raise Contradiction(f"has starts, ends and axes that do not fit a tensor of shape {list(x)}")
+
+
+def _pad(op: Operator) -> None:
+    value = op.inputs[2] if len(op.inputs) > 2 else None
+    if value is not None and value.size != 1:
+        raise Contradiction(f"pads with a tensor of shape {list(value.shape)} in place of one value")
+
+
+def _split(op: Operator) -> None:
+    if op.attributes.get("num_outputs", len(op.outputs)) != len(op.outputs):
+        raise Contradiction(f"has num_outputs {op.attributes['num_outputs']}, but {len(op.outputs)} outputs")
+
+
+def _blocks(op: Operator) -> None:
+    _, c, h, w = op.inputs[0].shape
+    block = op.attributes["blocksize"]
+    if op.attributes.get("mode", "DCR") not in ("DCR", "CRD"):
+        raise Contradiction(f'has the unknown mode "{op.attributes["mode"]}"')
+    if (op.op_type == "SpaceToDepth" and (h % block or w % block)) or (
+        op.op_type == "DepthToSpace" and c % block**2
+    ):
+        raise Contradiction(f"has blocks of {block} by {block} for a tensor of shape {[*op.inputs[0].shape]}")
+
+
 _RULES: dict[str, Callable[[Operator], None]] = {
     "AveragePool": _pool,
     "Conv": _convolution(1, 2),
     "ConvInteger": _convolution(1, None),
+    "DepthToSpace": _blocks,
     "DequantizeLinear": _quantize,
     "FusedConv": _convolution(1, 2),
     "MaxPool": _pool,
+    "Pad": _pad,
     "QLinearAveragePool": _pool,
     "QLinearConv": _convolution(3, 8),
     "QuantizeLinear": _quantize,
     "Reshape": _reshape,
+    "Slice": _slice,
+    "SpaceToDepth": _blocks,
+    "Split": _split,
+    "Transpose": _transpose,
 }
