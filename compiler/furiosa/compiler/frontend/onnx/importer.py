@@ -110,7 +110,10 @@ class _Importer:
         inputs = [self.tensors[value.name] for value in graph.input]
         outputs = {value.name for value in graph.output}
         self.fixed = set(self.tensors)  # names of inputs and constants
-        nodes, self.functions = regions.enclose(_live(graph), outputs, self._can_cross, self.source.opsets)
+        live = _live(graph)
+        nodes, self.functions = regions.enclose(live, outputs, self._can_cross, self.source.opsets)
+        if self.functions:  # nobody else looks into them
+            self._check_values(live)
         for node in nodes:
             self.captured.update(checks.free_names(node))
         operators = []
@@ -130,6 +133,14 @@ class _Importer:
         if tensor.name in self.tensors:
             raise InvalidModel(f'tensor "{tensor.name}" is defined twice')
         self.tensors[tensor.name] = tensor
+
+    def _check_values(self, nodes: list[onnx.NodeProto]) -> None:
+        """Checks names and sizes of what nodes make, of unknown shape or not."""
+        for name in (n for node in nodes for n in node.output if n):
+            if name in self.fixed:
+                raise InvalidModel(f'tensor "{name}" is defined twice')
+            if shapes.static_shape(self.types.get(name)) is not None:
+                self._typed(name, "inside")
 
     def _typed(self, name: str, where: str) -> Tensor:
         """A tensor of the inferred type."""

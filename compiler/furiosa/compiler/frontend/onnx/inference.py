@@ -9,6 +9,7 @@ from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants
 
+MAX_TURNS = 100  # of inference on what the file states, tensor after tensor; then all that it states is taken
 MIN_FOLDED_OPSET = 7  # attributes and broadcasting were others before
 
 
@@ -42,6 +43,7 @@ class Inference:
         """
         declared = shapes.declared(self.model.graph)
         trusted: set[str] = set()
+        patience = MAX_TURNS
         self.types = shapes.infer(self.model, declared, trusted)
         while True:
             folded = self._fold()
@@ -49,10 +51,12 @@ class Inference:
                 return
             if not folded:
                 # What the file states is the last resort (Loop, contrib operators): it may be stale.
-                new = self._first_declared(declared.keys() - trusted)
+                left = declared.keys() - trusted
+                new = self._first_declared(left) if patience else {n for n in left if self._is_unknown(n)}
                 if not new:
                     return
                 trusted |= new
+                patience = max(0, patience - 1)
             self.types = shapes.infer(self.model, declared, trusted, strict=bool(trusted))
 
     def _is_unknown(self, name: str | None = None) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import onnx
 
+from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.onnx import checks
 
 OP_TYPE = "HostRegion"
@@ -31,10 +32,14 @@ def enclose(
     Returns:
         The nodes in topological order, and the functions by the type of the node that calls them.  Both are as before
         where every value can be handed over, or where a result cannot, so that there is no way out of a region.
+
+    Raises:
+        InvalidModel: a node reads what a later one makes, or two make the same.
     """
     enclosed = {name for node in nodes for name in node.output if name and not can_cross(name)}
     if not enclosed or enclosed & results:
         return nodes, {}
+    _check_order(nodes)
     groups = _in_order(_joined(nodes, enclosed), nodes)
     readers: dict[str, set[int]] = {name: {-1} for name in results}
     for g, group in enumerate(groups):
@@ -52,6 +57,20 @@ def enclose(
         functions[call.op_type] = function
         out.append(call)
     return out, functions
+
+
+def _check_order(nodes: list[onnx.NodeProto]) -> None:
+    """The importer checks what is outside of a region; nobody else looks into it."""
+    missing = {name for node in nodes for name in node.output if name}
+    for node in nodes:
+        where = f'operator "{node.name or node.output[0]}" ({node.op_type})'
+        for name in _reads(node):
+            if name in missing:
+                raise InvalidModel(f'{where} reads tensor "{name}" before anything has written it')
+        for name in filter(None, node.output):
+            if name not in missing:
+                raise InvalidModel(f'tensor "{name}" is defined twice')
+            missing.remove(name)
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import onnx
 import pytest
 
+from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.importer import extract_host_model
 from furiosa.compiler.frontend.onnx import testing
 from furiosa.compiler.frontend.onnx.importer import import_onnx
@@ -77,3 +80,37 @@ def test_subgraphs_in_a_region_read_from_outside() -> None:
 def test_no_way_out_for_a_dynamic_result() -> None:
     with pytest.raises(Exception, match=r'tensor "n" \(output of operator .*NonZero.* dynamic shape'):
         import_onnx(model("g (float[6] x) => (int64[1,u] y) { n = NonZero(x)  y = Neg(n) }"))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "sentence"),
+    [
+        ("n = NonZero(x)  a = Neg(b)  b = Neg(n)  c = Add(a, b)", "contradict each other"),
+        ("a = Neg(b)  b = Neg(a)  n = NonZero(x)  c = Add(n, b)", 'reads tensor "b" before anything'),
+        ("n = NonZero(x)  b = Neg(n)  b = Neg(n)  c = Add(n, b)", 'tensor "b" is defined twice'),
+        ("n = NonZero(x)  one = Neg(n)  c = Add(n, one)", 'tensor "one" is defined twice'),
+        ("n = NonZero(x)  b = Neg(gone)  c = Add(n, b)", 'reads tensor "gone" before anything'),
+        (
+            "e = Expand(x, huge)  h = Cast<to = 7>(e)  n = NonZero(x)  c = Add(n, h)",
+            "would take 4000000000000 bytes",
+        ),
+    ],
+)
+def test_what_is_wrong_inside(nodes: str, sentence: str) -> None:
+    text = f"g (float[1] x) => (int64[1] y) {{ {nodes}  s = ReduceSum(c)  y = Reshape(s, one) }}"
+    with pytest.raises(InvalidModel, match=sentence):
+        import_onnx(model(text, tensor("one", [1], "int64"), tensor("huge", [10**12], "int64")))
+
+
+def test_many_regions_take_time_in_proportion() -> None:
+    """2000 regions between 4000 other operators."""
+    chain = ["v0 = Neg(x)"]
+    for i in range(2000):
+        chain.append(
+            f"n{i} = NonZero(v{i})  s{i} = Shape(n{i})  f{i} = Cast<to = 1>(s{i})  v{i + 1} = Neg(f{i})"
+        )
+    data = model(f"g (float[2] x) => (float[2] v2000) {{ {'  '.join(chain)} }}")
+    began = time.perf_counter()
+    graph = import_onnx(data)
+    assert [op.op_type for op in graph.operators[:4]] == ["Neg", "HostRegion", "Cast", "Neg"]
+    assert time.perf_counter() - began < 30
