@@ -30,7 +30,13 @@ def saturate(value: np.ndarray, dtype: str, bounds: tuple[int, int] | None = Non
     return np.clip(value, max(low, info.min), min(high, info.max)).astype(dtype)
 
 
-_RANGES = {"NONE": (None, None), "RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
+_RANGES = {
+    "NONE": (None, None),
+    "RELU_0_TO_1": (0.0, 1.0),
+    "RELU": (0.0, None),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
 
 
 def activation_bounds_xnnpack(activation: str, scale: float, zero_point: int, dtype: str) -> tuple[int, int]:
@@ -71,10 +77,10 @@ def quantized_multiplier(real: float) -> tuple[int, int]:
 def multiply_by_quantized_multiplier(value: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
     """value * multiplier * 2**(shift - 31) with TFLite's two roundings (the builtin kernels' MultiplyByQuantizedMultiplier).
 
-    First the high half of the doubled product, ties away from zero; then the division by 2**-shift, ties away from zero.
+    First the high half of the doubled product, ties up; then the division by 2**-shift, ties away from zero.
     """
     value = np.asarray(value, np.int64) << max(shift, 0)
-    high = _divide_half_away(value * multiplier, 31)
+    high = (value * multiplier + (1 << 30)) >> 31
     return _divide_half_away(high, max(-shift, 0))
 
 

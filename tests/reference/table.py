@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.reference.rounding import f32, rint, saturate
+from tests.reference.rounding import f32, rint, round_half_away, saturate
 
 
 def values(dtype: str) -> np.ndarray:
@@ -36,10 +36,14 @@ def sigmoid(x: float) -> float:
 def table_xnnpack(
     function: Callable[[float], float], x_scale, x_zero_point, y_scale, y_zero_point, dtype: str
 ) -> np.ndarray:
-    """LOGISTIC (`sigmoid`) and TANH (`math.tanh`) of TFLite: rint(float32(f(A * sx)) * float32(1/sy)) + zy. Equals XNNPACK."""
+    """LOGISTIC (`sigmoid`), TANH (`math.tanh`), ELU: rint(float32(float32(f(A * sx)) * float32(1/sy)) + zy). Equals XNNPACK.
+
+    The zero point is added before the rounding, so that a tie is decided by the parity of the sum.
+    """
     inputs = (values(dtype).astype(np.int64) - x_zero_point).astype(f32) * f32(x_scale)
     results = np.array([function(float(x)) for x in inputs], f32)
-    return saturate(rint(results * (f32(1) / f32(y_scale))) + y_zero_point, dtype)
+    scaled = np.clip(results * (f32(1) / f32(y_scale)), f32(-1e6), f32(1e6))
+    return saturate(rint(scaled + f32(y_zero_point)), dtype)
 
 
 def table_onnxruntime(
@@ -116,3 +120,28 @@ FUNCTIONS: dict[str, Callable[[np.float32], float]] = {
 def clip(low: float, high: float) -> Callable[[np.float32], np.float32]:
     """Clip and, with high = infinity, Relu."""
     return lambda x: min(max(x, f32(low)), f32(high))
+
+
+def table_builtin(
+    function: Callable[[np.float32], float], x_scale, x_zero_point, y_scale, y_zero_point, dtype: str
+) -> np.ndarray:
+    """EXP, LOG, GELU of TFLite: round_half_away(float32(f(A * sx) * float32(1/sy))) + zy (LUTPopulate).
+
+    Where LOG has no number it is the lowest one.
+    """
+    inputs = (values(dtype).astype(np.int64) - x_zero_point).astype(f32) * f32(x_scale)
+    with np.errstate(all="ignore"):
+        scaled = np.array([function(x) for x in inputs], f32) * (f32(1) / f32(y_scale))
+    scaled = np.clip(np.where(np.isnan(scaled), -np.inf, scaled), -1e6, 1e6)
+    return saturate(round_half_away(scaled) + y_zero_point, dtype)
+
+
+def gelu_float32(x: np.float32) -> np.float32:
+    """LiteRT's steps: (0.5 * x) * erfc(x * -sqrt(1/2)), each rounded to float32."""
+    return f32(0.5) * x * f32(math.erfc(x * f32(-math.sqrt(0.5))))
+
+
+def gelu_tanh_float32(x: np.float32) -> np.float32:
+    """LiteRT's steps of the approximation, each rounded to float32."""
+    inner = f32(math.sqrt(2 / math.pi)) * (x + f32(0.044715) * x * x * x)
+    return f32(0.5) * x * (f32(1) + f32(math.tanh(inner)))

@@ -46,6 +46,8 @@ def tflite_bounds(activation: str, scale: float, zero_point: int, low: int, high
 def _bounds(activation: str, bound: Callable[[float], int], low: int, high: int) -> tuple[int, int]:
     if activation == "RELU":
         return max(low, bound(0.0)), high
+    if activation == "RELU_0_TO_1":
+        return max(low, bound(0.0)), min(high, bound(1.0))
     if activation == "RELU6":
         return max(low, bound(0.0)), min(high, bound(6.0))
     if activation == "RELU_N1_TO_1":

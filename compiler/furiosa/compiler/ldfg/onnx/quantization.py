@@ -12,14 +12,14 @@ from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, QUANTIZE, Un
 from furiosa.enf.isa import Rounding
 
 
-@rules.requires(rules.INTEGER)
+@rules.requires(rules.UNARY)
 def dequantize(low: Lowering, unit: Unit) -> None:
     """Emitted only where somebody needs the real numbers."""
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]
     if y not in low.graph.outputs and all(_absorbs(low, user, op) for user in low.consumers.get(y, [])):
         return
-    low.check(rules.INTEGER, Facts(op.op_type, [x], []))
+    low.check(rules.UNARY, Facts(op.op_type, [x], []))
     scale, zero_point = low.quantization(x)
     low.emit_to("npu.dequantize", [low.plain(x)], low.result(y), scale=float(scale), zero_point=zero_point)
 
@@ -29,17 +29,17 @@ def _absorbs(low: Lowering, user: Operator, dequantize: Operator) -> bool:
     return user.op_type == QUANTIZE or (unit is not None and dequantize in unit.operators)
 
 
-@rules.requires(rules.ELEMENTWISE)
+@rules.requires(rules.UNARY)
 def quantize(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]
     source = low.producer.get(x)
     if source is not None and source.op_type == DEQUANTIZE and source.inputs[0].dtype in EIGHT_BIT:
-        low.check(rules.ELEMENTWISE, Facts(op.op_type, [source.inputs[0], y], []))
+        low.check(rules.UNARY, Facts(op.op_type, [source.inputs[0], y], []))
         table(low, source.inputs[0], y, lambda v: v)
         return
     reference = "" if x.dtype == "float32" else f"an input of type {x.dtype}"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [y], [], reference=reference))
+    low.check(rules.UNARY, Facts(op.op_type, [y], [], reference=reference))
     scale, zero_point = low.quantization(y)
     image = low.has_image(x) and len(x.shape) == 4
     low.emit_to(

@@ -1,4 +1,4 @@
-"""ADD, SUB, MUL, functions of one value, QUANTIZE, DEQUANTIZE, SOFTMAX."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM, SOFTMAX."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import arithmetic, rules
-from furiosa.compiler.ldfg.arithmetic import clamp, f32
+from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite.common import (
     activation,
     bounds,
-    same_quantization,
     unsupported_activation,
 )
 from furiosa.enf.isa import Rounding
 
 
-@rules.requires(rules.ELEMENTWISE)
+@rules.requires(rules.BINARY)
 def add(low: Lowering, op: Operator) -> None:
     """ADD and SUB in XNNPACK's fixed point."""
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
@@ -29,7 +28,7 @@ def add(low: Lowering, op: Operator) -> None:
         fixed = arithmetic.xnnpack_add(s_a, s_b, s_y)
     reference = "" if fixed else "scales so far apart that LiteRT uses another kernel"
     low.check(
-        rules.ELEMENTWISE,
+        rules.BINARY,
         Facts(op.op_type, [a, b, y], [], reference=reference, attribute=unsupported_activation(op)),
     )
     m_a, m_b, shift = fixed
@@ -50,7 +49,7 @@ def add(low: Lowering, op: Operator) -> None:
     )
 
 
-@rules.requires(rules.ELEMENTWISE)
+@rules.requires(rules.BINARY)
 def mul(low: Lowering, op: Operator) -> None:
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
     reference = "no quantisation"
@@ -59,7 +58,7 @@ def mul(low: Lowering, op: Operator) -> None:
         m = f32(f32(s_a * s_b) / s_y)
         reference = "" if 2**-16 <= m < 2**8 else "scales so far apart that LiteRT uses another kernel"
     low.check(
-        rules.ELEMENTWISE,
+        rules.BINARY,
         Facts(op.op_type, [a, b, y], [], reference=reference, attribute=unsupported_activation(op)),
     )
     lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
@@ -77,75 +76,12 @@ def mul(low: Lowering, op: Operator) -> None:
     )
 
 
-@rules.requires(rules.ELEMENTWISE)
-def relu(low: Lowering, op: Operator) -> None:
-    x, y = op.inputs[0], op.outputs[0]
-    same = x.quantization is not None and same_quantization(low, x, y)
-    reference = "" if same else "input and output with different scales"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], [], reference=reference))
-    lo, hi = bounds(low, y, op.op_type, arithmetic.tflite_bounds)
-    low.requantize(x, y, lambda q: clamp(q, lo, hi), image=False)
-
-
-@rules.requires(rules.ELEMENTWISE)
-def quantize(low: Lowering, op: Operator) -> None:
-    """From float32 by the reciprocal of the scale; between 8-bit types by XNNPACK's fixed point."""
-    x, y = op.inputs[0], op.outputs[0]
-    if x.dtype == "float32":
-        low.check(rules.ELEMENTWISE, Facts(op.op_type, [y], []))
-        scale, zero_point = low.quantization(y)
-        low.emit_to(
-            "npu.quantize",
-            [low.plain(x)],
-            low.result(y),
-            scale=float(scale),
-            zero_point=zero_point,
-            rounding=Rounding.XNNPACK,
-        )
-        return
-    reference = "no quantisation"
-    if x.quantization is not None and y.quantization is not None:
-        (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
-        r = f32(s_x / s_y)
-        reference = ""
-        if x.dtype != y.dtype and s_x != s_y:
-            reference = f"{x.dtype} to {y.dtype} with another scale"
-        elif not 2**-8 <= r <= 2**7:
-            reference = "scales so far apart that LiteRT uses another kernel"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], [], reference=reference))
-    if s_x == s_y:
-        low.requantize(x, y, lambda q: clamp(q - z_x + z_y), image=False)
-    else:
-        multiplier = int(np.rint(f32(256) * r))
-        low.requantize(x, y, lambda q: clamp((((q - z_x) * multiplier + 128) >> 8) + z_y), image=False)
-
-
-@rules.requires(rules.ELEMENTWISE)
-def dequantize(low: Lowering, op: Operator) -> None:
-    x, y = op.inputs[0], op.outputs[0]
-    reference = "" if y.dtype == "float32" else f"an output of type {y.dtype}"
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x], [], reference=reference))
-    scale, zero_point = low.quantization(x)
-    low.emit_to("npu.dequantize", [low.plain(x)], low.result(y), scale=float(scale), zero_point=zero_point)
-
-
-@rules.requires(rules.ELEMENTWISE)
-def logistic(low: Lowering, op: Operator) -> None:
-    """LOGISTIC and TANH by table: the function in double, rounded to float32, times the reciprocal of the scale."""
-    x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.ELEMENTWISE, Facts(op.op_type, [x, y], []))
-    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
-    inverse = f32(f32(1) / s_y)
-
-    def function(q: int) -> int:
-        v = float(f32(f32(q - z_x) * s_x))
-        if op.op_type == "TANH":
-            real = math.tanh(v)
-        else:
-            real = 1.0 / (1.0 + math.exp(-v)) if v > -700 else 0.0
-        return clamp(np.rint(f32(f32(real) * inverse)) + z_y)
-
-    low.requantize(x, y, function, image=False)
+@rules.requires(rules.BINARY)
+def maximum(low: Lowering, op: Operator) -> None:
+    """MAXIMUM and MINIMUM compare the integers, whatever their scales."""
+    a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    low.check(rules.BINARY, Facts(op.op_type, [a, b, y], []))
+    low.emit_to(f"npu.{op.op_type.lower()}", [low.plain(a), low.plain(b)], low.result(y))
 
 
 @rules.requires(rules.SOFTMAX)

@@ -22,7 +22,7 @@ from furiosa.compiler.ldfg.tflite.contraction import (
     fully_connected,
     transpose_conv,
 )
-from furiosa.compiler.ldfg.tflite.elementwise import add, dequantize, logistic, mul, quantize, relu, softmax
+from furiosa.compiler.ldfg.tflite.elementwise import add, maximum, mul, softmax
 from furiosa.compiler.ldfg.tflite.move import (
     concatenation,
     pack,
@@ -37,6 +37,16 @@ from furiosa.compiler.ldfg.tflite.move import (
 )
 from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
 from furiosa.compiler.ldfg.tflite.resize import resize_bilinear, resize_nearest_neighbor
+from furiosa.compiler.ldfg.tflite.unary import (
+    builtin_table,
+    dequantize,
+    hard_swish,
+    leaky_relu,
+    prelu,
+    quantize,
+    relu,
+    xnnpack_table,
+)
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
@@ -66,19 +76,30 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "DEPTH_TO_SPACE": depth_to_space,
     "DEQUANTIZE": dequantize,
+    "ELU": xnnpack_table,
+    "EXP": builtin_table,
     "EXPAND_DIMS": reshape,
     "FULLY_CONNECTED": fully_connected,
-    "LOGISTIC": logistic,
+    "GELU": builtin_table,
+    "HARD_SWISH": hard_swish,
+    "LEAKY_RELU": leaky_relu,
+    "LOG": builtin_table,
+    "LOGISTIC": xnnpack_table,
+    "MAXIMUM": maximum,
     "MAX_POOL_2D": max_pool_2d,
     "MEAN": mean,
+    "MINIMUM": maximum,
     "MIRROR_PAD": pad,
     "MUL": mul,
     "PACK": pack,
     "PAD": pad,
     "PADV2": pad,
+    "PRELU": prelu,
     "QUANTIZE": quantize,
     "RELU": relu,
     "RELU6": relu,
+    "RELU_0_TO_1": relu,
+    "RELU_N1_TO_1": relu,
     "RESHAPE": reshape,
     "RESIZE_BILINEAR": resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": resize_nearest_neighbor,
@@ -92,7 +113,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "SQUEEZE": reshape,
     "STRIDED_SLICE": slice_,
     "SUB": add,
-    "TANH": logistic,
+    "TANH": xnnpack_table,
     "TILE": repeat,
     "TRANSPOSE": transpose,
     "TRANSPOSE_CONV": transpose_conv,
