@@ -300,7 +300,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         _PE,
         (Operand("input", "r", 4, _I8, "[N, H, W, C]"), Operand("output", "w", 4, _I8, "[N, OH, OW, C]")),
         (
-            *_WINDOW_PARAMS,
+            *_CONV_PARAMS,
             Param("kernel_h", "H", "rows of the window", 1),
             Param("kernel_w", "H", "columns of the window", 1),
             *_CLAMP,

@@ -161,6 +161,8 @@ def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
         def operands(box: Box) -> tuple[list[Read], Params]:
             rows, pad_top = _window_rows(op.attributes, box, kernel, x.shape[1])
             params = {
+                "dilation_h": 1,
+                "dilation_w": 1,
                 **op.attributes,
                 "pad_top": pad_top,
                 "split_pixels": target.slices,

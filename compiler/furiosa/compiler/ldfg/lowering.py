@@ -45,6 +45,7 @@ class Lowering:
         self.current: list[Operator] = []  # the source operators being lowered
         self._plain: dict[Tensor, Tensor] = {}
         self._image: dict[Tensor, Tensor] = {}
+        self._spatial: dict[Tensor, Tensor] = {}
         self._host: dict[Tensor, None] = dict.fromkeys(graph.inputs)  # an ordered set
         self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
         self.consumers: dict[Tensor, list[Operator]] = {}
@@ -73,6 +74,8 @@ class Lowering:
             form = self.constant(t.name, _as_int8(t.data), t.quantization)
         elif t in self._image:
             form = self._permuted(self._image[t], t, NHWC_TO_NCHW)
+        elif t in self._spatial:
+            form = self.emit("npu.reshape", [self.plain(self._spatial[t])], t.name, t.shape, t.quantization)
         elif t in self._host:
             form = t
             if t.dtype == "uint8":
@@ -102,6 +105,24 @@ class Lowering:
             self._image[t] = form
         return form
 
+    def spatial(self, t: Tensor) -> Tensor:
+        """A tensor [N, C, W] as one of height 1, [N, C, 1, W], over which windows slide; any other as it is."""
+        if len(t.shape) != 3:
+            return t
+        if t not in self._spatial:
+            plain = self.plain(t)
+            wide = self.spatial_result(t)
+            self._plain[wide] = self.emit("npu.reshape", [plain], t.name, wide.shape, t.quantization)
+        return self._spatial[t]
+
+    def spatial_result(self, t: Tensor) -> Tensor:
+        """The same for a tensor that is yet to be made: what gives the tensor returned a form gives ``t`` one."""
+        if len(t.shape) != 3:
+            return t
+        n, c, w = t.shape
+        self._spatial[t] = Tensor(t.name, (n, c, 1, w), t.dtype, t.quantization)
+        return self._spatial[t]
+
     def _permuted(self, form: Tensor, t: Tensor, perm: tuple[int, ...]) -> Tensor:
         """The other layout of a tensor; where only dimensions of one element change places the bytes stay."""
         shape = tuple(form.shape[i] for i in perm)
@@ -116,7 +137,9 @@ class Lowering:
 
     def is_made(self, t: Tensor) -> bool:
         """Whether any form of the tensor is there."""
-        return t.is_constant or t in self._host or t in self._plain or t in self._image
+        return t.is_constant or any(
+            t in made for made in (self._host, self._plain, self._image, self._spatial)
+        )
 
     def host(self, t: Tensor) -> Tensor:
         """The tensor as the source says, for a host operator or as an output of the model."""

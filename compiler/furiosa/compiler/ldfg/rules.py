@@ -228,12 +228,12 @@ def dilation_limit(f: Facts) -> None:
 
 
 def two_dimensional(f: Facts) -> None:
-    """Convolution and pooling work over two spatial dimensions.
+    """Convolution, pooling and their like work over one or two spatial dimensions.
 
-    Reshape to a two-dimensional form: a 1-D window is a 2-D one of height 1.
+    Reshape to a two-dimensional form, or take the third dimension apart.
     """
-    if f.spatial_rank != 2:
-        raise Failure(f"{f.spatial_rank} spatial dimensions", "2")
+    if f.spatial_rank not in (1, 2):
+        raise Failure(f"{f.spatial_rank} spatial dimensions", "1 or 2")
 
 
 def spatial_axes(f: Facts) -> None:

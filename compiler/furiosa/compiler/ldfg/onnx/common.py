@@ -125,9 +125,20 @@ def layout(low: Lowering, y: Tensor, *inputs: Tensor) -> bool:
     )
 
 
+def pair(values: Sequence[int] | None, default: int = 1) -> tuple[int, int]:
+    """What an attribute states for each spatial dimension; a single dimension is the width of an image of height 1."""
+    given = tuple(values or ())
+    return (*(default,) * (2 - len(given)), *given)
+
+
 def _pads(
-    op: Operator, x: Tensor, y: Tensor, kernel: list[int], stride: list[int], dilation: list[int]
-) -> list[int]:
+    op: Operator,
+    x: Tensor,
+    y: Tensor,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, int]:
     """Padding before the input, by dimension."""
     auto = op.attributes.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -135,17 +146,14 @@ def _pads(
         for i in range(len(kernel)):
             total = (y.shape[2 + i] - 1) * stride[i] + (kernel[i] - 1) * dilation[i] + 1 - x.shape[2 + i]
             out.append((max(total, 0) + (auto == "SAME_LOWER")) // 2)
-        return out
-    if auto == "VALID":
-        return [0] * len(kernel)
-    pads = op.attributes.get("pads") or [0] * (2 * len(kernel))
-    return list(pads[: len(kernel)])
+        return tuple(out)
+    pads = op.attributes.get("pads") or [] if auto != "VALID" else []
+    return pair(pads[: len(pads) // 2], 0)
 
 
-def window(op: Operator, x: Tensor, y: Tensor, kernel: list[int]) -> dict[str, int]:
-    rank = len(kernel)
-    stride = op.attributes.get("strides") or [1] * rank
-    dilation = op.attributes.get("dilations") or [1] * rank
+def window(op: Operator, x: Tensor, y: Tensor, kernel: tuple[int, int]) -> dict[str, int]:
+    """The parameters of a window that slides over x [N, C, H, W] and gives y."""
+    stride, dilation = pair(op.attributes.get("strides")), pair(op.attributes.get("dilations"))
     pads = _pads(op, x, y, kernel, stride, dilation)
     out = {"stride_h": stride[0], "stride_w": stride[1], "pad_top": pads[0], "pad_left": pads[1]}
     return out | {"dilation_h": dilation[0], "dilation_w": dilation[1]}
@@ -155,11 +163,22 @@ def without_dilation(attributes: dict[str, int]) -> dict[str, int]:
     return {k: v for k, v in attributes.items() if not k.startswith("dilation")}
 
 
-def pad_problem(op: Operator, kernel: list[int]) -> str:
-    pads = op.attributes.get("pads") or []
-    dilation = op.attributes.get("dilations") or [1] * len(kernel)
+def window_problem(op: Operator, x: Tensor, y: Tensor, kernel: Sequence[int], *, pool: bool = False) -> str:
+    """Why the windows are not such that the NPU takes them: each must touch the input; empty where they do."""
+    rank = len(kernel)
+    pads = op.attributes.get("pads") or [0] * (2 * rank)
+    strides = op.attributes.get("strides") or [1] * rank
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, op.attributes.get("dilations") or [1] * rank)]
+    auto = op.attributes.get("auto_pad", "NOTSET")
     if any(p < 0 for p in pads):
         return "negative padding"
-    if any(p > (k - 1) * d for p, k, d in zip(pads, [*kernel, *kernel], [*dilation, *dilation])):
+    if auto == "NOTSET" and any(p >= r for p, r in zip(pads, [*reach, *reach])):
         return "padding as wide as the window"
+    for i in range(rank if len(y.shape) == len(x.shape) == rank + 2 else 0):
+        start = (y.shape[2 + i] - 1) * strides[i]
+        if start >= x.shape[2 + i] + (pads[i] if auto == "NOTSET" else reach[i] - 1):
+            return "a window that begins beyond the input"
+        # onnxruntime's pools then begin within the input; its convolutions do not
+        if pool and auto.startswith("SAME") and start + reach[i] <= x.shape[2 + i] - 2:
+            return f"auto_pad {auto} with a stride far above the kernel's size"
     return ""

@@ -10,8 +10,9 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.matmul import matmul
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
-    pad_problem,
+    pair,
     window,
+    window_problem,
 )
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
@@ -67,12 +68,14 @@ def conv(low: Lowering, unit: Unit) -> None:
         dilations=tuple(op.attributes.get("dilations") or ()),
         spatial_rank=len(kernel),
         reference=_weight_problem(x, w, b),
-        attribute=pad_problem(op, kernel),
+        attribute=window_problem(op, x, y, kernel),
     )
     low.check(rules.CONV, facts)
     lo, hi = bounds(low, unit, y)
     data = low.plain(w).data
-    attributes = window(op, x, y, kernel)
+    x, y = low.spatial(x), low.spatial_result(y)
+    data = data.reshape(*data.shape[:2], *pair(kernel))
+    attributes = window(op, x, y, data.shape[2:])
     if w.shape[1] == 1 and groups > 1:
         kind, weight = "npu.depthwise_conv2d", data[:, 0].transpose(1, 2, 0)
     else:

@@ -7,7 +7,7 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Quantization, Tensor
 from furiosa.compiler.ldfg import rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.onnx.common import bounds
+from furiosa.compiler.ldfg.onnx.common import bounds, pair
 from furiosa.compiler.ldfg.onnx.contraction import parameters
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
@@ -25,11 +25,13 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
     a = op.attributes
     rank = len(x.shape) - 2
     groups = a.get("group", 1)
-    strides = tuple(a.get("strides") or [1] * rank)
-    dilations = tuple(a.get("dilations") or [1] * rank)
+    strides, dilations, kernel = pair(a.get("strides")), pair(a.get("dilations")), pair(w.shape[2:])
     problem, pads = "", []
-    if rank == 2:
-        problem, pads = _pads(op.attributes, x, y, w.shape[2:], strides, dilations)
+    if rank in (1, 2):
+        sizes, outs = pair(x.shape[2:]), pair(y.shape[2:])
+        problem, pads = _pads(a, sizes, outs, kernel, strides, dilations)
+        if len(y.shape) != len(x.shape):
+            problem = "an output whose shape is not known"
         problem = problem or transposed.count(strides)
     depthwise = w.shape[0] == groups
     facts = Facts(
@@ -42,7 +44,8 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
     )
     low.check(rules.CONV_TRANSPOSE, facts)
     lo, hi = bounds(low, unit, y)
-    weight = _ordered(low.plain(w).data, groups)
+    x, y = low.spatial(x), low.spatial_result(y)
+    weight = _ordered(low.plain(w).data.reshape(*w.shape[:2], *kernel), groups)
     per_channel = w.quantization.scale.size > 1
     scale = np.tile(w.quantization.scale, groups) if per_channel else w.quantization.scale
     quantization = Quantization(scale, w.quantization.zero_point, 0 if per_channel else None)
@@ -51,8 +54,7 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
     held = Tensor(w.name, w.shape, w.dtype, quantization, w.data)
     (weight_form, bias, scales), zero_points = parameters(low, held, weight, b, x, y)
     geometry = tuple(
-        transposed.phases(x.shape[2 + i], y.shape[2 + i], w.shape[2 + i], strides[i], dilations[i], pads[i])
-        for i in (0, 1)
+        transposed.phases(sizes[i], outs[i], kernel[i], strides[i], dilations[i], pads[i]) for i in (0, 1)
     )
     more = {} if depthwise else {"groups": groups}
     transposed.emit(
@@ -92,25 +94,25 @@ def _weight_problem(w: Tensor, b: Tensor | None) -> str:
 
 def _pads(
     a: dict,
-    x: Tensor,
-    y: Tensor,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
+    sizes: tuple[int, int],
+    outs: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
 ) -> tuple[str, list[int]]:
     """Why the geometry is not one that the NPU takes (else empty), and how much is cut off before each spatial axis."""
     pads = []
     auto = a.get("auto_pad", "NOTSET")
-    extra = a.get("output_padding") or [0, 0]
-    if len(y.shape) != 4:
-        return "an output whose shape is not known", []
+    extra = pair(a.get("output_padding"), 0)
+    stated = a.get("pads") or []
+    begin = pair(stated[: len(stated) // 2], 0)
     if auto in ("SAME_UPPER", "SAME_LOWER") and any(extra) and not a.get("output_shape"):
         return f"auto_pad {auto} with an output_padding", []  # onnx and onnxruntime read it differently
     for i in (0, 1):
-        full = (x.shape[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
-        total = full + extra[i] - y.shape[2 + i]
-        if total < 0 or extra[i] >= strides[i] or extra[i] < 0:
-            return f"the output size {y.shape[2 + i]} for the input size {x.shape[2 + i]}", []
+        full = (sizes[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
+        total = full + extra[i] - outs[i]
+        if total < 0 or not 0 <= extra[i] < strides[i]:
+            return f"the output size {outs[i]} for the input size {sizes[i]}", []
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             pads.append((total + (auto == "SAME_LOWER")) // 2)
         elif auto == "VALID":
@@ -118,7 +120,7 @@ def _pads(
         elif a.get("output_shape"):
             pads.append((total + 1) // 2)  # as onnxruntime has it; the standard says nothing of this case
         else:
-            pads.append((a.get("pads") or [0, 0])[i])
-        if pads[i] < 0 or pads[i] > total:
+            pads.append(begin[i])
+        if not 0 <= pads[i] <= total:
             return "negative padding", []
     return "", pads

@@ -211,3 +211,48 @@ def test_axes_that_are_no_constant_go_to_the_host() -> None:
     lowering = lower(import_model(model.SerializeToString()))
     (verdict,) = lowering.verdicts.values()
     assert {"constant-parameters", "spatial-axes"} <= {r.rule for r in verdict.reasons}
+
+
+@pytest.mark.parametrize("dilation, placed_on", [(12, "npu"), (13, "host")])
+def test_dilation_limit(dilation: int, placed_on: str) -> None:
+    m = _Model(1, 4, 40, 40)
+    m.conv("a", m.at, 4, 4)
+    node = next(n for n in m.nodes if n.op_type == "Conv")
+    node.attribute.extend([helper.make_attribute("dilations", [1, dilation])])
+    lowering = m.lower("a_d")
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
+    assert verdict.placed_on == placed_on
+    assert [r.rule for r in verdict.reasons] == ([] if placed_on == "npu" else ["dilation-limit"])
+
+
+def test_a_depthwise_convolution_may_have_any_number_of_groups() -> None:
+    m = _Model(1, 200, 4, 4)
+    lowering = m.lower(m.conv("a", m.at, 200, 200, group=200))
+    assert "depthwise_conv2d" in _kinds(lowering)
+
+
+def test_convolutions_in_one_dimension_stay_with_their_channels_last() -> None:
+    m = _Model(1, 3, 16)
+    for name, depth in (("a", 3), ("b", 4)):
+        m.at = m.conv(name, m.at, 4, depth)
+    for node in m.nodes:
+        if node.op_type == "Conv":
+            del node.attribute[:]
+            node.attribute.extend([helper.make_attribute("pads", [1, 1])])
+    for name in ("a_w", "b_w"):
+        m.constants[name] = np.ones((4, m.constants[name].shape[1], 3), np.int8)
+    kinds = _kinds(m.lower(m.at))
+    assert kinds.count("conv2d") == 2 and kinds.count("transpose") == 2
+
+
+def test_a_convolution_in_three_dimensions_stays_on_the_host() -> None:
+    m = _Model(1, 3, 8, 8, 8)
+    m.conv("a", m.at, 4, 3)
+    m.constants["a_w"] = np.ones((4, 3, 3, 3, 3), np.int8)
+    for node in m.nodes:
+        if node.op_type == "Conv":
+            del node.attribute[:]
+    lowering = m.lower("a_d")
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
+    assert verdict.placed_on == "host"
+    assert {"two-dimensional", "rank-limit"} <= {r.rule for r in verdict.reasons}

@@ -8,9 +8,10 @@ from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Facts, Lowering
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
-    pad_problem,
+    pair,
     requantization,
     window,
+    window_problem,
     without_dilation,
 )
 from furiosa.compiler.ldfg.onnx.units import Unit
@@ -22,13 +23,11 @@ def max_pool(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = unit.inputs[0], unit.output
     kernel = op.attributes["kernel_shape"]
-    problem = pad_problem(op, kernel)
-    if len(op.outputs) > 1:
+    problem = window_problem(op, x, y, kernel, pool=True)
+    if len(op.outputs) > 1:  # storage_order is about this one
         problem = "the indices output"
-    elif op.attributes.get("storage_order", 0) or any(d != 1 for d in op.attributes.get("dilations") or [1]):
-        problem = "dilations or storage_order"
     low.check(rules.POOL, Facts(op.op_type, [x, y], [], spatial_rank=len(kernel), attribute=problem))
-    attributes = window(op, x, y, kernel)
+    x, y, kernel = low.spatial(x), low.spatial_result(y), pair(kernel)
     same = low.quantization(x) == low.quantization(y) and x.dtype == y.dtype
     lo, hi = bounds(low, unit, y) if same else (-128, 127)
     image = low.image(x)
@@ -38,7 +37,7 @@ def max_pool(low: Lowering, unit: Unit) -> None:
         "npu.max_pool2d",
         [image],
         target,
-        **without_dilation(attributes),
+        **window(op, x, y, kernel),
         kernel_h=kernel[0],
         kernel_w=kernel[1],
         clamp_min=lo,
@@ -51,13 +50,19 @@ def max_pool(low: Lowering, unit: Unit) -> None:
 
 @rules.requires(rules.POOL)
 def average_pool(low: Lowering, unit: Unit) -> None:
+    """In float32, as onnxruntime; where the window is the whole input, as GlobalAveragePool, which is what runs there too."""
     op = unit.op
     x, y = unit.inputs[0], unit.output
     kernel = op.attributes["kernel_shape"]
-    problem = pad_problem(op, kernel)
+    problem = window_problem(op, x, y, kernel, pool=True)
     if any(d != 1 for d in op.attributes.get("dilations") or [1]):
         problem = "dilations"
     low.check(rules.POOL, Facts(op.op_type, [x, y], [], spatial_rank=len(kernel), attribute=problem))
+    whole = tuple(kernel) == x.shape[2:] and all(d == 1 for d in y.shape[2:])
+    if whole and not any(op.attributes.get("pads") or ()):
+        _mean(low, unit, low.spatial(x), y)
+        return
+    x, y, kernel = low.spatial(x), low.spatial_result(y), pair(kernel)
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
     raw = 128 if y.dtype == "uint8" else 0
@@ -97,6 +102,11 @@ def global_average_pool(low: Lowering, unit: Unit) -> None:
             else ()
         )
     low.check(rules.MEAN, Facts(op.op_type, [x, y], [given], axes=axes, spatial_rank=len(x.shape) - 2))
+    _mean(low, unit, low.spatial(x), y)
+
+
+def _mean(low: Lowering, unit: Unit, x: Tensor, y: Tensor) -> None:
+    """Over height and width of x [N, C, H, W], by the rule of QLinearGlobalAveragePool."""
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
     n, c, h, w = x.shape

@@ -38,7 +38,9 @@ def _pool(low: Lowering, op: Operator, rule: Callable[..., tuple[int, int]]) -> 
 
 @rules.requires(rules.POOL)
 def max_pool_2d(low: Lowering, op: Operator) -> None:
-    attributes = _pool(low, op, arithmetic.xnnpack_bounds)
+    a = op.attributes
+    by_builtin = a["filter_height"] == a["filter_width"] == 1  # XNNPACK takes no pool of one element
+    attributes = _pool(low, op, arithmetic.tflite_bounds if by_builtin else arithmetic.xnnpack_bounds)
     low.emit_to("npu.max_pool2d", [low.plain(op.inputs[0])], low.result(op.outputs[0]), **attributes)
 
 

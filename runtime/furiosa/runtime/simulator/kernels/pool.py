@@ -12,13 +12,18 @@ f32 = np.float32
 
 
 def _taps(
-    x: np.ndarray, out: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], pad: tuple[int, int]
+    x: np.ndarray,
+    out: np.ndarray,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pad: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """For each tap of the window, row by row: the outputs that it reaches and the inputs that they see there."""
     for i in range(kernel[0]):
-        rows = _reach(i - pad[0], stride[0], out.shape[1], x.shape[1])
+        rows = _reach(i * dilation[0] - pad[0], stride[0], out.shape[1], x.shape[1])
         for j in range(kernel[1]):
-            columns = _reach(j - pad[1], stride[1], out.shape[2], x.shape[2])
+            columns = _reach(j * dilation[1] - pad[1], stride[1], out.shape[2], x.shape[2])
             if rows and columns:
                 yield (slice(None), rows[0], columns[0]), x[:, rows[1], columns[1]]
 
@@ -40,6 +45,8 @@ def max_pool2d(
     stride_w: int,
     pad_top: int,
     pad_left: int,
+    dilation_h: int,
+    dilation_w: int,
     kernel_h: int,
     kernel_w: int,
     clamp_min: int,
@@ -47,9 +54,8 @@ def max_pool2d(
 ) -> None:
     """Maximum over the window; padding never wins."""
     output[...] = -128
-    for where, values in _taps(
-        input, output, (kernel_h, kernel_w), (stride_h, stride_w), (pad_top, pad_left)
-    ):
+    kernel, stride, pad = (kernel_h, kernel_w), (stride_h, stride_w), (pad_top, pad_left)
+    for where, values in _taps(input, output, kernel, stride, pad, (dilation_h, dilation_w)):
         target = output[where]
         np.maximum(target, values, out=target)
     if (clamp_min, clamp_max) != (-128, 127):

@@ -56,7 +56,7 @@ def each_window(x: np.ndarray, out: np.ndarray, g: dict[str, int], function) -> 
 def test_max_pool2d(case) -> None:
     x, out, geometry, clamp = case
     expected = each_window(x, out, geometry, lambda w: w.max(axis=1))
-    pool.max_pool2d(x, out, **geometry, **clamp)
+    pool.max_pool2d(x, out, **geometry, **clamp, dilation_h=1, dilation_w=1)
     np.testing.assert_array_equal(out, np.clip(expected, *clamp.values()))
 
 
@@ -66,8 +66,23 @@ def test_max_pool2d_of_the_lowest_values() -> None:
     geometry = dict.fromkeys(("kernel_h", "kernel_w"), 2) | dict.fromkeys(
         ("stride_h", "stride_w", "pad_top", "pad_left"), 1
     )
-    pool.max_pool2d(x, out, **geometry, clamp_min=-128, clamp_max=127)
+    pool.max_pool2d(x, out, **geometry, dilation_h=1, dilation_w=1, clamp_min=-128, clamp_max=127)
     assert (out == -128).all()
+
+
+def test_max_pool2d_with_dilation() -> None:
+    """Taps three rows and two columns apart: the outputs of one pool over every third row and second column, interleaved."""
+    x = np.random.default_rng(3).integers(-128, 128, (2, 12, 10, 5)).astype(np.int8)
+    out = np.zeros((2, 9, 8, 5), np.int8)
+    geometry = dict.fromkeys(("kernel_h", "kernel_w"), 2)
+    geometry |= dict.fromkeys(("stride_h", "stride_w", "dilation_h", "dilation_w"), 1)
+    geometry |= dict.fromkeys(("pad_top", "pad_left"), 0) | {"clamp_min": -128, "clamp_max": 127}
+    pool.max_pool2d(x, out, **(geometry | {"dilation_h": 3, "dilation_w": 2}))
+    for i in range(3):
+        for j in range(2):
+            part = np.ascontiguousarray(out[:, i::3, j::2])
+            pool.max_pool2d(x[:, i::3, j::2], part, **geometry)
+            np.testing.assert_array_equal(out[:, i::3, j::2], part)
 
 
 def average(x, out, geometry, clamp, rounding: int, **fields) -> None:
