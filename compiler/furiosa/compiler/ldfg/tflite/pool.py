@@ -39,7 +39,8 @@ def _pool(low: Lowering, op: Operator, rule: Callable[..., tuple[int, int]]) -> 
 @rules.requires(rules.POOL)
 def max_pool_2d(low: Lowering, op: Operator) -> None:
     a = op.attributes
-    by_builtin = a["filter_height"] == a["filter_width"] == 1  # XNNPACK takes no pool of one element
+    # XNNPACK takes no pool that skips values
+    by_builtin = a["stride_h"] > a["filter_height"] or a["stride_w"] > a["filter_width"]
     attributes = _pool(low, op, arithmetic.tflite_bounds if by_builtin else arithmetic.xnnpack_bounds)
     low.emit_to("npu.max_pool2d", [low.plain(op.inputs[0])], low.result(op.outputs[0]), **attributes)
 
