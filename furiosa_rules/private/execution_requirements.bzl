@@ -8,3 +8,17 @@ EXECUTION_REQUIREMENTS = {
     # An artifact that comes from its inputs alone needs no network, whatever the sandbox's default is.
     "block-network": "1",
 }
+
+def worker_requirements(protocol):
+    """Execution requirements of an action whose tool is a persistent worker of a protocol, or none where it is empty."""
+    if not protocol:
+        return {}
+    return {
+        "requires-worker-protocol": protocol,
+        "supports-multiplex-sandboxing": "1",
+        "supports-multiplex-workers": "1",
+        "supports-worker-cancellation": "1",
+        "supports-workers": "1",
+        # One process for compiling and verifying.
+        "worker-key-mnemonic": "NpuCompile",
+    }

@@ -8,5 +8,6 @@ NpuCompilerInfo = provider(
         "supports_report": "bool: `compile` takes `--report-json FILE`.",
         "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",
         "target_npus": "list of strings: the NPUs it compiles for.",
+        "worker_protocol": "string: `json` or `proto` where it runs as a persistent worker, else empty.",
     },
 )

@@ -38,6 +38,11 @@ _ATTRS = {
         doc = "The NPUs the compiler knows; `npu_model` refuses others before anything is built.",
         default = ["warboy", "warboy-2pe"],
     ),
+    "worker_protocol": attr.string(
+        doc = "Where the compiler runs as a multiplex persistent worker (`COMPILER --persistent_worker`), the protocol that it speaks: " +
+              "`json` or `proto`. It must honour the request's sandbox folder and answer cancellations.",
+        values = ["", "json", "proto"],
+    ),
 }
 
 def _impl(ctx):
@@ -47,6 +52,7 @@ def _impl(ctx):
         supports_report = ctx.attr.supports_report,
         supports_verify = ctx.attr.supports_verify,
         target_npus = ctx.attr.target_npus,
+        worker_protocol = ctx.attr.worker_protocol,
     )
     return [info, platform_common.ToolchainInfo(npu_compiler = info)]
 

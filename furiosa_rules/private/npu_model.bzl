@@ -1,7 +1,7 @@
 """The rule that compiles a model file to an ENF."""
 
 load(":build_setting.bzl", "BuildSettingInfo")
-load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
+load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
 
 _DOC = """\
@@ -147,7 +147,7 @@ def _impl(ctx):
         inputs = [src] + ctx.files.data,
         outputs = [f for f in (enf, report, dot) if f],
         env = {},
-        execution_requirements = EXECUTION_REQUIREMENTS,
+        execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
         mnemonic = "NpuCompile",
         progress_message = "Compiling %%{label} for %s, batch size %d" % (target_npu, batch_size),
         toolchain = _TOOLCHAIN_TYPE,
@@ -159,7 +159,7 @@ def _impl(ctx):
     if dot:
         groups["dot"] = depset([dot])
     if toolchain.supports_verify:
-        groups["_validation"] = depset([_verify(ctx, toolchain.compiler, enf, stem)])
+        groups["_validation"] = depset([_verify(ctx, toolchain, enf, stem)])
 
     return [
         DefaultInfo(files = depset([enf]), runfiles = ctx.runfiles([enf])),
@@ -178,20 +178,22 @@ def _impl(ctx):
         ),
     ]
 
-def _verify(ctx, compiler, enf, stem):
+def _verify(ctx, toolchain, enf, stem):
     """Adds the action that verifies the ENF, and returns its stamp file."""
     stamp = ctx.actions.declare_file(stem + ".enf.verified")
     args = ctx.actions.args()
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
     args.add("enf")
     args.add("verify", enf)
     args.add("--stamp", stamp)
     ctx.actions.run(
-        executable = compiler,
+        executable = toolchain.compiler,
         arguments = [args],
         inputs = [enf],
         outputs = [stamp],
         env = {},
-        execution_requirements = EXECUTION_REQUIREMENTS,
+        execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
         mnemonic = "NpuVerify",
         progress_message = "Verifying the ENF of %{label}",
         toolchain = _TOOLCHAIN_TYPE,

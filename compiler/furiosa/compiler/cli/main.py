@@ -60,6 +60,10 @@ class _Refused(Exception):
 
 def _dispatch(argv: list[str]) -> int:
     name = argv[0] if argv else None
+    if argv == ["--persistent_worker"]:  # Bazel starts the compiler once for many actions
+        from furiosa.compiler.worker import server
+
+        return server.main(main)
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0

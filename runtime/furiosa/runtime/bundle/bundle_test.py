@@ -9,9 +9,10 @@ import os
 import numpy as np
 import pytest
 
+from furiosa.enf.testing.generated import assert_generated
 from furiosa.runtime import session
 from furiosa.runtime.bundle import manifest as manifests
-from furiosa.runtime.bundle import tar, writer
+from furiosa.runtime.bundle import manifest_pb2, tar, writer
 from furiosa.runtime.bundle.manifest_pb2 import Manifest
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import BundleError, IncompatibleModel
@@ -316,11 +317,4 @@ def test_numbers_that_json_cannot_say_are_refused(tmp_path):
 
 
 def test_generated_code_is_that_of_the_proto(tmp_path):
-    """manifest_pb2.py is ``protoc -I runtime --python_out=runtime furiosa/runtime/bundle/manifest.proto``."""
-    protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
-    here = os.path.dirname(os.path.abspath(manifests.__file__))
-    root = os.path.normpath(os.path.join(here, *[os.pardir] * 3))
-    proto = os.path.join(here, "manifest.proto")
-    assert protoc.main(["protoc", f"-I{root}", f"--python_out={tmp_path}", proto]) == 0
-    with open(os.path.join(here, "manifest_pb2.py"), "rb") as f:
-        assert (tmp_path / "furiosa/runtime/bundle/manifest_pb2.py").read_bytes() == f.read()
+    assert_generated(manifest_pb2, tmp_path)

@@ -1,0 +1,197 @@
+"""The worker: everything is imported once, then each request runs in a child that is forked from there.
+
+A child starts in the same state as every other, so what it writes does not depend on what ran before, and its memory goes
+when it ends: nothing accumulates.  Requests of a multiplex worker run side by side, each in its own folder.  Whatever
+happens to a child, a defect of a native library too, its request is answered.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pkgutil
+import re
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED
+from furiosa.compiler.worker.protocol import Either, Encoding, ProtocolError, Request, Response
+
+CHUNK = 1 << 20  # bytes read at a time
+MAX_OUTPUT = 1 << 20  # bytes of what one command writes that are handed on
+PATIENCE = 5.0  # seconds that a cancelled command has to remove its temporary files
+SIGNALLED = (
+    128  # plus the signal's number: the exit status of a command that a signal ended, as shells have it
+)
+
+# what a child would import, beside all modules of our own packages but tests and entry points
+WARM = ("furiosa.enf", "furiosa.compiler")
+LIBRARIES = ("numpy", "onnx.external_data_helper", "onnx.shape_inference", "flatbuffers", "tflite")
+_APART = re.compile(r"[._](test|testing|conftest|bazel_run|docgen)\b")
+
+Command = Callable[[list[str]], int]
+
+
+class _Child(NamedTuple):
+    """A running request; ``output`` collects what it writes."""
+
+    request: Request
+    pid: int
+    output: bytearray
+
+
+def serve(command: Command, source: int = 0, sink: int = 1) -> int:
+    """Answers requests from one file descriptor on another until the first ends; returns the exit status.
+
+    ``command`` runs one command line and returns its exit status.
+    """
+    with _Server(command, source, sink) as server:
+        try:
+            server.run()
+        except ProtocolError as e:
+            sys.stderr.write(f"ERROR: worker: {e}; only Bazel starts a worker\n")
+            return BAD_ARGUMENTS
+        except (BrokenPipeError, KeyboardInterrupt):  # the build has gone
+            return INTERRUPTED
+    return 0
+
+
+def main(command: Command) -> int:
+    """The process that Bazel starts as ``furiosa --persistent_worker``."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how Bazel ends a worker
+    warm_up()
+    return serve(command)
+
+
+def warm_up() -> None:
+    """Imports what compiling needs, so that no child has to."""
+    # one thread: a child has only the one that forked it, and compiling is no matrix work
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    for package in WARM:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not _APART.search(module.name):
+                importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # or the first collection of every child would touch, and so copy, all of it
+
+
+class _Server:
+    def __init__(self, command: Command, source: int, sink: int):
+        self._encoding: Encoding = Either()
+        self._command, self._source, self._sink = command, source, sink
+        self._events = selectors.DefaultSelector()
+        self._children: dict[int, _Child] = {}  # by the file descriptor of their output
+        self._impatient: dict[int, float] = {}  # pid of a cancelled child -> when it is killed
+
+    def __enter__(self) -> Self:
+        self._events.register(self._source, selectors.EVENT_READ)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+        self._events.close()
+
+    def run(self) -> None:
+        """Serves until no more requests can come and all are answered."""
+        open_ = True
+        while open_ or self._children:
+            for key, _ in self._events.select(self._next_deadline()):
+                if key.fd != self._source:
+                    self._heard(key.fd)
+                    continue
+                received = os.read(self._source, CHUNK)
+                if not received:  # the build is over: nobody waits for what still runs
+                    self._events.unregister(self._source)
+                    open_ = False
+                    for child in self._children.values():
+                        self._cancel(child)
+                for request in self._encoding.requests(received):
+                    self._accept(request)
+            self._kill_overdue()
+
+    def _accept(self, request: Request) -> None:
+        if request.cancel:
+            for child in self._children.values():
+                if child.request.id == request.id:
+                    self._cancel(child)
+            return
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(self._in_child(request, write))
+        os.close(write)
+        self._children[read] = _Child(request, pid, bytearray())
+        self._events.register(read, selectors.EVENT_READ)
+
+    def _in_child(self, request: Request, write: int) -> int:
+        """Runs the request's command in this process, which then ends; returns the exit status."""
+        try:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for old, new in ((nothing, 0), (write, 1), (write, 2)):
+                os.dup2(old, new)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            from furiosa.compiler.cli.interrupt import leave_at_once
+
+            leave_at_once()
+            if request.sandbox:
+                os.chdir(request.sandbox)
+            status = self._command(request.arguments)
+            sys.stdout.flush()
+            return status & 0xFF
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BaseException as e:  # noqa: BLE001  the build must hear of it
+            os.write(2, f"ERROR: worker: {type(e).__name__}: {e}\n".encode("utf-8", "backslashreplace"))
+            return BAD_ARGUMENTS
+
+    def _heard(self, fd: int) -> None:
+        """Takes what a child wrote; answers its request where it has ended."""
+        child = self._children[fd]
+        written = os.read(fd, CHUNK)
+        if written:
+            child.output.extend(written[: MAX_OUTPUT - len(child.output)])
+            return
+        self._events.unregister(fd)
+        os.close(fd)
+        del self._children[fd]
+        status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        output = child.output.decode("utf-8", "replace")
+        cancelled = self._impatient.pop(child.pid, None) is not None
+        if status < 0 and not cancelled:
+            name = signal.Signals(-status).name
+            output += f"ERROR: the compiler was ended by {name}: out of memory, or a defect\n"
+        status = SIGNALLED - status if status < 0 else status
+        self._answer(Response(child.request.id, status, output, cancelled))
+
+    def _answer(self, response: Response) -> None:
+        data = memoryview(self._encoding.response(response))
+        while data:
+            data = data[os.write(self._sink, data) :]
+
+    # -- cancellation -------------------------------------------------------------------------------------------------
+
+    def _cancel(self, child: _Child) -> None:
+        if child.pid not in self._impatient:
+            os.kill(child.pid, signal.SIGINT)
+            self._impatient[child.pid] = time.monotonic() + PATIENCE
+
+    def _next_deadline(self) -> float | None:
+        if not self._impatient:
+            return None
+        return max(0.0, min(self._impatient.values()) - time.monotonic())
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for pid, deadline in self._impatient.items():
+            if deadline <= now:
+                os.kill(pid, signal.SIGKILL)
+                self._impatient[pid] = now + PATIENCE

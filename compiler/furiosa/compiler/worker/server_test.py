@@ -1,0 +1,241 @@
+"""The worker as Bazel drives it: a process, requests on its stdin, responses on its stdout."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.proto import parse_length_prefixed, serialize_length_prefixed
+
+from furiosa.compiler.cli.main import main
+from furiosa.compiler.frontend.onnx.testing import model
+from furiosa.compiler.worker.worker_protocol_pb2 import WorkRequest, WorkResponse
+
+
+class Worker:
+    """A worker process; requests are dictionaries of the JSON encoding, whatever the encoding on the wire."""
+
+    def __init__(
+        self, protocol: str, folder: Path, command: str = "from furiosa.compiler.cli.main import main"
+    ):
+        code = f"import sys; {command}; sys.exit(main())"
+        self.protocol = protocol
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, "--persistent_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def send(self, **fields: object) -> None:
+        if self.protocol == "json":
+            data = json.dumps(fields).encode() + b"\n"
+        else:
+            out = io.BytesIO()
+            message = WorkRequest(
+                arguments=fields.get("arguments", []),
+                request_id=fields.get("requestId", 0),
+                cancel=fields.get("cancel", False),
+                sandbox_dir=fields.get("sandboxDir", ""),
+            )
+            serialize_length_prefixed(message, out)
+            data = out.getvalue()
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def receive(self) -> dict[str, object]:
+        if self.protocol == "json":
+            return json.loads(self.process.stdout.readline())
+        message = parse_length_prefixed(WorkResponse, self.process.stdout)
+        return {
+            "exitCode": message.exit_code,
+            "output": message.output,
+            "requestId": message.request_id,
+            "wasCancelled": message.was_cancelled,
+        }
+
+    def close(self) -> int:
+        self.process.stdin.close()
+        status = self.process.wait(30)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return status
+
+
+@pytest.fixture(params=["json", "proto"])
+def worker(request: pytest.FixtureRequest, tmp_path: Path, quantized_model: bytes) -> Iterator[Worker]:
+    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    w = Worker(request.param, tmp_path)
+    yield w
+    if w.process.poll() is None:
+        w.process.kill()
+    w.process.wait(30)
+
+
+def compile_to(output: str) -> list[str]:
+    return ["compile", "model.onnx", "-o", output]
+
+
+def test_the_same_bytes_as_one_process_each(worker: Worker, tmp_path: Path) -> None:
+    assert main(["compile", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "alone.enf")]) == 0
+    for i in range(3):
+        worker.send(arguments=compile_to(f"{i}.enf"))
+        assert worker.receive() == {"exitCode": 0, "output": "", "requestId": 0, "wasCancelled": False}
+        assert (tmp_path / f"{i}.enf").read_bytes() == (tmp_path / "alone.enf").read_bytes()
+    assert worker.close() == 0
+
+
+def test_requests_side_by_side_each_in_its_folder(worker: Worker, tmp_path: Path) -> None:
+    for i in range(1, 9):
+        sandbox = tmp_path / "sandboxes" / str(i)
+        sandbox.mkdir(parents=True)
+        (sandbox / "model.onnx").write_bytes(
+            model(f"g (float[1,{i}] x) => (float[1,{i}] y) {{ y = Relu(x) }}")
+        )
+        worker.send(arguments=compile_to("out.enf"), requestId=i, sandboxDir=f"sandboxes/{i}")
+    answers = [worker.receive() for _ in range(8)]
+    assert sorted(a["requestId"] for a in answers) == list(range(1, 9))
+    assert {a["exitCode"] for a in answers} == {0}, answers
+    assert all("nothing runs on the NPU" in a["output"] for a in answers)
+    assert len({(tmp_path / "sandboxes" / str(i) / "out.enf").read_bytes() for i in range(1, 9)}) == 8
+    assert worker.close() == 0
+
+
+def test_argument_files(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "args").write_text("\n".join(compile_to("out.enf")) + "\n")
+    worker.send(arguments=["@args"])
+    assert worker.receive()["exitCode"] == 0
+    assert (tmp_path / "out.enf").exists()
+
+
+def test_failures_are_answered_and_harm_nobody(
+    worker: Worker, tmp_path: Path, quantized_model: bytes
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(quantized_model[:-40])
+    for arguments, words in (
+        (["compile", "broken.onnx"], "ERROR: broken.onnx: "),
+        (["compile", "missing.onnx"], "missing.onnx"),
+        (["nonsense"], "unknown command 'nonsense'"),
+        (["@missing"], "cannot read the argument file"),
+        ([], "no command is given"),
+    ):
+        worker.send(arguments=arguments, requestId=5)
+        answer = worker.receive()
+        assert answer["exitCode"] != 0 and words in answer["output"] and answer["requestId"] == 5, answer
+    assert not list(tmp_path.glob("*.enf"))
+    worker.send(arguments=compile_to("out.enf"))
+    assert worker.receive()["exitCode"] == 0
+
+
+@pytest.mark.parametrize("protocol", ["json", "proto"])
+def test_a_command_that_crashes_or_never_ends(protocol: str, tmp_path: Path) -> None:
+    """In place of the compiler a command that does as its argument says; one that hangs is cancelled, and others go on."""
+    stand_in = """
+import os, signal, sys, time
+from furiosa.compiler.worker import server
+def command(arguments):
+    if arguments == ["crash"]: os.kill(os.getpid(), signal.SIGSEGV)
+    if arguments == ["raise"]: raise ValueError("odd")
+    if arguments == ["hang"]: time.sleep(600)
+    if arguments == ["talk"]: os.write(1, b"x" * 5_000_000)
+    if arguments == ["stubborn"]: signal.signal(signal.SIGINT, signal.SIG_IGN); os.write(1, b"deaf"); time.sleep(600)
+    return 0
+def main():
+    server.PATIENCE = 0.5
+    return server.main(command)
+"""
+    (tmp_path / "stand_in.py").write_text(stand_in)
+    w = Worker(protocol, tmp_path, "sys.path.insert(0, '.'); from stand_in import main")
+    w.send(arguments=["hang"], requestId=1)
+    w.send(arguments=["stubborn"], requestId=2)
+    w.send(arguments=["crash"], requestId=3)
+    answer = w.receive()
+    assert (answer["requestId"], answer["exitCode"]) == (3, 128 + signal.SIGSEGV)
+    assert "SIGSEGV" in answer["output"]
+    w.send(arguments=["raise"], requestId=4)
+    assert "ValueError: odd" in w.receive()["output"]
+    w.send(arguments=["talk"], requestId=5)
+    assert len(w.receive()["output"]) == 1 << 20
+    time.sleep(0.5)  # until the stubborn one no longer hears
+    w.send(cancel=True, requestId=1)
+    w.send(cancel=True, requestId=2)
+    w.send(cancel=True, requestId=99)  # nobody: ignored
+    answers = {(a := w.receive())["requestId"]: a for _ in range(2)}
+    assert answers[1]["wasCancelled"] and answers[2]["wasCancelled"]
+    w.send(arguments=["well"], requestId=6)
+    assert w.receive()["exitCode"] == 0
+    w.send(arguments=["hang"], requestId=7)
+    assert w.close() == 0, "the build is over: what still runs is ended"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "data"),
+    [
+        ("json", b'{"what?\n'),
+        ("json", b'{"arguments": [1]}\n'),
+        ("json", b'{"requestId": -1}\n'),
+        ("json", b'{"a":' + b"[" * 100_000 + b"\n"),
+        ("proto", b"\x03abc"),
+        ("proto", b"\xff" * 12),
+        ("proto", b"\xff\xff\xff\xff\x7f"),
+    ],
+)
+def test_a_stream_that_is_no_request_ends_the_worker(protocol: str, data: bytes, tmp_path: Path) -> None:
+    w = Worker(protocol, tmp_path)
+    out, err = w.process.communicate(data, timeout=60)
+    assert (w.process.returncode, out) == (255, b"")
+    assert err.startswith(b"ERROR: worker: ") and err.count(b"\n") == 1
+
+
+def test_memory_does_not_grow(tmp_path: Path, quantized_model: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    w = Worker("json", tmp_path)
+
+    def resident() -> int:
+        with open(f"/proc/{w.process.pid}/statm", encoding="ascii") as f:
+            return int(f.read().split()[1]) * resource.getpagesize()
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            w.send(arguments=compile_to("out.enf"))
+            assert w.receive()["exitCode"] == 0
+
+    run(5)
+    before = resident()
+    run(40)
+    assert resident() - before < 1 << 20
+    assert w.close() == 0
+
+
+def test_children_find_everything_imported(tmp_path: Path, quantized_model: bytes) -> None:
+    """What a compilation imports beyond the warm-up, every child would import again."""
+    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    code = """
+import sys
+from furiosa.compiler.cli.main import main
+from furiosa.compiler.worker import server
+server.warm_up()
+before = set(sys.modules)
+main(["compile", "model.onnx", "--report-json", "r.json", "--dot-graph", "g.dot"])
+print(*(m for m in set(sys.modules) - before if m.split(".")[0] in ("furiosa", "numpy", "google", "onnx")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.stdout.split() == []
