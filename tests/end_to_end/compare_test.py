@@ -148,6 +148,27 @@ def test_commands_that_two_threads_run(tmp_path: Path) -> None:
     assert compare(source).first_difference is None
 
 
+def test_scalars_and_no_inputs_at_all(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    scalar, row = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", []), ("y", [5]))
+    )
+    ones = helper.make_node("RandomUniform", [], ["y"], shape=[5], low=1.0, high=1.0, seed=1.0)
+    for inputs, node, y, elements in (
+        ([scalar], helper.make_node("Exp", ["x"], ["y"]), helper.make_tensor_value_info("y", 1, []), 1),
+        ([], ones, row, 5),
+    ):
+        path = tmp_path / "scalar.onnx"
+        opset = [helper.make_opsetid("", 17)]
+        graph = helper.make_graph([node], "g", inputs, [y])
+        path.write_bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+        result = compare(str(path))
+        assert result.first_difference is None and result.outputs[0].tally.elements == 3 * elements
+
+
 def test_samples_along_another_dimension() -> None:
     singles = [np.full((2, 3), i) for i in range(4)]
     assert join(singles, (8, 3))[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -48,8 +48,9 @@ def run_batched(
     Returns:
         The outputs, joined along dimension 0, and for each intermediate tensor its value for every sample.
     """
-    parts = [np.split(x, batch_size) for x in inputs]
-    runs = [reference.run(list(sample), names) for sample in zip(*parts, strict=True)]
+    # a model of one sample may have scalars for inputs, or no inputs at all
+    parts = [np.split(x, batch_size) if batch_size > 1 else [x] for x in inputs]
+    runs = [reference.run([p[i] for p in parts], names) for i in range(batch_size)]
     outputs = []
     for i, single in enumerate(runs[0][0]):
         outputs.append(np.concatenate([r[0][i] for r in runs]) if single.ndim else single)
