@@ -315,3 +315,42 @@ def test_in_a_batch(kind: str, data: st.DataObject, machine: Machine, q: tuple, 
     y = onnx_op.Operand(case.rule(x[:1]).shape, *qx)
     model = onnx_op.build_qdq(chain, [onnx_op.Operand(case.shape, *qx)], y, case.opset)
     check(model, [x], machine=machine, batch_size=3)
+
+
+@pytest.mark.parametrize("kind", ["channels", "pixels"])
+@bounded(12)
+@given(data=st.data(), machine=machines(), q=together(1), seed=seeds())
+def test_a_shuffle_between_convolutions(
+    kind: str, data: st.DataObject, machine: Machine, q: tuple, seed: int
+) -> None:
+    """As exporters write it, Reshape, Transpose, Reshape: one move between operators with the channels last."""
+    (qx,) = q
+    n, g, c, h, w = (data.draw(st.integers(1, most)) for most in (2, 3, 5, 20, 20))
+    if kind == "channels":
+        apart, perm, joined = [n, g, c, h, w], [0, 2, 1, 3, 4], [n, g * c, h, w]
+        channels = g * c
+    else:
+        apart, perm, joined = [n, c, g, g, h, w], [0, 1, 4, 2, 5, 3], [n, c, h * g, w * g]
+        channels = c * g * g
+    rng = np.random.default_rng(seed)
+    first = rng.integers(-127, 128, (channels, 3, 1, 1)).astype(np.int8)
+    last = rng.integers(-127, 128, (4, joined[1], 1, 1)).astype(np.int8)
+    around = {"s": np.float32(qx.scale), "z": np.array(qx.zero_point, qx.dtype)}
+    constants = {**around, "v": np.float32(0.01), "o": np.int8(0), "first": first, "last": last}
+    constants |= {"apart": _ints(*apart), "joined": _ints(*joined)}
+    nodes = [
+        helper.make_node("QLinearConv", ["x", "s", "z", "first", "v", "o", "s", "z"], ["a"]),
+        helper.make_node("Reshape", ["a", "apart"], ["b"]),
+        helper.make_node("Transpose", ["b"], ["c"], perm=perm),
+        helper.make_node("Reshape", ["c", "joined"], ["d"]),
+        helper.make_node("QLinearConv", ["d", "s", "z", "last", "v", "o", "s", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "shuffle",
+        [helper.make_tensor_value_info("x", TYPES[qx.dtype], (n, 3, h, w))],
+        [helper.make_tensor_value_info("y", TYPES[qx.dtype], (n, 4, *joined[2:]))],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    check(model.SerializeToString(), [values(qx.dtype, (n, 3, h, w), seed)], machine=machine)

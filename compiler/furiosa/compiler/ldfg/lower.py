@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from furiosa.compiler.dfg.graph import Graph
 from furiosa.compiler.ldfg import vendor
+from furiosa.compiler.ldfg.compose import compose
 from furiosa.compiler.ldfg.lowering import Lowering
 
 
@@ -24,4 +25,5 @@ def lower(graph: Graph, release: str = vendor.LATEST) -> Lowering:
     lowering.current = []
     for t in graph.outputs:
         lowering.host(t)
+    compose(lowering)
     return lowering
