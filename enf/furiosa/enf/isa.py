@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from furiosa.enf import dtypes, relations
-from furiosa.enf.machine import Engine, Region, Rounding, Space, dense_strides
+from furiosa.enf.machine import Engine, Reduction, Region, Rounding, Space, dense_strides
 
 __all__ = (
     "BY_NAME",
@@ -23,6 +23,7 @@ __all__ = (
     "Instruction",
     "Operand",
     "Param",
+    "Reduction",
     "Region",
     "Rounding",
     "Space",
@@ -205,6 +206,9 @@ _CONV_OPERANDS = (
 )
 
 
+_REDUCTIONS = tuple((str(i), n, doc) for i, (n, doc) in enumerate(zip(Reduction.NAMES, Reduction.DOCS)))
+
+
 def _rounding(*choices: int) -> Param:
     doc = "whose arithmetic: " + ", ".join(f"{i} {Rounding.NAMES[i]}" for i in choices)
     return Param("rounding", "B", doc, choices=choices)
@@ -295,6 +299,27 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         relations.depthwise,
     ),
     Instruction(
+        "MATMUL",
+        0x14,
+        _PE,
+        (
+            Operand("a", "r", 4, _I8, "[B0, B1, M, K]; strides of 0 broadcast"),
+            Operand("b", "r", 4, _I8, "[B0, B1, K, N]; strides of 0 broadcast"),
+            Operand("bias", "r", 4, ("int32",), "[B0, B1, M, N]; strides of 0 broadcast"),
+            Operand("scale", "r", 1, ("float32",), "m[n] = float32(float32(s_a * s_b[n]) / s_y)"),
+            Operand("output", "w", 4, _I8, "[B0, B1, M, N]"),
+        ),
+        (
+            Param("a_zero_point", "h", "zero point of a", *_INT8),
+            Param("b_zero_point", "h", "zero point of b", *_INT8),
+            Param("output_zero_point", "h", "zero point of the output", *_INT8),
+            *_CLAMP,
+            *_SLICES,
+        ),
+        "Matrix products of two tensors of which neither need be a constant; arithmetic as CONV2D.",
+        relations.matmul,
+    ),
+    Instruction(
         "MAX_POOL2D",
         0x18,
         _PE,
@@ -334,20 +359,51 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         relations.average_pool,
     ),
     Instruction(
-        "REDUCE_MEAN",
+        "REDUCE",
         0x1A,
         _PE,
-        (Operand("input", "r", 4, _I8, "[N, H, W, C]"), Operand("output", "w", 4, _I8, "[N, 1, 1, C]")),
         (
-            Param("sum_offset", "i", "added to the sum of the H * W values"),
-            Param("scale", "f", "factor of the sum, in float32", *_POSITIVE),
-            Param("bias", "f", "added in float32, before rounding"),
+            Operand("input", "r", 4, _I8, "any four dimensions"),
+            Operand("output", "w", 4, _I8, "the same, with 1 in place of each dimension that is reduced"),
+        ),
+        (
+            Param(
+                "reduction",
+                "B",
+                "what n values become, d being x - zx: " + ", ".join(map(" ".join, _REDUCTIONS)),
+                choices=tuple(range(len(Reduction.NAMES))),
+            ),
+            Param("input_zero_point", "h", "zx, taken off each value", *_INT8),
+            Param("scale", "f", "factor", *_POSITIVE),
+            Param("divisor", "f", "first divisor, as the number of values in a mean", *_POSITIVE),
+            Param("output_scale", "f", "second divisor", *_POSITIVE),
+            Param("bias", "f", "added last, before rounding"),
             Param("output_offset", "h", "added after rounding", *_INT8),
             *_CLAMP,
-            *_SLICES,
         ),
-        "Mean over H and W: y = clamp(rint(float32(float32(sum(x) + sum_offset) * scale) + bias) + output_offset).",
-        relations.mean,
+        "Reduction over any dimensions: r in exact integers, then v = float32(r), its square root for l2; "
+        "y = clamp(rint(v * scale / divisor / output_scale + bias) + output_offset), each step in float32.",
+        relations.reduce,
+    ),
+    Instruction(
+        "SUM",
+        0x1C,
+        _PE,
+        (
+            Operand("input", "r", 3, _I8, "[n, rows, columns]"),
+            Operand("scale", "r", 1, ("float32",), "s[i], one for each of the n inputs"),
+            Operand("zero_point", "r", 1, ("int32",), "z[i], one for each of the n inputs"),
+            Operand("output", "w", 2, _I8, "[rows, columns]"),
+        ),
+        (
+            Param("divisor", "f", "1, or n for a mean", *_POSITIVE),
+            Param("output_scale", "f", "scale of the output", *_POSITIVE),
+            Param("output_zero_point", "h", "zero point of the output", *_INT8),
+            *_CLAMP,
+        ),
+        "Sum or mean of n tensors with a scale each: v = sum of float32((x[i] - z[i]) * s[i]), in order, in float32; "
+        "y = clamp(rint(float32(float32(v / divisor) / output_scale)) + output_zero_point).",
+        relations.sum_of_tensors,
     ),
     Instruction(
         "RESIZE",
@@ -480,9 +536,9 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         0x29,
         _PE,
         (
-            Operand("input", "r", 2, _I8, "[rows, classes]"),
-            Operand("table", "r", 1, ("float32",), "exp by distance from the row's maximum"),
-            Operand("output", "w", 2, _I8, "[rows, classes]"),
+            Operand("input", "r", 3, _I8, "[outer, classes, inner]"),
+            Operand("table", "r", 1, ("float32",), "exp by distance from the maximum of the classes"),
+            Operand("output", "w", 3, _I8, "[outer, classes, inner]"),
         ),
         (
             Param("output_offset", "h", "added after rounding", *_INT8),
@@ -494,10 +550,31 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
             ),
             _rounding(Rounding.ONNXRUNTIME, Rounding.TFLITE),
         ),
-        "Softmax over the last dimension.  tflite: e = table[max - x], summed in order in float32; "
+        "Softmax over the middle dimension.  tflite: e = table[max - x], summed in order in float32; "
         "y = clamp(floor(e * float32(1 / float32(sum * factor)) + 0.5) + output_offset).  "
         "onnxruntime: y = clamp(rint(e * factor / sum) + output_offset) in float64.",
         relations.table,
+    ),
+    Instruction(
+        "L2_NORMALIZE",
+        0x2C,
+        _PE,
+        (
+            Operand("input", "r", 3, _I8, "[outer, depth, inner]"),
+            Operand("output", "w", 3, _I8, "[outer, depth, inner]"),
+        ),
+        (
+            Param("input_zero_point", "h", "zx", *_INT8),
+            Param("output_scale", "f", "qdq: scale of the output", *_SCALE),
+            Param("output_zero_point", "h", "zero point of the output", *_INT8),
+            *_CLAMP,
+            _rounding(Rounding.TFLITE, Rounding.TFLITE_UINT8, Rounding.QDQ),
+        ),
+        "Division by the Euclidean norm over the middle dimension; d = x - zx, r = sum(d * d) in exact integers.  "
+        "qdq: y = clamp(rint(d / sqrt(r) / output_scale) + zy), each step in float32, 0 where r is.  "
+        "tflite: y = clamp(fixed(d * 128 / sqrt(r)) + zy), in the fixed point of the builtin kernels, with their inverse square "
+        "root; tflite_uint8: fixed(128 * d / sqrt(r)).",
+        relations.normalize,
     ),
     Instruction(
         "QUANTIZE",

@@ -44,6 +44,14 @@ class Rounding:
     )
 
 
+class Reduction:
+    """What a reduction makes of its values."""
+
+    SUM, L2, MAX, MIN = range(4)
+    NAMES = ("sum", "l2", "max", "min")
+    DOCS = ("of d", "square root of the sum of d * d", "of d", "of d")
+
+
 class Region:
     """A tile of memory: ``shape`` elements of ``dtype`` from byte ``address`` on, ``strides`` in bytes (>= 0)."""
 

@@ -77,11 +77,37 @@ def average_pool(p: Params, input: Region, output: Region) -> str | None:
     return max_pool(p, input, output)
 
 
-def mean(p: Params, input: Region, output: Region) -> str | None:
-    """The output is [N, 1, 1, C] of the input, and the clamp is not empty."""
-    if output.shape != (input.shape[0], 1, 1, input.shape[3]):
-        return "the output is not [N, 1, 1, C] of the input"
+def reduce(p: Params, input: Region, output: Region) -> str | None:
+    """Each dimension of the output is the input's or 1, and the clamp is not empty."""
+    if any(o not in (1, i) for i, o in zip(input.shape, output.shape)):
+        return f"{list(output.shape)} is no reduction of {list(input.shape)}"
     return _clamp(p)
+
+
+def sum_of_tensors(p: Params, input: Region, scale: Region, zero_point: Region, output: Region) -> str | None:
+    """There is one scale and one zero point an input, the output has the shape of an input, and the clamp is not empty."""
+    count, *shape = input.shape
+    if output.shape != tuple(shape) or scale.shape != (count,) or zero_point.shape != (count,):
+        return "inputs, scales, zero points and output do not fit"
+    return _clamp(p)
+
+
+def matmul(p: Params, a: Region, b: Region, bias: Region, scale: Region, output: Region) -> str | None:
+    """a is [.., M, K], b [.., K, N], bias and output [.., M, N], with one scale a column, and the clamp is not empty."""
+    *batch, rows, columns = output.shape
+    depth = a.shape[3]
+    if a.shape != (*batch, rows, depth) or b.shape != (*batch, depth, columns):
+        return f"no product of {list(a.shape)} and {list(b.shape)} is {list(output.shape)}"
+    if bias.shape != output.shape or scale.shape != (columns,):
+        return "bias or scale do not fit the output"
+    return _clamp(p)
+
+
+def normalize(p: Params, input: Region, output: Region) -> str | None:
+    """Input and output have one shape, the clamp is not empty, and the scale is positive where the arithmetic uses it."""
+    if p["rounding"] == Rounding.QDQ and not p["output_scale"] > 0:
+        return "a scale is 0"
+    return _clamp(p) or same_shape(p, input, output)
 
 
 def resize(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from furiosa.enf.isa import Command, Engine
 from furiosa.enf.target import Target
 
-_CONTRACTIONS = {"CONV2D", "DEPTHWISE_CONV2D"}
+_CONTRACTIONS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL"}
 
 
 def _up(a: int, b: int) -> int:
@@ -70,7 +70,9 @@ def cycles(command: Command, target: Target) -> int:
     split = (int(p["split_pixels"]), int(p["split_channels"]))
     pixels = out.shape[0] * out.shape[1] * out.shape[2]
     weight = operands[1].shape
-    if name == "CONV2D":
+    if name == "MATMUL":
+        macs = conv_cycles(target, pixels, out.shape[3], 1, weight[2], split)
+    elif name == "CONV2D":
         macs = conv_cycles(target, pixels, out.shape[3], weight[1] * weight[2], weight[3], split)
     else:
         macs = depthwise_cycles(target, pixels, out.shape[3], weight[0] * weight[1], split)

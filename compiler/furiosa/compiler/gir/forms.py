@@ -9,9 +9,10 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
 from furiosa.compiler.gir.move_forms import concat, pad, take, transpose
-from furiosa.compiler.gir.plain_forms import binary, lookup, softmax, unary
+from furiosa.compiler.gir.plain_forms import binary, lookup, unary
+from furiosa.compiler.gir.reduce_forms import along_middle, reduce, sum_of_tensors
 from furiosa.compiler.gir.resample_forms import conv_transpose, resize
-from furiosa.compiler.gir.window_forms import conv, depthwise, mean, pool
+from furiosa.compiler.gir.window_forms import conv, depthwise, matmul, pool
 from furiosa.enf.target import Target
 
 
@@ -32,16 +33,19 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.conv_transpose2d": conv_transpose,
     "npu.depthwise_conv2d": depthwise,
     "npu.dequantize": unary("DEQUANTIZE"),
+    "npu.l2_normalize": along_middle("L2_NORMALIZE"),
+    "npu.matmul": matmul,
     "npu.max_pool2d": pool("MAX_POOL2D"),
     "npu.maximum": binary("MAXIMUM"),
     "npu.minimum": binary("MINIMUM"),
     "npu.mul": binary("MUL"),
     "npu.pad": pad,
     "npu.quantize": unary("QUANTIZE"),
-    "npu.reduce_mean": mean,
+    "npu.reduce": reduce,
     "npu.reshape": _none,
+    "npu.softmax": along_middle("SOFTMAX"),
     "npu.resize": resize,
-    "npu.softmax": softmax,
+    "npu.sum": sum_of_tensors,
     "npu.table_lookup": lookup,
     "npu.take": take,
     "npu.transpose": transpose,

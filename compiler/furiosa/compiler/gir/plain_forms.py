@@ -1,4 +1,4 @@
-"""Forms of what works value by value or row by row."""
+"""Forms of what works value by value."""
 
 from __future__ import annotations
 
@@ -76,13 +76,3 @@ def lookup(op: Operator, target: Target) -> list[Form]:
         return [Read(x, shape, box), Read(table, table.shape, (box[3], (0, 256)))], op.attributes
 
     return [make_form("TABLE_LOOKUP", y, shape, operands, bands=(2, 3))]
-
-
-def softmax(op: Operator, target: Target) -> list[Form]:
-    x, table = op.inputs
-    y = op.outputs[0]
-
-    def operands(box: Box) -> tuple[list[Read], Params]:
-        return [Read(x, x.shape, box), Read(table, table.shape, whole(table.shape))], op.attributes
-
-    return [make_form("SOFTMAX", y, y.shape, operands, bands=(0,))]

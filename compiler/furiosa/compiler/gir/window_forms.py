@@ -1,4 +1,4 @@
-"""Forms of what slides a window or contracts: convolutions, matrix products, pooling, means."""
+"""Forms of what slides a window or contracts: convolutions, matrix products, pooling."""
 
 from __future__ import annotations
 
@@ -175,11 +175,45 @@ def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
     return build
 
 
-def mean(op: Operator, target: Target) -> list[Form]:
-    x, y = op.inputs[0], op.outputs[0]
+def matmul(op: Operator, target: Target) -> list[Form]:
+    """Products of [B0, B1, M, K] and [B0, B1, K, N]; either may be stored with its last two dimensions swapped."""
+    a, b, bias, scale = op.inputs
+    y = op.outputs[0]
+    swap = {True: (0, 1, 3, 2), False: None}
+    perm_a, perm_b = swap[op.attributes["a_transposed"]], swap[op.attributes["b_transposed"]]
+    depth = a.shape[2 if perm_a else 3]
 
     def operands(box: Box) -> tuple[list[Read], Params]:
-        params = {**op.attributes, "split_pixels": 1, "split_channels": target.slices}
-        return [Read(x, x.shape, (box[0], (0, x.shape[1]), (0, x.shape[2]), box[3]))], params
+        *batch, rows, columns = box
+        split = timing.best_split(target, batch[0][1] * batch[1][1] * rows[1], columns[1], 1, depth)
+        reads = [
+            _factor(a, batch, (rows, (0, depth)), perm_a),
+            _factor(b, batch, ((0, depth), columns), perm_b),
+            _stretched(bias, box),
+            _stretched(scale, (columns,)),
+        ]
+        return reads, {**op.attributes, "split_pixels": split[0], "split_channels": split[1]}
 
-    return [make_form("REDUCE_MEAN", y, y.shape, operands, bands=(0, 3))]
+    return [
+        make_form(
+            "MATMUL",
+            y,
+            y.shape,
+            operands,
+            bands=(0, 1, 3, 2),
+            granularity={3: target.mac_height},
+        )
+    ]
+
+
+def _factor(t: Tensor, batch: list, matrix: Box, perm: tuple[int, ...] | None) -> Read:
+    """The part of a factor that a box of the product needs; a batch dimension of 1 serves all."""
+    own = tuple((0, 1) if d == 1 else part for d, part in zip(t.shape, batch))
+    shape = (*(size for _, size in batch), *(size for _, size in matrix))
+    return Read(t, t.shape, (*own, *(matrix[::-1] if perm else matrix)), perm, shape)
+
+
+def _stretched(t: Tensor, box: Box) -> Read:
+    """The part of a constant for a box, its dimensions of 1 for all."""
+    own = tuple((0, 1) if d == 1 else part for d, part in zip(t.shape, box))
+    return Read(t, t.shape, own, None, tuple(size for _, size in box))

@@ -1,6 +1,8 @@
-"""A matrix product as a 1x1 convolution over [1, 1, rows, depth]."""
+"""Matrix products: as a 1x1 convolution over [1, 1, rows, depth] by a constant matrix, else as MATMUL."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.ldfg.lowering import Lowering
@@ -28,3 +30,46 @@ def matmul(
         groups=1,
     )
     low.emit_to("npu.reshape", [out], y)
+
+
+def batched(
+    low: Lowering,
+    factors: tuple[Tensor, Tensor],
+    transposed: tuple[bool, bool],
+    bias: np.ndarray | None,
+    scale: np.ndarray,
+    y: Tensor,
+    **attributes: int,
+) -> None:
+    """Emits y = a * b + bias over the last two dimensions of each, those before them broadcast.
+
+    factors: forms of a and b, constants or not, of 1 to 4 dimensions, one of them a vector as NumPy's matmul has it;
+    transposed: whether each is stored with its last two dimensions swapped; bias: int32, broadcast to y, None for none;
+    scale: float32 [1] or [columns].
+    """
+    a, b = factors
+    shape_a = _four(a.shape if len(a.shape) > 1 else (1, *a.shape))
+    shape_b = _four(b.shape if len(b.shape) > 1 else (*b.shape, 1))
+    rows = shape_a[3 if transposed[0] else 2]
+    columns = shape_b[2 if transposed[1] else 3]
+    shape = (*np.broadcast_shapes(shape_a[:2], shape_b[:2]), rows, columns)
+    added = np.zeros((1, 1, 1, 1), np.int32) if bias is None else bias.reshape(_four(bias.shape))
+    inputs = [
+        _shaped(low, a, shape_a),
+        _shaped(low, b, shape_b),
+        low.constant(f"{y.name}/bias", added.astype(np.int32)),
+        low.constant(f"{y.name}/scale", scale),
+    ]
+    swaps = {"a_transposed": transposed[0], "b_transposed": transposed[1]}
+    out = low.emit("npu.matmul", inputs, y.name, shape, y.quantization, **swaps, **attributes)
+    low.emit_to("npu.reshape", [out], y)
+
+
+def _four(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (1,) * (4 - len(shape)) + tuple(shape)
+
+
+def _shaped(low: Lowering, t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if t.is_constant:
+        return low.constant(t.name, t.data.reshape(shape), t.quantization)
+    return low.emit("npu.reshape", [t], t.name, shape, t.quantization)

@@ -23,6 +23,10 @@ from furiosa.compiler.ldfg.verdict import Failure, Rule, requires
 MAX_GROUPS = 128  # vendor's table, Conv
 MAX_DILATION = 12  # vendor's table, Conv
 MAX_SOFTMAX_BATCH = 2  # vendor's table, Softmax
+MAX_NORMALIZATION_BATCH = 2  # vendor's table, LpNormalization
+MAX_REDUCED = (
+    1 << 22
+)  # elements that one command brings together: a quarter of the SRAM of one processing element
 MAX_RANK = 4
 # what dynamic quantisation leaves in ONNX models: scales are computed when the model runs
 DYNAMIC_QUANTIZATION = (
@@ -45,8 +49,9 @@ class Facts:
     groups: int = 1
     dilations: tuple[int, ...] = (1, 1)
     spatial_rank: int = 2
-    axes: tuple[int, ...] = ()
     batch: int = 1
+    norm: int = 2
+    reduced: int = 1  # how many elements become one, or depend on each other
     reference: str = (
         ""  # why the reference runtime computes this operator in another way; empty where it does not
     )
@@ -236,13 +241,31 @@ def two_dimensional(f: Facts) -> None:
         raise Failure(f"{f.spatial_rank} spatial dimensions", "1 or 2")
 
 
-def spatial_axes(f: Facts) -> None:
-    """A mean is taken over height and width together.
+def reduction_limit(f: Facts) -> None:
+    """At most 4 Mi elements may be reduced to one, or normalised together.
 
-    Reduce over height and width, and over the rest in a second operator.
+    Reduce in two steps, with the second over the results of the first.
     """
-    if f.axes != (1, 2):
-        raise Failure(f"axes {list(f.axes)} of [N, H, W, C]", "[1, 2]")
+    if f.reduced > MAX_REDUCED:
+        raise Failure(f.reduced, f"<= {MAX_REDUCED}")
+
+
+def euclidean_norm(f: Facts) -> None:
+    """LpNormalization is taken for the Euclidean norm, p = 2.
+
+    Use p = 2.
+    """
+    if f.norm != 2:
+        raise Failure(f"p = {f.norm}", "p = 2")
+
+
+def normalization_batch(f: Facts) -> None:
+    """LpNormalization may have a batch of at most 2.
+
+    Compile with a smaller batch.
+    """
+    if f.batch > MAX_NORMALIZATION_BATCH and f.release != "0.6.3":  # that release states no limit
+        raise Failure(f"batch {f.batch}", f"<= {MAX_NORMALIZATION_BATCH}")
 
 
 def softmax_batch(f: Facts) -> None:
@@ -363,9 +386,18 @@ CONV: tuple[Rule, ...] = (
     supported_attributes,
 )
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
+MATMUL: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
+MEAN: tuple[Rule, ...] = (*INTEGER, reduction_limit)
+REDUCE: tuple[Rule, ...] = (*INTEGER, reduction_limit, supported_attributes)
+SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reduction_limit, reference_arithmetic)
+LP_NORMALIZATION: tuple[Rule, ...] = (
+    *INTEGER,
+    euclidean_norm,
+    normalization_batch,
+    reduction_limit,
+    reference_arithmetic,
+)
 CONV_TRANSPOSE = POOL  # the vendor states no limit of groups or dilation
-MEAN: tuple[Rule, ...] = (*INTEGER, spatial_axes, reference_arithmetic)
-SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reference_arithmetic, supported_attributes)
 RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic, supported_attributes)
 MOVE: tuple[Rule, ...] = (
     eight_bit_activations,

@@ -70,11 +70,24 @@ def _conv(views: Views, arguments: Arguments) -> list[Part]:
     return _window(views, arguments)
 
 
-def _channels(views: Views, arguments: Arguments) -> list[Part]:
-    """Along the last dimension of all operands."""
-    if views[-1].shape[-1] < 2:
+def _reduce(views: Views, arguments: Arguments) -> list[Part]:
+    """Along a dimension that stays."""
+    shape = views[-1].shape
+    axis = max(range(len(shape)), key=lambda i: (min(shape[i], LONG), -i))
+    return _along(views, arguments, axis, (True, True)) if shape[axis] > 1 else []
+
+
+def _matmul(views: Views, arguments: Arguments) -> list[Part]:
+    """Along the rows of the product, or along its columns where these are more."""
+    a, b, bias, scale, out = views
+    if max(out.shape[2:]) < 2:
         return []
-    return _along(views, arguments, views[-1].ndim - 1, (True,) * len(views))
+    if out.shape[2] >= out.shape[3]:
+        return _along(views, arguments, 2, (True, False, True, False, True))
+    return [
+        ([a, b[..., span], bias[..., span], scale[span], out[..., span]], arguments)
+        for span in _spans(out.shape[3])
+    ]
 
 
 def _resize(views: Views, arguments: Arguments) -> list[Part]:
@@ -95,12 +108,13 @@ _CUTS: dict[str, Callable[[Views, Arguments], list[Part]]] = {
     "COPY": _elementwise,
     "DEPTHWISE_CONV2D": _window,
     "DEQUANTIZE": _elementwise,
+    "MATMUL": _matmul,
     "MAXIMUM": _elementwise,
     "MAX_POOL2D": _window,
     "MINIMUM": _elementwise,
     "MUL": _elementwise,
     "QUANTIZE": _elementwise,
-    "REDUCE_MEAN": _channels,
+    "REDUCE": _reduce,
     "RESIZE": _resize,
     "TABLE_LOOKUP": _lookup,
 }

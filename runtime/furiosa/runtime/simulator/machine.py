@@ -134,4 +134,6 @@ def _work(command: Command) -> int:
     if command.instruction.name in ("CONV2D", "DEPTHWISE_CONV2D"):
         for d in command.operands[1].shape[-3:]:
             n *= d
+    elif command.instruction.name == "MATMUL":
+        n *= command.operands[0].shape[3]
     return n

@@ -1,4 +1,4 @@
-"""Conv, Gemm and MatMul by a constant."""
+"""Conv, Gemm and MatMul."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.ldfg import arithmetic, rules
+from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.matmul import matmul
+from furiosa.compiler.ldfg.matmul import batched, matmul
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
     pair,
@@ -17,12 +18,14 @@ from furiosa.compiler.ldfg.onnx.common import (
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
 
-def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None) -> str:
+def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None, y: Tensor) -> str:
     """Why onnxruntime would not compute with these in integers; empty where it does."""
     if w is None or w.quantization is None or w.dtype not in EIGHT_BIT:
         return "weights that are not 8-bit"
     if w.dtype == "uint8" and x.dtype == "int8":
         return "uint8 weights on int8 data"
+    if x.dtype != y.dtype and {x.dtype, y.dtype} <= set(EIGHT_BIT):
+        return f"{x.dtype} data and {y.dtype} result, which onnxruntime computes in float32"
     if w.quantization.scale.size > 1 and np.any(
         w.quantization.zero_point != w.quantization.zero_point.flat[0]
     ):
@@ -33,16 +36,22 @@ def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None) -> str:
 
 
 def parameters(
-    low: Lowering, w: Tensor, weight: np.ndarray, b: Tensor | None, x: Tensor, y: Tensor
+    low: Lowering,
+    w: Tensor,
+    weight: np.ndarray,
+    b: Tensor | None,
+    x: Tensor,
+    y: Tensor,
+    alpha: float = 1.0,
 ) -> tuple[list, dict]:
     """Weight (already in the NPU's order, int8), bias and scale as constants, and the zero points that go with them."""
-    channels = y.shape[1] if len(y.shape) == 4 else y.shape[-1]
+    channels = weight.shape[0] if weight.ndim == 4 else weight.shape[2]
     s_in, z_in = low.quantization(x)
     s_out, z_out = low.quantization(y)
     bias = b.data.reshape(-1).astype(np.int32) if b is not None else np.zeros(channels, np.int32)
     if bias.size == 1 and channels > 1:
         bias = np.full(channels, bias[0], np.int32)
-    scale = arithmetic.conv_scale(s_in, w.quantization.scale, s_out, channels)
+    scale = arithmetic.conv_scale(f32(f32(alpha) * s_in), w.quantization.scale, s_out, channels)
     z_w = int(w.quantization.zero_point.reshape(-1)[0]) - 128 * (w.dtype == "uint8")
     constants = [
         low.constant(w.name, weight, w.quantization),
@@ -67,7 +76,7 @@ def conv(low: Lowering, unit: Unit) -> None:
         groups=1 if w.shape[1] == 1 else groups,
         dilations=tuple(op.attributes.get("dilations") or ()),
         spatial_rank=len(kernel),
-        reference=_weight_problem(x, w, b),
+        reference=_weight_problem(x, w, b, y),
         attribute=window_problem(op, x, y, kernel),
     )
     low.check(rules.CONV, facts)
@@ -94,28 +103,53 @@ def conv(low: Lowering, unit: Unit) -> None:
     )
 
 
-@rules.requires(rules.CONV)
+@rules.requires(rules.MATMUL)
 def gemm(low: Lowering, unit: Unit) -> None:
-    """Gemm and MatMul by a constant, as a 1x1 convolution over [1, 1, rows, depth]."""
+    """Gemm and MatMul: by a constant matrix, with one bias a column, a 1x1 convolution over [1, 1, rows, depth]; else MATMUL."""
     op = unit.op
     x, w = unit.inputs[:2]
     b = unit.inputs[2] if len(unit.inputs) > 2 else None
     y = unit.output
     a = op.attributes
-    problem = ""
-    if a.get("transA", 0) or a.get("alpha", 1.0) != 1.0 or (b is not None and a.get("beta", 1.0) != 1.0):
-        problem = "transA, alpha or beta"
-    elif len(w.shape) != 2 or len(x.shape) < 2:
-        problem = "a matrix product whose second factor is not a matrix"
-    elif b is not None and b.size not in (1, y.shape[-1]):
-        problem = "a bias that is not one number a column"
-    facts = Facts(op.op_type, [x, y], [w, b], reference=_weight_problem(x, w, b), attribute=problem)
-    low.check(rules.CONV, facts)
+    alpha = f32(a.get("alpha", 1.0))
+    transposed = bool(a.get("transA", 0)), bool(a.get("transB", 0))
+    reference = _weight_problem(x, w, b, y)
+    if b is not None and (alpha != 1 or a.get("beta", 1.0) != 1.0):
+        reference = reference or "alpha or beta with a bias, which onnxruntime computes in float32"
+    constant = w is not None and w.is_constant
+    several = constant and w.quantization is not None and w.quantization.scale.size > 1
+    problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
+    activations = [x, y] if constant else [x, w, y]
+    low.check(rules.MATMUL, Facts(op.op_type, activations, [b], reference=reference, attribute=problem))
     lo, hi = bounds(low, unit, y)
-    data = low.plain(w).data
-    weight = np.ascontiguousarray(data if a.get("transB", 0) else data.T)
-    channels, depth = weight.shape
-    constants, zero_points = parameters(low, w, weight.reshape(channels, 1, 1, depth), b, x, y)
-    rows = x.size // depth
-    plain = low.plain(x)
-    matmul(low, plain, rows, constants, low.result(y), **zero_points, clamp_min=lo, clamp_max=hi)
+    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
+    s_w, z_w = (
+        w.quantization.scale,
+        int(w.quantization.zero_point.reshape(-1)[0]) - 128 * (w.dtype == "uint8"),
+    )
+    per_column = b is None or b.size == 1 or (b.size == b.shape[-1] == y.shape[-1])
+    if constant and len(w.shape) == 2 and per_column:
+        data = low.plain(w).data
+        weight = np.ascontiguousarray(data if transposed[1] else data.T)
+        channels, depth = weight.shape
+        weight = weight.reshape(channels, 1, 1, depth)
+        constants, zero_points = parameters(low, w, weight, b, x, y, alpha)
+        form = low.plain(x)
+        if transposed[0]:
+            form = low.emit("npu.transpose", [form], x.name, x.shape[::-1], x.quantization, perm=(1, 0))
+        rows = x.size // depth
+        matmul(low, form, rows, constants, low.result(y), **zero_points, clamp_min=lo, clamp_max=hi)
+        return
+    batched(
+        low,
+        (low.plain(x), low.plain(w)),
+        transposed,
+        None if b is None else b.data,
+        arithmetic.conv_scale(f32(alpha * s_x), s_w, s_y, s_w.size),
+        low.result(y),
+        a_zero_point=z_x,
+        b_zero_point=z_w,
+        output_zero_point=z_y,
+        clamp_min=lo,
+        clamp_max=hi,
+    )

@@ -32,8 +32,7 @@ def add(low: Lowering, unit: Unit) -> None:
     if _by_table(low, unit):
         return
     kind, y = units.plain_type(unit.op), unit.output
-    problem = "" if len(unit.inputs) == 2 else f"{kind} of {len(unit.inputs)} tensors"
-    low.check(rules.BINARY, _facts(unit, attribute=problem))
+    low.check(rules.BINARY, _facts(unit))
     a, b = unit.inputs
     (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
     lo, hi = bounds(low, unit, y)

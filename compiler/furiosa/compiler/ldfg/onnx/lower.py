@@ -24,10 +24,17 @@ from furiosa.compiler.ldfg.onnx.move import (
     split,
     transpose,
 )
-from furiosa.compiler.ldfg.onnx.pool import average_pool, global_average_pool, max_pool
+from furiosa.compiler.ldfg.onnx.pool import average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
+from furiosa.compiler.ldfg.onnx.reduce import (
+    global_average_pool,
+    lp_normalization,
+    reduction,
+    softmax,
+    total,
+)
 from furiosa.compiler.ldfg.onnx.resize import resize
-from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS, softmax, unary
+from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS, unary
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
 
@@ -97,16 +104,19 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
     "Identity": reshape,
+    "LpNormalization": lp_normalization,
     "MatMul": gemm,
     "Max": maximum,
     "MaxPool": max_pool,
-    "Mean": add,
     "Min": maximum,
+    "Mean": total,
     "Mul": mul,
     "PRelu": by_constant,
     "Pad": pad,
     "QuantizeLinear": quantize,
-    "ReduceMean": global_average_pool,
+    "ReduceL2": reduction,
+    "ReduceMean": reduction,
+    "ReduceSum": reduction,
     "Reshape": reshape,
     "Resize": resize,
     "Slice": slice_,
@@ -115,7 +125,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Split": split,
     "Squeeze": reshape,
     "Sub": add,
-    "Sum": add,
+    "Sum": total,
     "Tile": expand,
     "Transpose": transpose,
     "Unsqueeze": reshape,

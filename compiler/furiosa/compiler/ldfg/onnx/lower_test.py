@@ -210,7 +210,7 @@ def test_axes_that_are_no_constant_go_to_the_host() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     lowering = lower(import_model(model.SerializeToString()))
     (verdict,) = lowering.verdicts.values()
-    assert {"constant-parameters", "spatial-axes"} <= {r.rule for r in verdict.reasons}
+    assert "constant-parameters" in {r.rule for r in verdict.reasons}
 
 
 @pytest.mark.parametrize("dilation, placed_on", [(12, "npu"), (13, "host")])

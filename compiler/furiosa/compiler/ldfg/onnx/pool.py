@@ -1,10 +1,9 @@
-"""MaxPool, AveragePool, GlobalAveragePool and ReduceMean."""
+"""MaxPool and AveragePool."""
 
 from __future__ import annotations
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.ldfg import rules
-from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Facts, Lowering
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
@@ -14,6 +13,7 @@ from furiosa.compiler.ldfg.onnx.common import (
     window_problem,
     without_dilation,
 )
+from furiosa.compiler.ldfg.onnx.reduce import pooled
 from furiosa.compiler.ldfg.onnx.units import Unit
 from furiosa.enf.isa import Rounding
 
@@ -60,7 +60,7 @@ def average_pool(low: Lowering, unit: Unit) -> None:
     low.check(rules.POOL, Facts(op.op_type, [x, y], [], spatial_rank=len(kernel), attribute=problem))
     whole = tuple(kernel) == x.shape[2:] and all(d == 1 for d in y.shape[2:])
     if whole and not any(op.attributes.get("pads") or ()):
-        _mean(low, unit, low.spatial(x), y)
+        pooled(low, unit, low.spatial(x), y)
         return
     x, y, kernel = low.spatial(x), low.spatial_result(y), pair(kernel)
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
@@ -83,44 +83,3 @@ def average_pool(low: Lowering, unit: Unit) -> None:
         count_padding=int(op.attributes.get("count_include_pad", 0)),
         rounding=Rounding.ONNXRUNTIME,
     )
-
-
-@rules.requires(rules.MEAN)
-def global_average_pool(low: Lowering, unit: Unit) -> None:
-    """GlobalAveragePool, and ReduceMean over H and W by the same rule."""
-    op = unit.op
-    x, y = unit.inputs[0], unit.output
-    axes: tuple[int, ...] = (1, 2)
-    given = unit.inputs[1] if len(unit.inputs) > 1 else None
-    if op.op_type == "ReduceMean":
-        stated = op.attributes.get("axes") or ()
-        if given is not None and given.is_constant:
-            stated = given.data.reshape(-1)
-        axes = (
-            tuple(sorted({2: 1, 3: 2}.get(int(a) % len(x.shape), 0) for a in stated))
-            if len(x.shape) == 4
-            else ()
-        )
-    low.check(rules.MEAN, Facts(op.op_type, [x, y], [given], axes=axes, spatial_rank=len(x.shape) - 2))
-    _mean(low, unit, low.spatial(x), y)
-
-
-def _mean(low: Lowering, unit: Unit, x: Tensor, y: Tensor) -> None:
-    """Over height and width of x [N, C, H, W], by the rule of QLinearGlobalAveragePool."""
-    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
-    lo, hi = bounds(low, unit, y)
-    n, c, h, w = x.shape
-    pooled = low.emit(
-        "npu.reduce_mean",
-        [low.image(x)],
-        y.name,
-        (n, 1, 1, c),
-        y.quantization,
-        sum_offset=-h * w * z_x,
-        scale=float(f32(s_x / f32(s_y * f32(h * w)))),
-        bias=0.0,
-        output_offset=z_y,
-        clamp_min=lo,
-        clamp_max=hi,
-    )
-    low.emit_to("npu.reshape", [pooled], low.result(y))

@@ -1,20 +1,16 @@
-"""Functions of one value, which are tables, and Softmax."""
+"""Functions of one value, which are tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from furiosa.compiler.ldfg import functions, rules
-from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.functions import Function
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.common import limits, real_constant, real_numbers, table
 from furiosa.compiler.ldfg.onnx.units import Unit
-from furiosa.enf.isa import Rounding
 
 
 def _gelu(unit: Unit) -> Function:
@@ -58,35 +54,3 @@ def unary(low: Lowering, unit: Unit) -> None:
     facts = Facts(kind, [x, y], unit.inputs[1:], reference=real_numbers(unit), attribute=problem)
     low.check(rules.UNARY, facts)
     table(low, x, y, FUNCTIONS[kind](unit), unit)
-
-
-@rules.requires(rules.SOFTMAX)
-def softmax(low: Lowering, unit: Unit) -> None:
-    op = unit.op
-    x, y = unit.inputs[0], unit.output
-    rank = len(x.shape)
-    axis = op.attributes.get("axis", -1) % rank
-    opset = op.attributes.get("opset", low.graph.source.opsets.get("", 13))
-    last = axis == rank - 1 if opset >= 13 else all(d == 1 for d in x.shape[axis + 1 :])
-    problem = "" if last else f"axis {axis} of {rank} dimensions"
-    low.check(
-        rules.SOFTMAX, Facts(op.op_type, [x, y], [], batch=x.shape[0] if rank > 1 else 1, attribute=problem)
-    )
-    classes = math.prod(x.shape[axis:])
-    s_x, (s_y, z_y) = low.quantization(x)[0], low.quantization(y)
-    largest = f32(f32(np.finfo(np.float32).max) / f32(classes))
-    shift = max(0.0, float(f32(f32(math.log(float(largest))) - f32(5)))) / float(s_x)
-    exponentials = np.array([math.exp((shift - d) * float(s_x)) for d in range(256)]).astype(np.float32)
-    rows = x.size // classes
-    shaped = low.emit("npu.reshape", [low.plain(x)], x.name, (rows, classes), x.quantization)
-    out = low.emit(
-        "npu.softmax",
-        [shaped, low.constant(f"{y.name}/table", exponentials)],
-        y.name,
-        shaped.shape,
-        y.quantization,
-        output_offset=z_y,
-        factor=float(math.floor(f32(f32(1) / s_y))),
-        rounding=Rounding.ONNXRUNTIME,
-    )
-    low.emit_to("npu.reshape", [out], low.result(y))

@@ -1,4 +1,4 @@
-"""CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED."""
+"""CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, FULLY_CONNECTED and BATCH_MATMUL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic, rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.matmul import matmul
+from furiosa.compiler.ldfg.matmul import batched, matmul
 from furiosa.compiler.ldfg.tflite.common import (
     activation,
     bounds,
@@ -146,4 +146,32 @@ def fully_connected(low: Lowering, op: Operator) -> None:
         **attributes,
         clamp_min=lo,
         clamp_max=hi,
+    )
+
+
+@rules.requires(rules.MATMUL)
+def batch_matmul(low: Lowering, op: Operator) -> None:
+    """By XNNPACK's kernel, which takes int8 with a second factor whose zero point is 0."""
+    a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    reference = ""
+    if any(t.dtype != "int8" for t in (a, b, y)):
+        reference = "factors and product that are not all int8"
+    elif b.quantization is not None and np.any(b.quantization.zero_point):
+        reference = (
+            "a second factor whose zero point is not 0, which LiteRT multiplies in another fixed point"
+        )
+    low.check(rules.MATMUL, Facts(op.op_type, [a, b, y], [], reference=reference))
+    (s_a, z_a), (s_y, z_y) = low.quantization(a), low.quantization(y)
+    batched(
+        low,
+        (low.plain(a), low.plain(b)),
+        (bool(op.attributes.get("adj_x")), bool(op.attributes.get("adj_y"))),
+        None,
+        arithmetic.conv_scale(s_a, b.quantization.scale, s_y, 1),
+        low.result(y),
+        a_zero_point=z_a,
+        b_zero_point=0,
+        output_zero_point=z_y,
+        clamp_min=-128,
+        clamp_max=127,
     )

@@ -1,10 +1,6 @@
-"""ADD, SUB, MUL, MAXIMUM, MINIMUM, SOFTMAX."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM."""
 
 from __future__ import annotations
-
-import math
-
-import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import arithmetic, rules
@@ -82,29 +78,3 @@ def maximum(low: Lowering, op: Operator) -> None:
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
     low.check(rules.BINARY, Facts(op.op_type, [a, b, y], []))
     low.emit_to(f"npu.{op.op_type.lower()}", [low.plain(a), low.plain(b)], low.result(y))
-
-
-@rules.requires(rules.SOFTMAX)
-def softmax(low: Lowering, op: Operator) -> None:
-    """By LiteRT's builtin kernel: a float32 table of exponentials by distance from the row's maximum."""
-    x, y = op.inputs[0], op.outputs[0]
-    reference = ""
-    if y.quantization is not None and (low.quantization(y) != (f32(1 / 256), -128) or y.dtype != x.dtype):
-        reference = "an output scale that is not 1/256"
-    rows = x.size // x.shape[-1] if x.shape else 1
-    facts = Facts(op.op_type, [x, y], [], batch=x.shape[0] if len(x.shape) > 1 else 1, reference=reference)
-    low.check(rules.SOFTMAX, facts)
-    factor = -f32(low.quantization(x)[0] * f32(op.attributes["beta"]))
-    exponentials = np.array([math.exp(float(f32(factor * f32(d)))) for d in range(256)], np.float32)
-    shaped = low.emit("npu.reshape", [low.plain(x)], x.name, (rows, x.shape[-1]), x.quantization)
-    out = low.emit(
-        "npu.softmax",
-        [shaped, low.constant(f"{y.name}/table", exponentials)],
-        y.name,
-        shaped.shape,
-        y.quantization,
-        output_offset=-128,
-        factor=1 / 256,
-        rounding=Rounding.TFLITE,
-    )
-    low.emit_to("npu.reshape", [out], low.result(y))

@@ -17,12 +17,13 @@ from furiosa.compiler.ldfg.tflite.blocks import (
     space_to_depth,
 )
 from furiosa.compiler.ldfg.tflite.contraction import (
+    batch_matmul,
     conv_2d,
     depthwise_conv_2d,
     fully_connected,
     transpose_conv,
 )
-from furiosa.compiler.ldfg.tflite.elementwise import add, maximum, mul, softmax
+from furiosa.compiler.ldfg.tflite.elementwise import add, maximum, mul
 from furiosa.compiler.ldfg.tflite.move import (
     concatenation,
     pack,
@@ -35,7 +36,8 @@ from furiosa.compiler.ldfg.tflite.move import (
     transpose,
     unpack,
 )
-from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d, mean
+from furiosa.compiler.ldfg.tflite.pool import average_pool_2d, max_pool_2d
+from furiosa.compiler.ldfg.tflite.reduce import extreme, l2_normalization, mean, softmax
 from furiosa.compiler.ldfg.tflite.resize import resize_bilinear, resize_nearest_neighbor
 from furiosa.compiler.ldfg.tflite.unary import (
     builtin_table,
@@ -71,6 +73,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "AVERAGE_POOL_2D": average_pool_2d,
     "BATCH_TO_SPACE_ND": batch_to_space_nd,
     "BROADCAST_TO": repeat,
+    "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
@@ -82,6 +85,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "FULLY_CONNECTED": fully_connected,
     "GELU": builtin_table,
     "HARD_SWISH": hard_swish,
+    "L2_NORMALIZATION": l2_normalization,
     "LEAKY_RELU": leaky_relu,
     "LOG": builtin_table,
     "LOGISTIC": xnnpack_table,
@@ -96,6 +100,8 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "PADV2": pad,
     "PRELU": prelu,
     "QUANTIZE": quantize,
+    "REDUCE_MAX": extreme,
+    "REDUCE_MIN": extreme,
     "RELU": relu,
     "RELU6": relu,
     "RELU_0_TO_1": relu,
@@ -113,6 +119,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
     "SQUEEZE": reshape,
     "STRIDED_SLICE": slice_,
     "SUB": add,
+    "SUM": mean,
     "TANH": xnnpack_table,
     "TILE": repeat,
     "TRANSPOSE": transpose,

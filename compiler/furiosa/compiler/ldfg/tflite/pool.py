@@ -1,4 +1,4 @@
-"""MAX_POOL_2D, AVERAGE_POOL_2D and MEAN."""
+"""MAX_POOL_2D and AVERAGE_POOL_2D."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import arithmetic, rules
-from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite.common import (
     activation,
@@ -56,34 +55,3 @@ def average_pool_2d(low: Lowering, op: Operator) -> None:
         **attributes,
         rounding=Rounding.TFLITE_UINT8 if x.dtype == "uint8" else Rounding.TFLITE,
     )
-
-
-@rules.requires(rules.MEAN)
-def mean(low: Lowering, op: Operator) -> None:
-    x, y = op.inputs[0], op.outputs[0]
-    axes: tuple[int, ...] = ()
-    if op.inputs[1].is_constant:
-        axes = tuple(sorted(int(a) % len(x.shape) for a in op.inputs[1].data.reshape(-1)))
-    if len(x.shape) != 4:
-        axes = (*axes, -1)
-    low.check(rules.MEAN, Facts(op.op_type, [x, y], [op.inputs[1]], axes=axes))
-    (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
-    n, h, w, c = x.shape
-    # XNNPACK sums the raw values of the tensor's own type, and adds its own zero point before it rounds
-    offset_x, offset_y = 128 * (x.dtype == "uint8"), 128 * (y.dtype == "uint8")
-    scale = f32(f32(f32(1) / f32(h * w)) * f32(s_x / s_y))
-    bias = f32(f32(z_y + offset_y) - f32(f32(h * w * (z_x + offset_x)) * scale))
-    pooled = low.emit(
-        "npu.reduce_mean",
-        [low.plain(x)],
-        y.name,
-        (n, 1, 1, c),
-        y.quantization,
-        sum_offset=h * w * offset_x,
-        scale=float(scale),
-        bias=float(bias),
-        output_offset=-offset_y,
-        clamp_min=-128,
-        clamp_max=127,
-    )
-    low.emit_to("npu.reshape", [pooled], low.result(y))

@@ -1,4 +1,4 @@
-"""MAX_POOL2D, AVERAGE_POOL2D and REDUCE_MEAN on int8 [N, H, W, C]."""
+"""MAX_POOL2D and AVERAGE_POOL2D on int8 [N, H, W, C]."""
 
 from __future__ import annotations
 
@@ -104,23 +104,4 @@ def average_pool2d(
             y = (total + n // 2) // n
         else:
             y = np.sign(total) * ((np.abs(total) + n // 2) // n)
-    np.copyto(output, np.clip(y, clamp_min, clamp_max), casting="unsafe")
-
-
-def reduce_mean(
-    input: np.ndarray,
-    output: np.ndarray,
-    *,
-    sum_offset: int,
-    scale: float,
-    bias: float,
-    output_offset: int,
-    clamp_min: int,
-    clamp_max: int,
-) -> None:
-    """Mean over height and width."""
-    total = input.sum(axis=(1, 2), dtype=np.int64, keepdims=True) + sum_offset
-    y = total.astype(f32) * f32(scale)
-    y += f32(bias)
-    y = np.rint(y) + f32(output_offset)
     np.copyto(output, np.clip(y, clamp_min, clamp_max), casting="unsafe")

@@ -147,20 +147,3 @@ def test_average_pool2d_onnxruntime(
         count_padding=int(count_padding),
     )
     np.testing.assert_array_equal(out, np.clip(each_window(x, out, geometry, rule), *clamp.values()))
-
-
-@settings(max_examples=60, derandomize=True, deadline=None)
-@given(
-    windows(),
-    st.integers(-20000, 20000),
-    st.floats(2**-12, 1, width=32),
-    st.floats(-300, 300, width=32),
-    st.integers(-128, 127),
-)
-def test_reduce_mean(case, sum_offset, scale, bias, offset) -> None:
-    x, _, _, clamp = case
-    out = np.empty((len(x), 1, 1, x.shape[3]), np.int8)
-    pool.reduce_mean(x, out, sum_offset=sum_offset, scale=scale, bias=bias, output_offset=offset, **clamp)
-    total = x.astype(np.int64).sum(axis=(1, 2), keepdims=True) + sum_offset
-    y = np.rint(total.astype(f32) * f32(scale) + f32(bias)).astype(np.int64) + offset
-    np.testing.assert_array_equal(out, np.clip(y, *clamp.values()))

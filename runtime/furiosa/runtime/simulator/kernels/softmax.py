@@ -1,4 +1,4 @@
-"""SOFTMAX over the rows of a matrix."""
+"""SOFTMAX over the middle dimension."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def softmax(
     factor: float,
     rounding: int,
 ) -> None:
-    """Exponentials by distance from the row's maximum, summed from left to right in float32, then scaled."""
+    """[outer, classes, inner]: exponentials by distance from the maximum, summed in order in float32, then scaled."""
     distance = input.max(axis=1, keepdims=True).astype(np.int16) - input
     e = table[distance]
     total = np.add.accumulate(e, axis=1, dtype=f32)[:, -1:]

@@ -26,7 +26,11 @@ def test_softmax(seed: int, classes: int, rounding: int) -> None:
     x[1, 0] = 127
     factor = 1 / 256 if rounding == Rounding.TFLITE else 256.0
     out = np.empty((9, classes + 1), np.int8)[:, 1:]
-    softmax(x, table, out, output_offset=-128, factor=factor, rounding=rounding)
+    softmax(x[..., None], table, out[..., None], output_offset=-128, factor=factor, rounding=rounding)
+    between = np.empty((3, classes, 3), np.int8)
+    inner = x.reshape(3, 3, classes).swapaxes(1, 2)
+    softmax(inner, table, between, output_offset=-128, factor=factor, rounding=rounding)
+    np.testing.assert_array_equal(between.swapaxes(1, 2).reshape(out.shape), out)
     for row, actual in zip(x.tolist(), out):
         terms = [table[max(row) - v] for v in row]
         total = f32(0)
@@ -45,7 +49,7 @@ def rows(table: list[float], distances: list[int], factor: float, rounding: int)
     x = -np.array([distances]).astype(np.int8)
     out = np.empty(x.shape, np.int8)
     full = np.array(table + [0.0] * (256 - len(table)), f32)
-    softmax(x, full, out, output_offset=0, factor=factor, rounding=rounding)
+    softmax(x[..., None], full, out[..., None], output_offset=0, factor=factor, rounding=rounding)
     return out[0].tolist()
 
 
