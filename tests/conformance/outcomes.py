@@ -12,7 +12,9 @@ import onnxruntime
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.frontend.onnx.constants import dtype_name, is_numpy
 from furiosa.compiler.frontend.onnx.shapes import static_shape
-from furiosa.compiler.pipeline import compile_model
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.compiler.program import NpuStep
+from furiosa.enf import container
 from furiosa.runtime import session
 from furiosa.runtime.errors import FuriosaRuntimeError, InvalidInput
 from tests.conformance.cases import Case, DataSet, same
@@ -32,20 +34,18 @@ class Outcome(enum.Enum):
 
 
 class Result(NamedTuple):
-    """The outcome, and the error's sentence or the difference."""
+    """The outcome, the error's sentence or the difference, and whether any operator was placed on the NPU."""
 
     outcome: Outcome
     detail: str = ""
-
-
-PASSED = Result(Outcome.PASSED)
+    on_npu: bool = False
 
 
 def ours(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
     """Compiles and runs a case; errors that are not documented ones are not caught."""
     try:
-        enf = compile_model(data, target_npu=TARGET)
-        with session.create(enf) as sess:
+        compilation = Compilation(data, Options(TARGET)).run()
+        with session.create(container.to_bytes(compilation.enf)) as sess:
             for inputs, expected in data_sets:
                 difference = same(case, expected, sess.run(inputs).numpy())
                 if difference:
@@ -55,7 +55,7 @@ def ours(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
     except FuriosaRuntimeError as e:
         loading = "refuses the host model" in str(e)
         return Result(Outcome.NOT_LOADED if loading else Outcome.FAILED, str(e))
-    return PASSED
+    return Result(Outcome.PASSED, on_npu=any(type(step) is NpuStep for step in compilation.steps))
 
 
 def peer(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
@@ -76,7 +76,7 @@ def peer(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
         difference = same(case, expected, actual)
         if difference:
             return Result(Outcome.DIFFERS, difference)
-    return PASSED
+    return Result(Outcome.PASSED)
 
 
 # Why a case is not passed, most telling first.
