@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.properties.harness import Machine, bounded, check
-from tests.properties.strategies import Quantization, machines, quantizations, seeds, values, zero_points
+from tests.properties.strategies import (
+    Quantization,
+    machines,
+    quantizations,
+    seeds,
+    together,
+    values,
+    zero_points,
+)
 from tests.properties.windows import ACTIVATIONS, Windows, windows
 from tests.reference import conv, onnx_op, rounding, tflite_op
 
@@ -189,6 +197,82 @@ def test_tflite(
         lambda x: conv.requantize(sums(x), multiplier, zero_point, q.dtype, bounds),
         machine=machine,
     )
+
+
+@bounded(40)
+@given(
+    machine=machines(),
+    q=together(2),
+    geometry=windows(paddings=("pads", "VALID")),
+    depth=st.integers(1, 16),
+    channels=st.integers(1, 16),
+    depthwise=st.booleans(),
+    bias=st.sampled_from(("", "int32", "float32")),
+    relu=st.booleans(),
+    seed=seeds(),
+)
+def test_onnx_batch_normalization(
+    machine: Machine,
+    q: tuple,
+    geometry: Windows,
+    depth: int,
+    channels: int,
+    depthwise: bool,
+    bias: str,
+    relu: bool,
+    seed: int,
+) -> None:
+    """Conv with BatchNormalization: at most one LSB from onnxruntime's float32, and from real numbers."""
+    qx, qy = q
+    groups, per_group = (depth, 1) if depthwise else (1, depth)
+    channels = depth if depthwise else channels
+    rng = np.random.default_rng(seed)
+    w = values("int8", (channels, per_group, *geometry.kernel), seed + 1)
+    scales = np.exp(rng.uniform(-6, -3, channels)).astype(np.float32)
+    x = values(qx.dtype, (1, groups * per_group, *geometry.size), seed)
+    sums = conv.accumulate(
+        x.transpose(0, 2, 3, 1),
+        w.transpose(0, 2, 3, 1),
+        None,
+        qx.zero_point,
+        0,
+        geometry.stride,
+        geometry.dilation,
+        geometry.pads,
+        groups,
+    )
+    real = sums * (np.float32(qx.scale) * scales).astype(float)
+    operands = [onnx_op.Operand(x.shape, *qx), onnx_op.Operand(w.shape, "int8", scales, 0, w, 0)]
+    if bias == "int32":
+        b = rng.integers(-3000, 3000, channels).astype(np.int32)
+        operands.append(onnx_op.Operand(b.shape, "int32", np.float32(qx.scale) * scales, 0, b, 0))
+        real = real + b * (np.float32(qx.scale) * scales).astype(float)
+    elif bias:
+        b = rng.normal(0, 1, channels).astype(np.float32)
+        operands.append(onnx_op.Operand(b.shape, "float32", data=b))
+        real = real + b
+    gamma = (rng.choice((-1, 1), channels) * rng.uniform(0.2, 2, channels)).astype(np.float32)
+    beta, mean = rng.normal(0, 1, (2, channels)).astype(np.float32)
+    spread = np.maximum(real.std(axis=(0, 1, 2)), qx.scale * scales)
+    variance = (spread**2).astype(np.float32)
+    scale = float(np.float32(max(np.abs(gamma).max(), 0.2) / 20))
+    epsilon = 1e-3
+    chain = [
+        ("Conv", {**geometry.fields(), "group": groups}),
+        ("BatchNormalization", {"inputs": [gamma, beta, mean, variance], "epsilon": epsilon}),
+        *([("Relu", {})] if relu else []),
+    ]
+    output = onnx_op.Operand((1, channels, *geometry.out), qy.dtype, scale, qy.zero_point)
+    model = onnx_op.build_qdq(chain, operands, output)
+    factor = gamma.astype(float) / np.sqrt(variance.astype(float) + epsilon)
+    assume((np.abs(factor) * qx.scale * scales <= 0.5 * scale).all())
+
+    def rule(_: np.ndarray) -> np.ndarray:
+        y = real * factor + (beta - mean * factor)
+        y = np.maximum(y, 0) if relu else y
+        return rounding.saturate(np.rint(y / scale) + qy.zero_point, qy.dtype).transpose(0, 3, 1, 2)
+
+    check(model, [x], rule, machine=machine, max_lsb=1)
 
 
 @bounded(8)

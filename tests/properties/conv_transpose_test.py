@@ -165,7 +165,11 @@ def test_onnx(
         ),
     ]
     if bias is not None:
-        operands.append(onnx_op.Operand(bias.shape, "int32", np.float32(q.scale) * each, 0, bias, 0))
+        step = np.float32(q.scale) * each
+        if data.draw(st.booleans()):
+            operands.append(onnx_op.Operand(bias.shape, "int32", step, 0, bias, 0))
+        else:  # left in real numbers
+            operands.append(onnx_op.Operand(bias.shape, "float32", data=(bias * step).astype(np.float32)))
     output = onnx_op.Operand((c.batch, channels, *size), q.dtype, sy, c.zero_point)
     model = onnx_op.build_qdq("ConvTranspose", operands, output, **fields)
     multiplier = conv.multipliers(q.scale, each, sy)

@@ -317,6 +317,14 @@ def _cut(f: Facts, allowed: str) -> None:
         raise Failure(", ".join(bad), ", ".join(allowed))
 
 
+def after_convolution(f: Facts) -> None:
+    """BatchNormalization is taken directly after Conv, with constant parameters and no quantisation between the two.
+
+    Fold it into the weights before the model is quantised, as most quantisers do, or leave out the quantisation between them.
+    """
+    raise Failure("one by itself", "Conv, BatchNormalization, QuantizeLinear")
+
+
 # -- forms and arithmetic -----------------------------------------------------------------------------------------
 
 
@@ -398,6 +406,7 @@ LP_NORMALIZATION: tuple[Rule, ...] = (
     reference_arithmetic,
 )
 CONV_TRANSPOSE = POOL  # the vendor states no limit of groups or dilation
+NORMALIZATION: tuple[Rule, ...] = (eight_bit_activations, after_convolution)
 RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic, supported_attributes)
 MOVE: tuple[Rule, ...] = (
     eight_bit_activations,

@@ -9,6 +9,7 @@ from furiosa.compiler.ldfg import arithmetic, rules
 from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.matmul import batched, matmul
+from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
     pair,
@@ -39,16 +40,20 @@ def parameters(
     low: Lowering,
     w: Tensor,
     weight: np.ndarray,
-    b: Tensor | None,
+    b: Tensor | np.ndarray | None,
     x: Tensor,
     y: Tensor,
     alpha: float = 1.0,
 ) -> tuple[list, dict]:
-    """Weight (already in the NPU's order, int8), bias and scale as constants, and the zero points that go with them."""
+    """Weight (already in the NPU's order, int8), bias and scale as constants, and the zero points that go with them.
+
+    The bias is in steps of the sums, whatever scale it states; an array is one that is worked out already.
+    """
     channels = weight.shape[0] if weight.ndim == 4 else weight.shape[2]
     s_in, z_in = low.quantization(x)
     s_out, z_out = low.quantization(y)
-    bias = b.data.reshape(-1).astype(np.int32) if b is not None else np.zeros(channels, np.int32)
+    data = b.data if isinstance(b, Tensor) else b
+    bias = data.reshape(-1).astype(np.int32) if data is not None else np.zeros(channels, np.int32)
     if bias.size == 1 and channels > 1:
         bias = np.full(channels, bias[0], np.int32)
     scale = arithmetic.conv_scale(f32(f32(alpha) * s_in), w.quantization.scale, s_out, channels)
@@ -69,6 +74,10 @@ def conv(low: Lowering, unit: Unit) -> None:
     y = unit.output
     groups = op.attributes.get("group", 1)
     kernel = list(w.shape[2:])
+    folded = None
+    problem = _weight_problem(x, w, None if unit.normalization else b, y)
+    if unit.normalization and not problem and x.quantization is not None and y.quantization is not None:
+        folded, problem = _normalized(low, unit, x, w, b, y)
     facts = Facts(
         op.op_type,
         [x, y],
@@ -76,7 +85,7 @@ def conv(low: Lowering, unit: Unit) -> None:
         groups=1 if w.shape[1] == 1 else groups,
         dilations=tuple(op.attributes.get("dilations") or ()),
         spatial_rank=len(kernel),
-        reference=_weight_problem(x, w, b, y),
+        reference=problem,
         attribute=window_problem(op, x, y, kernel),
     )
     low.check(rules.CONV, facts)
@@ -90,7 +99,11 @@ def conv(low: Lowering, unit: Unit) -> None:
     else:
         kind, weight = "npu.conv2d", data.transpose(0, 2, 3, 1)
         attributes["groups"] = groups
-    constants, zero_points = parameters(low, w, np.ascontiguousarray(weight), b, x, y)
+    constants, zero_points = parameters(
+        low, w, np.ascontiguousarray(weight), folded[0] if folded else b, x, y
+    )
+    if folded:
+        constants[2] = low.constant(constants[2].name, folded[1])
     image = low.image(x)
     low.emit_to(
         kind,
@@ -101,6 +114,25 @@ def conv(low: Lowering, unit: Unit) -> None:
         clamp_min=lo,
         clamp_max=hi,
     )
+
+
+def _normalized(
+    low: Lowering, unit: Unit, x: Tensor, w: Tensor, b: Tensor | None, y: Tensor
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
+    """Bias and scale of a convolution with its BatchNormalization, or why there are none.
+
+    onnxruntime computes the two in float32: results may differ by one.
+    """
+    if b is not None and not b.is_constant:
+        return None, ""  # another rule says so
+    step = normalization.steps(low, x, w)
+    bias, problem = normalization.bias_in_steps(b, step, w.shape[0])
+    scale = arithmetic.conv_scale(
+        low.quantization(x)[0], w.quantization.scale, low.quantization(y)[0], w.shape[0]
+    )
+    if not problem:
+        bias, scale, problem = normalization.fold(unit.normalization, bias, scale, step)
+    return (bias, scale), problem
 
 
 @rules.requires(rules.MATMUL)

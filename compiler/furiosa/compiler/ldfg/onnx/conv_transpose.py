@@ -7,6 +7,7 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Quantization, Tensor
 from furiosa.compiler.ldfg import rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import bounds, pair
 from furiosa.compiler.ldfg.onnx.contraction import parameters
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
@@ -34,12 +35,17 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
             problem = "an output whose shape is not known"
         problem = problem or transposed.count(strides)
     depthwise = w.shape[0] == groups
+    reference, bias_steps = _weight_problem(w), None
+    if not reference and x.quantization is not None and (b is None or b.is_constant):
+        each = normalization.steps(low, x, w)
+        each = np.tile(each, groups) if each.size > 1 else each
+        bias_steps, reference = normalization.bias_in_steps(b, each, w.shape[1] * groups)
     facts = Facts(
         op.op_type,
         [x, y],
         [w, b],
         spatial_rank=rank,
-        reference=_weight_problem(w, b),
+        reference=reference,
         attribute=problem,
     )
     low.check(rules.CONV_TRANSPOSE, facts)
@@ -52,7 +58,7 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
     if depthwise:
         weight = weight[..., 0].transpose(1, 2, 0)
     held = Tensor(w.name, w.shape, w.dtype, quantization, w.data)
-    (weight_form, bias, scales), zero_points = parameters(low, held, weight, b, x, y)
+    (weight_form, bias, scales), zero_points = parameters(low, held, weight, bias_steps, x, y)
     geometry = tuple(
         transposed.phases(sizes[i], outs[i], kernel[i], strides[i], dilations[i], pads[i]) for i in (0, 1)
     )
@@ -80,15 +86,13 @@ def _ordered(data: np.ndarray, groups: int) -> np.ndarray:
     return split.reshape(groups * per_group, kh, kw, channels // groups)
 
 
-def _weight_problem(w: Tensor, b: Tensor | None) -> str:
+def _weight_problem(w: Tensor) -> str:
     if w.quantization is None or w.dtype not in EIGHT_BIT:
         return "weights that are not 8-bit"
     if w.quantization.scale.size > 1 and w.quantization.axis != 1:
         return "weights quantised per input channel"
     if np.any(w.quantization.zero_point != w.quantization.zero_point.flat[0]):
         return "weights with several zero points"
-    if b is not None and b.dtype != "int32":
-        return "a bias that is not int32"
     return ""
 
 

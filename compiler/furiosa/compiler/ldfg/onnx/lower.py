@@ -24,6 +24,7 @@ from furiosa.compiler.ldfg.onnx.move import (
     split,
     transpose,
 )
+from furiosa.compiler.ldfg.onnx.normalization import batch_normalization
 from furiosa.compiler.ldfg.onnx.pool import average_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
 from furiosa.compiler.ldfg.onnx.reduce import (
@@ -92,6 +93,7 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
 LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Add": add,
     "AveragePool": average_pool,
+    "BatchNormalization": batch_normalization,
     "Concat": concat,
     "Conv": conv,
     "ConvTranspose": conv_transpose,

@@ -256,3 +256,19 @@ def test_a_convolution_in_three_dimensions_stays_on_the_host() -> None:
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
     assert verdict.placed_on == "host"
     assert {"two-dimensional", "rank-limit"} <= {r.rule for r in verdict.reasons}
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_batch_normalization_is_taken_directly_after_a_convolution(between: bool) -> None:
+    m = _Model(1, 4, 8, 8)
+    x = m.conv("a", m.at, 4, 4)
+    m.constants["one"], m.constants["zero"] = np.ones(4, np.float32), np.zeros(4, np.float32)
+    if not between:
+        del m.nodes[-2:]
+        x = "a"
+    parameters = ["one", "zero", "zero", "one"]
+    m.nodes.append(helper.make_node("BatchNormalization", [x, *parameters], ["n"], name="n"))
+    lowering = m.lower(m.quantize("n"))
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "n"]
+    assert verdict.placed_on == ("host" if between else "npu")
+    assert [r.rule for r in verdict.reasons] == (["after-convolution"] if between else [])

@@ -32,6 +32,7 @@ class Unit:
     output: Tensor
     operators: list[Operator]
     activation: Operator | None = None
+    normalization: Operator | None = None  # a BatchNormalization between a Conv and its activation
     dequantizes: list[Operator] = field(default_factory=list)
     fused: bool = True  # between quantised tensors; False for an operator on real numbers
     others: list[Tensor] = field(default_factory=list)
@@ -248,6 +249,18 @@ def _called(op: Operator) -> str:
     return f"{op.op_type} '{op.name}'"
 
 
+def _normalizes(op: Operator, t: Tensor) -> bool:
+    """Whether an operator is a BatchNormalization of ``t`` by constants."""
+    return (
+        op.op_type == "BatchNormalization"
+        and op.inputs[0] is t
+        and len(op.inputs) == 5
+        and all(i is not None and i.is_constant for i in op.inputs[1:])
+        and sum(bool(y.name) for y in op.outputs) == 1
+        and not op.attributes.get("training_mode", 0)
+    )
+
+
 def _qdq(
     op: Operator,
     producer: dict[Tensor, Operator],
@@ -275,7 +288,7 @@ def _qdq(
     if len(outputs) > 1:
         return _split(op, inputs, unique, outputs, consumers, results)
     tail: list[Operator] = []
-    activation = None
+    activation = normalization = None
     (at,) = outputs
     while True:
         users = consumers.get(at, [])
@@ -284,6 +297,11 @@ def _qdq(
         (user,) = users
         if user.op_type == QUANTIZE and user.inputs[0] is at:
             break
+        if normalization is activation is None and op.op_type == "Conv" and _normalizes(user, at):
+            normalization = user
+            tail.append(user)
+            at = user.outputs[0]
+            continue
         if (
             activation is None
             and user.op_type in ACTIVATIONS
@@ -297,7 +315,7 @@ def _qdq(
             at = user.outputs[0]
             continue
         return None
-    return Unit(op, inputs, user.outputs[0], [*unique, op, *tail, user], activation, unique)
+    return Unit(op, inputs, user.outputs[0], [*unique, op, *tail, user], activation, normalization, unique)
 
 
 def _split(
