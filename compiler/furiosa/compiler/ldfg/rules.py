@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from furiosa.compiler.dfg.broadcast import merged
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.dfg.moves import MAX_RUNS, Runs
@@ -200,6 +202,21 @@ def rank_limit(f: Facts) -> None:
         raise Failure(", ".join(bad), f"<= {MAX_RANK}")
 
 
+def ordinary_scales(f: Facts) -> None:
+    """Scales must lie between 2^-30 and 2^30, where no intermediate number of the reference runtimes overflows.
+
+    Quantise the model again: such a tensor is empty, or its calibration went wrong.
+    """
+    bad = [t.name for t in f.activations if t.quantization and not ordinary(t.quantization.scale)]
+    if bad:
+        raise Failure(", ".join(bad), "2^-30 to 2^30")
+
+
+def ordinary(scale: np.ndarray) -> bool:
+    """Whether all scales are numbers between 2^-30 and 2^30."""
+    return bool(np.all((scale >= 2.0**-30) & (scale <= 2.0**30)))
+
+
 def broadcast_limit(f: Facts) -> None:
     """Two tensors may broadcast over at most four groups of neighbouring dimensions.
 
@@ -379,6 +396,7 @@ EVERY: tuple[Rule, ...] = (
 UNARY: tuple[Rule, ...] = (
     eight_bit_activations,
     quantized_per_tensor,
+    ordinary_scales,
     constant_parameters,
     reference_arithmetic,
     supported_attributes,

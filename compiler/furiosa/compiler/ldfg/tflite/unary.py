@@ -39,6 +39,18 @@ def _quantized(*tensors: Tensor) -> bool:
     return all(t.quantization is not None for t in tensors)
 
 
+def _too_far(*ratios: float) -> str:
+    """Whether LiteRT's 32-bit numbers overflow."""
+    return "scales so far apart that LiteRT's numbers overflow" if max(map(abs, ratios)) >= 2**14 else ""
+
+
+def _scales(*tensors: Tensor) -> list[np.float32]:
+    """The tensors' scales, or 1 where rules refuse the operator anyway."""
+    if not all(t.quantization is not None and rules.ordinary(t.quantization.scale) for t in tensors):
+        return [f32(1)] * len(tensors)
+    return [f32(t.quantization.scale.reshape(-1)[0]) for t in tensors]
+
+
 def _kernels(x: Tensor, only_int8: bool) -> str:
     return "LiteRT has this kernel for int8 only" if only_int8 and x.dtype == "uint8" else ""
 
@@ -113,9 +125,10 @@ def builtin_table(low: Lowering, op: Operator) -> None:
 def relu(low: Lowering, op: Operator) -> None:
     """RELU and its kin with bounds, from any scale to any."""
     x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.UNARY, Facts(op.op_type, [x, y], []))
-    (s_x, _), (s_y, z_y) = low.quantization(x), low.quantization(y)
-    values = fixed_point.scale(_inputs(low, x), float(f32(s_x / s_y))) + z_y
+    s_x, s_y = _scales(x, y)
+    ratio = float(f32(s_x / s_y))
+    low.check(rules.UNARY, Facts(op.op_type, [x, y], [], reference=_too_far(ratio)))
+    values = fixed_point.scale(_inputs(low, x), ratio) + low.quantization(y)[1]
     _lookup(low, x, y, values, *bounds(low, y, op.op_type, arithmetic.tflite_bounds))
 
 
@@ -123,10 +136,8 @@ def relu(low: Lowering, op: Operator) -> None:
 def hard_swish(low: Lowering, op: Operator) -> None:
     """In 16-bit fixed point; LiteRT refuses an output finer than a 128th of the input."""
     x, y = op.inputs[0], op.outputs[0]
-    values = None
-    if _quantized(x, y):
-        values = fixed_point.hard_swish(_inputs(low, x), low.quantization(x)[0], low.quantization(y)[0])
-    reference = "" if values is not None else "scales that LiteRT refuses"
+    values = fixed_point.hard_swish(_inputs(low, x), *_scales(x, y)) if _quantized(x, y) else None
+    reference = "" if values is not None or not _quantized(x, y) else "scales that LiteRT refuses"
     low.check(rules.UNARY, Facts(op.op_type, [x, y], [], reference=reference))
     _lookup(low, x, y, values + low.quantization(y)[1])
 
@@ -144,11 +155,15 @@ def _xnnpack_scale(values: Values, ratio: np.float32) -> Values:
 def leaky_relu(low: Lowering, op: Operator) -> None:
     """By XNNPACK where both slopes lie in its range, else by the builtin kernel."""
     x, y = op.inputs[0], op.outputs[0]
-    low.check(rules.UNARY, Facts(op.op_type, [x, y], []))
-    (s_x, _), (s_y, z_y) = low.quantization(x), low.quantization(y)
-    alpha, a = f32(op.attributes["alpha"]), _inputs(low, x)
-    up = f32(s_x / s_y)
-    down = f32(up * alpha)
+    s_x, s_y = _scales(x, y)
+    alpha = f32(op.attributes["alpha"])
+    with np.errstate(over="ignore"):
+        up = f32(s_x / s_y)
+        down = f32(up * alpha)
+    problem = "" if np.isfinite(alpha) else f"alpha {alpha}"
+    reference = _too_far(float(up), float(down))
+    low.check(rules.UNARY, Facts(op.op_type, [x, y], [], reference=reference, attribute=problem))
+    a, z_y = _inputs(low, x), low.quantization(y)[1]
     if _in_xnnpack(up) and _in_xnnpack(down) and down > f32(-127.99609):
         parts = _xnnpack_scale(a, up), _xnnpack_scale(a, down)
     else:
@@ -167,12 +182,13 @@ def prelu(low: Lowering, op: Operator) -> None:
     problem = ""
     if x.shape != y.shape or not channels or slope.size > MAX_TABLES:
         problem = f"a slope of shape {list(slope.shape)}"
-    low.check(rules.UNARY, Facts(op.op_type, [x, slope, y], [slope], attribute=problem))
-    (s_x, _), (s_a, z_a), (s_y, z_y) = (low.quantization(t) for t in (x, slope, y))
-    a = _inputs(low, x)
-    alpha = low.plain(slope).data.reshape(-1, 1).astype(np.int64) - z_a
-    up = fixed_point.scale(a, float(f32(s_x / s_y)))
-    down = fixed_point.scale(a * alpha, float(f32(f32(s_x * s_a) / s_y)))
+    s_x, s_a, s_y = _scales(x, slope, y)
+    ratios = float(f32(s_x / s_y)), float(f32(f32(s_x * s_a) / s_y))
+    facts = Facts(op.op_type, [x, slope, y], [slope], reference=_too_far(*ratios), attribute=problem)
+    low.check(rules.UNARY, facts)
+    a, z_y = _inputs(low, x), low.quantization(y)[1]
+    alpha = low.plain(slope).data.reshape(-1, 1).astype(np.int64) - low.quantization(slope)[1]
+    up, down = fixed_point.scale(a, ratios[0]), fixed_point.scale(a * alpha, ratios[1])
     _lookup(low, x, y, np.where(a >= 0, up, down) + z_y)
 
 
@@ -205,11 +221,13 @@ def quantize(low: Lowering, op: Operator) -> None:
 
 def _requantized(low: Lowering, x: Tensor, y: Tensor) -> Values | None:
     """None where the builtin kernel, which rounds in blocks in another way than at the end, gives a mixture."""
-    (s_x, _), (s_y, z_y) = low.quantization(x), low.quantization(y)
+    (s_x, s_y), z_y = _scales(x, y), low.quantization(y)[1]
     a, ratio = _inputs(low, x), f32(s_x / s_y)
     if x.dtype == y.dtype and _in_xnnpack(ratio):
         return _xnnpack_scale(a, ratio) + z_y
     real = float(s_x) / float(s_y)
+    if _too_far(real):
+        return None
     blocks, rest = (np.clip(fixed_point.scale(a, real, half_up=u) + z_y, -128, 127) for u in (True, False))
     if x.size < BLOCK:
         return rest
