@@ -28,7 +28,7 @@ MAX_TABLES = 4096  # tables of one operator: 1 MiB of SRAM
 
 @rules.requires(rules.BINARY)
 def add(low: Lowering, unit: Unit) -> None:
-    """Add: onnxruntime's fused QLinearAdd; with an activation of its own, and Sub, Sum, Mean: float32 operators one by one."""
+    """Add: onnxruntime's fused QLinearAdd; with an activation of its own, and Sub, Sum, Mean of two: float32 operators one by one."""
     if _by_table(low, unit):
         return
     kind, y = units.plain_type(unit.op), unit.output
