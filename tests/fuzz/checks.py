@@ -11,12 +11,9 @@ import flatbuffers
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
-from generator.__main__ import build
 
 from furiosa.compiler.dump.dump import dump
 from furiosa.compiler.errors import CompileError
-from furiosa.compiler.frontend.onnx import testing as onnx_testing
-from furiosa.compiler.frontend.tflite import testing as tflite_testing
 from furiosa.compiler.pipeline import STAGES, Compilation, Options, compile_model
 from furiosa.compiler.report.report import report, to_json
 from furiosa.enf import container, enf_pb2, reader
@@ -30,6 +27,7 @@ from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import BundleError
 from furiosa.runtime.session import Session
 from tests.fuzz import mutate
+from tests.fuzz.models import onnx_files, tflite_files
 
 CODES = (2, 4, 5, 6, 7, 8, 12)  # docs/cli.md
 MAX_RUN = 64 << 20  # bytes of DRAM of a program that is run, too
@@ -94,79 +92,11 @@ def check_model(data: bytes, number: int) -> str:
     return "compiled"
 
 
-@cache
-def onnx_files() -> list[bytes]:
-    """The tiny network in both precisions, and models of what it lacks: shape arithmetic, control flow, contrib operators."""
-    ints, one = onnx_testing.tensor, onnx_testing.model
-    return [
-        build("tiny", "int8").SerializeToString(deterministic=True),
-        build("tiny", "float32").SerializeToString(deterministic=True),
-        one(
-            "g (float[N, 4, 6] x) => (float[N, 24] y) { s = Shape(x)  n = Slice(s, a, b)  t = Concat<axis = 0>(n, m)"
-            "  r = Reshape(x, t)  c = ConstantOfShape(t)  e = Expand(c, t)  p = Pad(e, q)  k = Tile(p, o)  y = Add(r, k) }",
-            ints("a", [0], "int64"), ints("b", [1], "int64"), ints("m", [24], "int64"), ints("q", [0, 0, 0, 0], "int64"),
-            ints("o", [1, 1], "int64"),
-        ),
-        one(
-            "g (float[1, 2, 4, 4] x) => (float y) { r = Resize<mode = \"nearest\">(x, , , i)  f = Flatten(r)  n = Range(z, l, o)"
-            "  h = Cast<to = 1>(n)  m = ReduceSum<keepdims = 0>(f)  w = ReduceMax<keepdims = 0>(h)  y = Add(m, w) }",
-            ints("i", [1, 2, 8, 8], "int64"), ints("z", 0, "int64"), ints("l", 9, "int64"), ints("o", 1, "int64"),
-        ),
-        one(
-            "g (float[4] x, bool c) => (float[4] y) { y = If (c) <then_branch = t () => (float[4] a) { a = Relu(x) },"
-            " else_branch = e () => (float[4] b) { b = Neg(x) }> }"
-        ),
-        one(
-            "g (float[1, 4] x) => (float[1, 4] y) { q = QuantizeLinear(x, s, z)  a = com.microsoft.QLinearAdd(q, s, z, q, s, z, s, z)"
-            "  d = DequantizeLinear(a, s, z)  y = Softmax(d) }",
-            ints("s", 0.05, "float32"), ints("z", 3, "uint8"), com_microsoft=1,
-        ),
-    ]  # fmt: skip
-
-
 def change_onnx(data: bytes, rng: random.Random) -> bytes:
     model = onnx.ModelProto.FromString(data)
     for _ in range(rng.choice((1, 1, 2, 5))):
         mutate.change_message(model, rng)
     return model.SerializeToString(deterministic=True)
-
-
-@cache
-def tflite_files() -> list[bytes]:
-    """A quantised network; shape arithmetic, resizes and moves; control flow."""
-    o = tflite_testing.options
-    moves = tflite_testing.ModelBuilder()
-    x = moves.tensor("x", [1, 4, 4, 2], scale=0.5, zero_point=3)
-    sizes = [
-        moves.tensor(n, list(np.shape(v)), "int32", v)
-        for n, v in (("size", [8, 8]), ("begin", [0, 1, 0, 0]), ("end", [1, 7, 8, 2]), ("step", [1, 2, 1, 1]),
-                     ("pads", [[0, 0], [1, 1], [0, 0], [0, 0]]), ("times", [1, 1, 2, 1]), ("shape", [1, 5, 32]))
-    ]  # fmt: skip
-    shapes = [[1, 8, 8, 2], [1, 3, 8, 2], [1, 5, 8, 2], [1, 5, 16, 2], [1, 5, 32], [3]]
-    made = [moves.tensor(f"t{i}", s, scale=0.5, zero_point=3) for i, s in enumerate(shapes[:-1])]
-    moves.operator("RESIZE_NEAREST_NEIGHBOR", [x, sizes[0]], [made[0]], o("ResizeNearestNeighborOptions"))
-    moves.operator("STRIDED_SLICE", [made[0], *sizes[1:4]], [made[1]], o("StridedSliceOptions"))
-    moves.operator("PAD", [made[1], sizes[4]], [made[2]], o("PadOptions"))
-    moves.operator("TILE", [made[2], sizes[5]], [made[3]])
-    moves.operator("RESHAPE", [made[3], sizes[6]], [made[4]], o("ReshapeOptions", newShape=[1, 5, 32]))
-    y = moves.tensor("y", [1, 5, 32], "float32")
-    moves.operator("DEQUANTIZE", [made[4]], [y])
-    flow = tflite_testing.ModelBuilder()
-    condition, a, b = (
-        flow.tensor("c", [1], "bool"),
-        flow.tensor("a", [4], "float32"),
-        flow.tensor("b", [4], "float32"),
-    )
-    flow.operator("IF", [condition, a], [b], o("IfOptions", thenSubgraphIndex=1, elseSubgraphIndex=2))
-    for name in ("RELU", "NEG"):
-        graph = flow.subgraph()
-        graph.inputs, graph.outputs = [0], [1]
-        flow.operator(name, [flow.tensor("p", [4], "float32")], [flow.tensor("q", [4], "float32")])
-    return [
-        tflite_testing.conv_model(np.random.default_rng(0)),
-        moves.build([x], [y]),
-        flow.build([condition, a], [b]),
-    ]
 
 
 def change_tflite(data: bytes, rng: random.Random) -> bytes:
@@ -187,8 +117,8 @@ def change_tflite(data: bytes, rng: random.Random) -> bytes:
 @cache
 def enf_files() -> list[bytes]:
     """Programs for both targets, with and without host clusters."""
-    models = [onnx_files()[0], onnx_files()[5], tflite_files()[0], tflite_files()[1]]
-    return [compile_model(m, target_npu=t) for m in models for t in TARGETS]
+    models = [*onnx_files()[-6:], *tflite_files()[-3:], *onnx_files()[0:18:3], *tflite_files()[0:23:4]]
+    return [compile_model(m, target_npu=TARGETS[i % 2]) for i, m in enumerate(models)]
 
 
 def change_enf(data: bytes, rng: random.Random) -> bytes:
@@ -226,7 +156,7 @@ def check_enf(data: bytes, number: int) -> str:
 @cache
 def bundle_files() -> list[bytes]:
     """A bundle of two small programs."""
-    models = {"a": enf_files()[2], "b": enf_files()[6]}
+    models = {"a": enf_files()[5], "b": enf_files()[-1]}
     return [_bundle(models, Manifest(format_version=manifests.FORMAT_VERSION))]
 
 
