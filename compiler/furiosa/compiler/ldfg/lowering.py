@@ -19,6 +19,8 @@ from furiosa.compiler.ldfg.rules import Facts
 from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures, rule_id
 from furiosa.enf.isa import BY_NAME
 
+_COMMANDS = {"npu.conv_transpose2d": "CONV2D"}  # of operators that have no command of their name
+
 NCHW_TO_NHWC = (0, 2, 3, 1)
 NHWC_TO_NCHW = (0, 3, 1, 2)
 
@@ -185,10 +187,7 @@ class Lowering:
         Raises:
             Refused: a command cannot carry one of the attributes.
         """
-        row = BY_NAME.get(op_type.removeprefix("npu.").upper())
-        misfit = row and row.cannot_carry(attributes)
-        if misfit:
-            raise Refused(failures((rules.fits_command,), Facts(self._op_type, [], [], attribute=misfit)))
+        self.check_numbers(op_type, attributes)
         op = Operator(output.name, op_type, list(inputs), [output], attributes)
         self.operators.append(op)
         self.origins[op] = list(self.current)
@@ -260,6 +259,13 @@ class Lowering:
         ]
         if any(0 in t.shape for t in tensors):
             raise Refused(failures((rules.has_elements,), Facts(operators[0].op_type, tensors, [])))
+
+    def check_numbers(self, op_type: str, attributes: dict[str, Any]) -> None:
+        """Refuses attributes of an ``npu.*`` operator that its command cannot carry."""
+        row = BY_NAME.get(_COMMANDS.get(op_type, op_type.removeprefix("npu.").upper()))
+        misfit = row and row.cannot_carry(attributes)
+        if misfit:
+            raise Refused(failures((rules.fits_command,), Facts(self._op_type, [], [], attribute=misfit)))
 
     def to_host(self, op: Operator, verdict: Verdict) -> None:
         """Places a source operator on the host."""

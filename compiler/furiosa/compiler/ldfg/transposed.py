@@ -66,6 +66,7 @@ def emit(
 
     The weight has the order of CONV2D, [OC, KH, KW, C / groups], or of DEPTHWISE_CONV2D, [KH, KW, OC].
     """
+    low.check_numbers("npu.conv_transpose2d", attributes)
     depthwise = len(weight.shape) == 3
     parts, windows = [], []
     for row in geometry[0]:

@@ -115,6 +115,17 @@ def schema_of(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSch
     return onnx.defs.get_schema(node.op_type, versions[domain], domain)
 
 
+_INT, _INTS, _FLOAT, _STRING = (getattr(onnx.AttributeProto, n) for n in ("INT", "INTS", "FLOAT", "STRING"))
+# of onnxruntime's own operators, of which onnx has no definitions
+_CONTRIB_ATTRIBUTES = {
+    **dict.fromkeys(("axis", "ceil_mode", "channels_last", "count_include_pad", "group", "opset"), _INT),
+    **dict.fromkeys(("transA", "transB"), _INT),
+    **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), _INTS),
+    **dict.fromkeys(("activation", "auto_pad"), _STRING),
+    "alpha": _FLOAT,
+}
+
+
 def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
     """Checks every node, in subgraphs too, against the definition of its operator.
 
@@ -123,9 +134,14 @@ def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
     """
     for node in walk(model.graph):
         schema = schema_of(node, versions)
-        if schema is None:
-            continue
         where = f'operator "{node.name}" ({node.op_type})'
+        if schema is None:
+            for a in node.attribute:
+                if a.type != _CONTRIB_ATTRIBUTES.get(a.name, a.type) and not a.ref_attr_name:
+                    raise InvalidModel(f'{where} has the attribute "{a.name}" of a wrong type ({a.type})')
+            if node.op_type == "QLinearConcat" and not any(a.name == "axis" for a in node.attribute):
+                raise InvalidModel(f'{where} lacks the attribute "axis"')
+            continue
         for what, count, least, most in (
             ("inputs", len(node.input), schema.min_input, schema.max_input),
             ("outputs", len(node.output), schema.min_output, schema.max_output),

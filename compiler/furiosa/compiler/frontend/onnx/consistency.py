@@ -12,12 +12,33 @@ class Contradiction(Exception):
     """Why an operator's inputs and attributes do not fit together: a clause that follows its name."""
 
 
+# Inputs that onnxruntime's own operators need: onnx has no definitions of them.
+_REQUIRED = {
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), (0, 1, 3, 4, 6)),
+    **dict.fromkeys(
+        (
+            "QLinearAveragePool",
+            "QLinearGlobalAveragePool",
+            "QLinearLeakyRelu",
+            "QLinearSigmoid",
+            "QLinearSoftmax",
+        ),
+        (0, 1, 3),
+    ),
+    "QGemm": (0, 1, 3, 4),
+    "QLinearConcat": (0, 1, 2, 3),
+}
+
+
 def check(op: Operator) -> None:
     """Compares an operator's inputs and attributes with each other.
 
     Raises:
         InvalidModel: they contradict each other.
     """
+    for i in _REQUIRED.get(op.op_type, ()):
+        if i >= len(op.inputs) or op.inputs[i] is None:
+            raise InvalidModel(f'operator "{op.name}" ({op.op_type}) lacks its input {i}')
     rule = _RULES.get(op.op_type)
     if rule is None:
         return
@@ -55,6 +76,22 @@ def _convolution(weights: int, bias: int | None) -> Callable[[Operator], None]:
                 _per_channel(scale, w[0])
 
     return rule
+
+
+def _transposed_convolution(op: Operator) -> None:
+    """Weights [C, M / group, *kernel], a bias [M]."""
+    x, w, b = (op.inputs[i].shape if i < len(op.inputs) and op.inputs[i] else None for i in range(3))
+    group = op.attributes.get("group", 1)
+    if len(x) != len(w) or len(x) < 3 or group < 1 or x[1] != w[0] or x[1] % group:
+        raise Contradiction(
+            f"has an input of shape {list(x)} in {group} groups, but weights of shape {list(w)}"
+        )
+    if tuple(op.attributes.get("kernel_shape") or w[2:]) != w[2:]:
+        raise Contradiction(
+            f"has kernel_shape {op.attributes['kernel_shape']}, but weights of shape {list(w)}"
+        )
+    if b is not None and b != (w[1] * group,):
+        raise Contradiction(f"has {w[1] * group} output channels, but a bias of shape {list(b)}")
 
 
 def _per_channel(scale: Tensor | None, channels: int) -> None:
@@ -127,6 +164,7 @@ _RULES: dict[str, Callable[[Operator], None]] = {
     "AveragePool": _pool,
     "Conv": _convolution(1, 2),
     "ConvInteger": _convolution(1, None),
+    "ConvTranspose": _transposed_convolution,
     "DepthToSpace": _blocks,
     "DequantizeLinear": _quantize,
     "FusedConv": _convolution(1, 2),

@@ -11,6 +11,8 @@ from furiosa.compiler.errors import InvalidModel, IoError
 
 MAX_TENSOR_BYTES = 2**31 - 1  # the limit of protobuf for one message, and with it of a host cluster's model
 
+MAX_RANK = 64  # of NumPy's arrays
+
 # numpy names by TensorProto.DataType
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -60,10 +62,14 @@ def check_size(name: str, shape: tuple[int, ...], dtype: str) -> int:
     """The bytes of a tensor.
 
     Raises:
-        InvalidModel: more than 2 GiB, or a negative dimension.
+        InvalidModel: more than 2 GiB, a negative dimension, or more than 64 dimensions.
     """
     if any(d < 0 for d in shape):
         raise InvalidModel(f'tensor "{name}" has the negative dimension in shape {list(shape)}')
+    if len(shape) > MAX_RANK:
+        raise InvalidModel(
+            f'tensor "{name}" has {len(shape)} dimensions; NumPy arrays have at most {MAX_RANK}'
+        )
     n_bytes = stored_bytes(shape, dtype)
     if n_bytes > MAX_TENSOR_BYTES:
         raise InvalidModel(

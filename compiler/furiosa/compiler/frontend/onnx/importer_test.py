@@ -162,7 +162,7 @@ def test_contrib_operators_have_shapes() -> None:
         """g (uint8[1,4,3,3] a, uint8[1,4,1,1] b) => (uint8[1,8,1,1] y) {
             c = com.microsoft.QLinearAdd(a, s, z, b, s, z, s, z)
             d = com.microsoft.QLinearConcat<axis = 1>(s, z, c, s, z, a, s, z)
-            y = com.microsoft.QLinearGlobalAveragePool(d, s, z)
+            y = com.microsoft.QLinearGlobalAveragePool(d, s, z, s, z)
         }""",
         s, z, com_microsoft=1,
     )  # fmt: skip

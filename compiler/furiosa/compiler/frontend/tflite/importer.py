@@ -15,6 +15,7 @@ from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 
 SCHEMA_VERSION = 3
 MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
+MAX_RANK = 64  # of NumPy's arrays
 # Bits of an element where the type's name does not end with them.
 _BITS = {"bool": 8, "resource": 0, "variant": 0, "string": 0}
 
@@ -141,6 +142,10 @@ class _Importer:
             raise InvalidModel(f'tensor "{name}" has the unknown type {table["type"]}')
         dtype = names(tflite.TensorType)[table["type"]].lower()
         shape = tuple(table["shape"].tolist())
+        if len(shape) > MAX_RANK:
+            raise InvalidModel(
+                f'tensor "{name}" has {len(shape)} dimensions; NumPy arrays have at most {MAX_RANK}'
+            )
         size = 1
         for d in shape:
             if d < 0:

@@ -10,15 +10,25 @@ from furiosa.compiler.dfg.graph import Operator
 Shape = tuple[int, ...]
 Shapes = Shape | list[Shape] | None
 
+_WHOLE = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
 
 class Contradiction(Exception):
     """Why an operator's inputs and options do not fit together: a clause that follows its name."""
 
 
 def constant(op: Operator, position: int) -> list[int] | None:
-    """The numbers of a constant input, row by row; None where it is computed or left out."""
+    """The numbers of a constant input, row by row; None where it is computed or left out.
+
+    Raises:
+        Contradiction: they are no whole numbers.
+    """
     t = op.inputs[position] if position < len(op.inputs) else None
-    return t.data.reshape(-1).tolist() if t is not None and t.is_constant else None
+    if t is None or not t.is_constant:
+        return None
+    if t.dtype not in _WHOLE:
+        raise Contradiction(f'takes sizes, positions or axes from "{t.name}", which is {t.dtype}')
+    return t.data.reshape(-1).tolist()
 
 
 def axes(values: list[int], rank: int) -> list[int]:
@@ -153,8 +163,10 @@ def _unpack(op: Operator) -> Shapes:
 
 def _expand_dims(op: Operator) -> Shapes:
     axis = constant(op, 1)
-    if axis is None or len(axis) != 1:
+    if axis is None:
         return None
+    if len(axis) != 1:
+        raise Contradiction(f"has the axes {axis}; it takes one")
     shape = _first(op)
     (at,) = axes(axis, len(shape) + 1)
     return (*shape[:at], 1, *shape[at:])
