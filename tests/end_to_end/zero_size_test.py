@@ -78,3 +78,27 @@ def test_tflite(op: str, target: str) -> None:
     with session.create(compiled(data, target)) as sess:
         (expected,) = tflite_testing.run(data, [value])
         np.testing.assert_array_equal(sess.run(value)[0].numpy(), expected)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_beside_work_for_the_npu(target: str) -> None:
+    """Empty inputs and outputs, and a concatenation with nothing, in a model with a convolution."""
+    data = onnx_testing.model(
+        """g (int8[1,4,8,8] x, float[0,3] e, int64[0] i) => (int8[1,4,8,8] y, float[0,3] f, float[2,3] k2, int64[0] j) {
+            a = DequantizeLinear(x, s, z)  b = DequantizeLinear(w, s, z)  c = Conv(a, b)  y = QuantizeLinear(c, s, z)
+            f = Neg(e)  k2 = Concat<axis = 0>(f, k)  j = Identity(i)
+        }""",
+        SCALE,
+        ZERO,
+        tensor("w", np.eye(4).reshape(4, 4, 1, 1) * 2, "int8"),
+        tensor("k", np.ones((2, 3)), "float32"),
+    )
+    compilation = Compilation(data, Options(target)).run()
+    assert {v.placed_on for v in compilation.ldfg.verdicts.values()} == {"host", "npu"}
+    x = np.random.default_rng(0).integers(-99, 99, (1, 4, 8, 8)).astype(np.int8)
+    inputs = {"x": x, "e": np.zeros((0, 3), np.float32), "i": np.zeros(0, np.int64)}
+    with session.create(container.to_bytes(compilation.enf)) as sess:
+        actual = sess.run(list(inputs.values())).numpy()
+    for a, e in zip(actual, onnx_testing.run(data, inputs), strict=True):
+        assert a.dtype == e.dtype
+        np.testing.assert_array_equal(a, e)

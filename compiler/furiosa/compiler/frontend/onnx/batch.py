@@ -97,7 +97,7 @@ def _pad(op: Operator, batch: Batch) -> int:
     if len(op.inputs) > 3 and op.inputs[3] is not None:
         rules.leave(axis, constant(op, 3, "axes"), len(op.inputs[0].shape))
         return axis
-    pads = op.attributes.get("pads", op.attributes.get("paddings"))  # before opset 11, before opset 2
+    pads = op.attributes.get("pads")  # before opset 11
     if pads is None:
         return rules.pad(op, batch)
     if pads[axis] or pads[axis + len(pads) // 2]:

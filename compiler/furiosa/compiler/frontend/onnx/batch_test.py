@@ -150,7 +150,7 @@ BAD = {
     "slice": (one("y = Slice(x, i, i)", [4], [0], ints("i", 1)), "slices dimension 0"),
     "pad": (one("y = Pad(x, i)", [1, 2], [2, 2], ints("i", 1, 0, 0, 0)), "pads dimension 0"),
     "very old reshape": (one("y = Reshape<shape = [1, 2, 2]>(x)", [1, 4], [1, 2, 2], opset=4), "target shape as an attribute"),
-    "very old pad": (one("y = Pad<paddings = [1, 0, 0, 0]>(x)", [1, 2], [2, 2], opset=1), "pads dimension 0"),
+    "old pad": (one("y = Pad<pads = [1, 0, 0, 0]>(x)", [1, 2], [2, 2], opset=2), "pads dimension 0"),
     "gemm": (one("y = Gemm<transA = 1>(x, w)", [4, 1], [1, 3], floats("w", 4, 3)), "sums over dimension 0"),
     "gram matrix": (one("t = Relu(x)  y = MatMul(x, t)", [4, 4], [4, 4]), "multiplies the samples with one another"),
     "outer": (one("y = Add(x, c)", [1, 2], [2, 2], floats("c", 2, 2)), 'spreads "x" over dimension 0'),

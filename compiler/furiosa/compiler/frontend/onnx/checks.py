@@ -112,7 +112,14 @@ def schema_of(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSch
             f'operator "{node.name}" is the unknown operator {node.op_type} {where}: '
             f"the reference runtime has no kernel for it, so the model must do without it"
         )
-    return onnx.defs.get_schema(node.op_type, versions[domain], domain)
+    schema = onnx.defs.get_schema(node.op_type, versions[domain], domain)
+    oldest = contrib.OLDEST.get(node.op_type, 1)
+    if schema.since_version < oldest and not domain:
+        raise InvalidModel(
+            f'operator "{node.name}" ({node.op_type}) is of opset {versions[""]}, but the reference runtime has kernels '
+            f"from opset {oldest} on: convert the model with onnx.version_converter"
+        )
+    return schema
 
 
 _INT, _INTS, _FLOAT, _STRING = (getattr(onnx.AttributeProto, n) for n in ("INT", "INTS", "FLOAT", "STRING"))

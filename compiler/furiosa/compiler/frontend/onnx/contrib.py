@@ -1,4 +1,4 @@
-"""Operators that onnxruntime runs on a CPU and the onnx package does not define."""
+"""Where onnxruntime (on a CPU) and the onnx package know different operators."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ OPERATORS: dict[str, frozenset[str]] = {
 }
 DOMAINS = frozenset({"", "ai.onnx.ml", CONTRIB})  # of which onnxruntime has kernels
 WITHOUT_KERNEL = frozenset({"ImageDecoder"})  # standard operators that it does not run
+
+_OLDEST = {
+    2: "GlobalLpPool LpPool Pad Split",
+    4: "Concat",
+    6: """Abs Cast Ceil Clip Elu Exp Floor HardSigmoid InstanceNormalization LeakyRelu Log Max Mean Min Neg Reciprocal Relu
+        Selu Sigmoid Sqrt Sum Tanh Tile""",
+    7: """Add And AveragePool BatchNormalization Div Dropout Equal GRU Gemm Greater LSTM Less Mul Or PRelu Pow RNN Sub Upsample
+        Xor""",
+}
+# The first version of a standard operator that it has a kernel for, where that is not the first of all.
+OLDEST: dict[str, int] = {name: version for version, names in _OLDEST.items() for name in names.split()}

@@ -88,3 +88,23 @@ def test_contrib_operators_are_those_of_onnxruntime() -> None:
     assert known <= kernels
     assert not kernels & {("", name) for name in contrib.WITHOUT_KERNEL}
     assert not any(onnx.defs.has(name, domain) for domain, name in known)
+
+
+def test_the_oldest_kernels_are_those_of_onnxruntime() -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_opkernel_def
+
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for k in get_all_opkernel_def():
+        if "CPU" in k.provider and not k.domain:
+            ranges.setdefault(k.op_name, []).append(k.version_range)
+    versions: dict[str, set[int]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.name in ranges and not schema.domain:
+            versions.setdefault(schema.name, set()).add(schema.since_version)
+    run = {
+        name: {v for v in known if any(first <= v <= last for first, last in ranges[name])}
+        for name, known in versions.items()
+    }
+    assert contrib.OLDEST == {
+        name: min(run[name]) for name, known in versions.items() if run[name] and min(run[name]) > min(known)
+    }
