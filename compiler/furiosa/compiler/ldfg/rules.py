@@ -48,6 +48,8 @@ class Facts:
     op_type: str
     activations: list[Tensor]
     constants: list[Tensor | None]
+    weight: Tensor | None = None
+    bias: Tensor | None = None
     groups: int = 1
     dilations: tuple[int, ...] = (1, 1)
     spatial_rank: int = 2
@@ -180,6 +182,25 @@ def quantized_per_tensor(f: Facts) -> None:
     ]
     if bad:
         raise Failure(", ".join(bad), "one scale for each tensor")
+
+
+def eight_bit_weights(f: Facts) -> None:
+    """Weights must be quantised to int8 or uint8.
+
+    Quantise the weights as well: to int8 with zero point 0, per tensor or per output channel.
+    """
+    w = f.weight
+    if w is not None and (w.dtype not in ("int8", "uint8") or w.quantization is None):
+        raise Failure(f"{w.name}: {w.dtype}", "int8, uint8")
+
+
+def int32_bias(f: Facts) -> None:
+    """A bias must be quantised to int32.
+
+    Quantise the bias as well: to int32 with zero point 0 and, as scale, that of the input times that of the weights.
+    """
+    if f.bias is not None and f.bias.dtype != "int32":
+        raise Failure(f"{f.bias.name}: {f.bias.dtype}", "int32")
 
 
 def constant_parameters(f: Facts) -> None:
@@ -367,7 +388,7 @@ def copy_commands(f: Facts) -> None:
 def reference_arithmetic(f: Facts) -> None:
     """The NPU's arithmetic must give the reference runtime's own numbers.
 
-    Quantise the model again so that this does not occur.
+    Quantise the model again with the format's own tools, which avoid it, or give the operator other scales.
     """
     # real numbers have no arithmetic here yet: eight-bit-activations says what to do about them
     if f.reference and all(t.dtype in ("int8", "uint8") for t in f.activations):
@@ -403,8 +424,10 @@ UNARY: tuple[Rule, ...] = (
 )
 BINARY: tuple[Rule, ...] = (*UNARY, broadcast_limit)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
+WEIGHTS: tuple[Rule, ...] = (eight_bit_weights, int32_bias)
 CONV: tuple[Rule, ...] = (
     *INTEGER,
+    *WEIGHTS,
     group_limit,
     dilation_limit,
     two_dimensional,
@@ -412,7 +435,7 @@ CONV: tuple[Rule, ...] = (
     supported_attributes,
 )
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
-MATMUL: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
+MATMUL: tuple[Rule, ...] = (*INTEGER, *WEIGHTS, reference_arithmetic, supported_attributes)
 MEAN: tuple[Rule, ...] = (*INTEGER, reduction_limit)
 REDUCE: tuple[Rule, ...] = (*INTEGER, reduction_limit, supported_attributes)
 SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reduction_limit, reference_arithmetic)
@@ -423,7 +446,8 @@ LP_NORMALIZATION: tuple[Rule, ...] = (
     reduction_limit,
     reference_arithmetic,
 )
-CONV_TRANSPOSE = POOL  # the vendor states no limit of groups or dilation
+# the vendor states no limit of groups or dilation
+CONV_TRANSPOSE: tuple[Rule, ...] = (*POOL, *WEIGHTS)
 NORMALIZATION: tuple[Rule, ...] = (eight_bit_activations, after_convolution)
 RESHAPE: tuple[Rule, ...] = (eight_bit_activations, reference_arithmetic, supported_attributes)
 MOVE: tuple[Rule, ...] = (

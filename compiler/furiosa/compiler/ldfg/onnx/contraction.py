@@ -19,10 +19,10 @@ from furiosa.compiler.ldfg.onnx.common import (
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
 
-def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None, y: Tensor) -> str:
+def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
     """Why onnxruntime would not compute with these in integers; empty where it does."""
-    if w is None or w.quantization is None or w.dtype not in EIGHT_BIT:
-        return "weights that are not 8-bit"
+    if w.quantization is None:
+        return ""
     if w.dtype == "uint8" and x.dtype == "int8":
         return "uint8 weights on int8 data"
     if x.dtype != y.dtype and {x.dtype, y.dtype} <= set(EIGHT_BIT):
@@ -31,8 +31,6 @@ def _weight_problem(x: Tensor, w: Tensor | None, b: Tensor | None, y: Tensor) ->
         w.quantization.zero_point != w.quantization.zero_point.flat[0]
     ):
         return "weights with several zero points"
-    if b is not None and b.dtype != "int32":
-        return "a bias that is not int32"
     return ""
 
 
@@ -75,13 +73,16 @@ def conv(low: Lowering, unit: Unit) -> None:
     groups = op.attributes.get("group", 1)
     kernel = list(w.shape[2:])
     folded = None
-    problem = _weight_problem(x, w, None if unit.normalization else b, y)
-    if unit.normalization and not problem and x.quantization is not None and y.quantization is not None:
+    problem = _weight_problem(x, w, y)
+    quantized = all(t.quantization is not None for t in (x, w, y))
+    if unit.normalization and not problem and quantized:
         folded, problem = _normalized(low, unit, x, w, b, y)
     facts = Facts(
         op.op_type,
         [x, y],
         [w, b],
+        w,
+        None if unit.normalization else b,  # with one it may be of real numbers
         groups=1 if w.shape[1] == 1 else groups,
         dilations=tuple(op.attributes.get("dilations") or ()),
         spatial_rank=len(kernel),
@@ -145,14 +146,17 @@ def gemm(low: Lowering, unit: Unit) -> None:
     a = op.attributes
     alpha = f32(a.get("alpha", 1.0))
     transposed = bool(a.get("transA", 0)), bool(a.get("transB", 0))
-    reference = _weight_problem(x, w, b, y)
+    reference = _weight_problem(x, w, y)
     if b is not None and (alpha != 1 or a.get("beta", 1.0) != 1.0):
         reference = reference or "alpha or beta with a bias, which onnxruntime computes in float32"
-    constant = w is not None and w.is_constant
+    constant = w.is_constant
     several = constant and w.quantization is not None and w.quantization.scale.size > 1
     problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
     activations = [x, y] if constant else [x, w, y]
-    low.check(rules.MATMUL, Facts(op.op_type, activations, [b], reference=reference, attribute=problem))
+    facts = Facts(
+        op.op_type, activations, [b], w if constant else None, b, reference=reference, attribute=problem
+    )
+    low.check(rules.MATMUL, facts)
     lo, hi = bounds(low, unit, y)
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     s_w, z_w = (

@@ -10,7 +10,7 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import bounds, pair
 from furiosa.compiler.ldfg.onnx.contraction import parameters
-from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
+from furiosa.compiler.ldfg.onnx.units import Unit
 
 
 @rules.requires(rules.CONV_TRANSPOSE)
@@ -36,7 +36,8 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
         problem = problem or transposed.count(strides)
     depthwise = w.shape[0] == groups
     reference, bias_steps = _weight_problem(w), None
-    if not reference and x.quantization is not None and (b is None or b.is_constant):
+    quantized = x.quantization is not None and w.quantization is not None
+    if not reference and quantized and (b is None or b.is_constant):
         each = normalization.steps(low, x, w)
         each = np.tile(each, groups) if each.size > 1 else each
         bias_steps, reference = normalization.bias_in_steps(b, each, w.shape[1] * groups)
@@ -44,6 +45,7 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
         op.op_type,
         [x, y],
         [w, b],
+        w,
         spatial_rank=rank,
         reference=reference,
         attribute=problem,
@@ -87,8 +89,8 @@ def _ordered(data: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _weight_problem(w: Tensor) -> str:
-    if w.quantization is None or w.dtype not in EIGHT_BIT:
-        return "weights that are not 8-bit"
+    if w.quantization is None:
+        return ""
     if w.quantization.scale.size > 1 and w.quantization.axis != 1:
         return "weights quantised per input channel"
     if np.any(w.quantization.zero_point != w.quantization.zero_point.flat[0]):

@@ -149,6 +149,18 @@ def test_a_model_without_quantisation_is_told_to_quantise() -> None:
     assert reasons[0].actual == "float32: x, y" and reasons[0].hint.startswith("Quantise the model")
 
 
+def test_weights_and_biases_that_are_left_in_float() -> None:
+    m = _Model(1, 4, 8, 8)
+    m.constants |= {"w": np.ones((4, 4, 3, 3), np.float32), "b": np.ones(4, np.float32)}
+    m.nodes.append(helper.make_node("Conv", [m.at, "w", "b"], ["y"], name="conv"))
+    m.nodes.append(helper.make_node("MatMul", [m.quantize("y"), "m"], ["product"], name="matmul"))
+    m.constants["m"] = np.ones((6, 2), np.float32)
+    lowering = m.lower(m.quantize("product"))
+    failed = {op.name: {r.rule: r.actual for r in v.reasons} for op, v in lowering.verdicts.items()}
+    assert failed["conv"] == {"eight-bit-weights": "w: float32", "int32-bias": "b: float32"}
+    assert failed["matmul"] == {"eight-bit-weights": "m: float32"}
+
+
 def test_indices_are_not_to_be_quantised() -> None:
     m = _Model(1, 4)
     m.constants["one"] = np.ones((1, 1), np.int64)
@@ -182,7 +194,7 @@ def test_all_failing_rules_are_reported() -> None:
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "float conv"]
     failed = {r.rule: r for r in verdict.reasons}
     assert verdict.placed_on == "host"
-    assert failed.keys() == {"eight-bit-activations", "dilation-limit"}
+    assert failed.keys() == {"eight-bit-activations", "eight-bit-weights", "dilation-limit"}
     assert failed["dilation-limit"].actual == "[13, 13]" and failed["dilation-limit"].allowed == "<= 12"
     assert "float32" in failed["eight-bit-activations"].actual and failed["eight-bit-activations"].hint
 

@@ -35,16 +35,14 @@ def _conv_facts(op: Operator, **more: object) -> Facts:
 
 def _facts(op: Operator, x: Tensor, w: Tensor, b: Tensor | None, **more: object) -> Facts:
     reference = ""
-    if w.quantization is None or w.dtype not in ("int8", "uint8"):
-        reference = f"weights of type {w.dtype}"
-    elif w.quantization.scale.size > 1 and np.any(w.quantization.zero_point):
+    if w.quantization is not None and w.quantization.scale.size > 1 and np.any(w.quantization.zero_point):
         reference = "weights per channel with zero points that are not 0"
-    elif b is not None and b.dtype != "int32":
-        reference = f"a bias of type {b.dtype}"
     return Facts(
         op.op_type,
         [x, op.outputs[0]],
         [w, b],
+        w,
+        b,
         reference=reference,
         attribute=unsupported_activation(op),
         **more,
