@@ -96,7 +96,7 @@ def test_onnx_lp_normalization(machine: Machine, qx, qy, shape, place: int, seed
 @given(
     machine=machines(),
     qx=quantizations(),
-    shape=small_batches(),
+    shape=small_batches().filter(lambda s: s[-1] * 255**2 < 2**31),
     spread=st.sampled_from((0, 1, 3, 255)),
     seed=seeds(),
 )

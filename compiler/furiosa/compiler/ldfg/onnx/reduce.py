@@ -60,7 +60,7 @@ def global_average_pool(low: Lowering, unit: Unit) -> None:
     axes = tuple(range(2, len(x.shape)))
     count = reduced_elements(x.shape, axes)
     low.check(rules.MEAN, Facts(unit.op.op_type, [x, y], [], reduced=count))
-    if x.dtype != y.dtype or unit.activation is not None:
+    if x.dtype != y.dtype or unit.activation is not None or not axes:
         _real(low, unit, axes, divisor=float(count))
     else:
         pooled(low, unit, low.spatial(x), y)

@@ -69,6 +69,8 @@ def l2_normalization(low: Lowering, op: Operator) -> None:
     elif activation(op) != "NONE":
         reference = f"fused activation {activation(op)}"
     depth = x.shape[-1] if x.shape else 1
+    if depth * 255**2 >= 2**31:
+        reference = "a sum of squares beyond LiteRT's 32-bit accumulator"
     facts = Facts(op.op_type, [x, y], [], batch=_batch(op), reduced=depth, reference=reference)
     low.check(rules.LP_NORMALIZATION, facts)
     along(
