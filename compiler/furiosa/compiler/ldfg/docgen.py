@@ -60,8 +60,7 @@ def markdown() -> str:
         "Those of every operator:\n",
         *map(_rule, rules.EVERY),
         "Those of some:\n",
-        "### integer\n",
-        f"All of {', '.join(_links(rules.INTEGER[:1]) + _links(rules.INTEGER[1:]))}.\n",
+        *(_group(name, rule_set) for name, rule_set in rules.GROUPS.items()),
         *(_rule(r) for r in all_rules() if r not in rules.EVERY),
     ]
     return "\n".join(parts)
@@ -98,7 +97,7 @@ def _table(
 
 def _since(name: str) -> str:
     first = vendor.since(name)
-    return "–" if first is None else first or "the first"
+    return "–" if first is None else first or "always"
 
 
 def _limits(name: str) -> str:
@@ -115,10 +114,18 @@ def _rest(names: set[str], end: str) -> str:
 
 
 def _links(rule_set: tuple[Rule, ...]) -> list[str]:
-    """The four that most have in common go by one name."""
-    integer = set(rules.INTEGER) <= set(rule_set)
-    names = [rule_id(r) for r in rule_set if not (integer and r in rules.INTEGER)]
-    return [f"[{name}](#{name})" for name in (["integer"] if integer else []) + names]
+    """Links to the rules, those of a group together by its name."""
+    rest, names = list(rule_set), []
+    for name, group in rules.GROUPS.items():
+        if set(group) <= set(rest):
+            rest = [r for r in rest if r not in group]
+            names.append(name)
+    return [f"[{name}](#{name})" for name in names + [rule_id(r) for r in rest]]
+
+
+def _group(name: str, rule_set: tuple[Rule, ...]) -> str:
+    links = [link for r in rule_set for link in _links((r,))]
+    return f"### {name}\n\nAll of {', '.join(links)}.\n"
 
 
 def _rule(rule: Rule) -> str:

@@ -470,4 +470,7 @@ BLOCKS: tuple[Rule, ...] = (*MOVE, block_mode)
 PAD: tuple[Rule, ...] = (*MOVE, rank_limit, pad_axes)
 ELEMENTWISE: tuple[Rule, ...] = (*INTEGER, reference_arithmetic, supported_attributes)
 
+# sets that docs/operators.md calls by a name
+GROUPS = {"unary": UNARY, "move": MOVE, "integer": INTEGER, "weights": WEIGHTS}
+
 __all__ = ["Facts", "requires"]
