@@ -191,7 +191,7 @@ def eight_bit_weights(f: Facts) -> None:
     """
     w = f.weight
     if w is not None and (w.dtype not in ("int8", "uint8") or w.quantization is None):
-        raise Failure(f"{w.name}: {w.dtype}", "int8, uint8")
+        raise Failure(f"{w.dtype}: {w.name}", "int8, uint8")
 
 
 def int32_bias(f: Facts) -> None:
@@ -200,7 +200,7 @@ def int32_bias(f: Facts) -> None:
     Quantise the bias as well: to int32 with zero point 0 and, as scale, that of the input times that of the weights.
     """
     if f.bias is not None and f.bias.dtype != "int32":
-        raise Failure(f"{f.bias.name}: {f.bias.dtype}", "int32")
+        raise Failure(f"{f.bias.dtype}: {f.bias.name}", "int32")
 
 
 def constant_parameters(f: Facts) -> None:

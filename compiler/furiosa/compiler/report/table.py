@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from furiosa.compiler.ldfg.coverage import coverage
@@ -80,14 +81,15 @@ def _kinds(on_host: list[_Placed]) -> list[str]:
 
 
 def _rules(on_host: list[_Placed]) -> list[str]:
-    """The rules by how often they are broken."""
+    """The rules by how often they are broken, each with the hint that most operators get, and the first of those."""
     broken: dict[str, list[tuple[Operator, Reason]]] = {}
     for p in on_host:
         for r in p.verdict.reasons:
             broken.setdefault(r.rule, []).append((p.op, r))
     lines = []
     for rule, cases in sorted(broken.items(), key=lambda b: -len(b[1]))[:RULE_ROWS]:
-        op, reason = cases[0]
+        hints = [r.hint for _, r in cases]
+        op, reason = cases[hints.index(Counter(hints).most_common(1)[0][0])]
         lines.append(f"  {rule}: {_sentence(reason)}")
         lines.append(f"      {op.op_type} '{_short(op.name, 40)}': {_found(reason)}")
     if len(broken) > RULE_ROWS:

@@ -54,6 +54,15 @@ def test_kinds_and_rules():
     ]
 
 
+def test_of_several_hints_the_commonest_is_shown():
+    rare = Reason("some-rule", "Numbers must be even.", "x", "2, 4", "It is no number.")
+    lines = table.placement(lowering(*(("CAST", "host", [r]) for r in (rare, RULE, RULE))))
+    assert lines[-2:] == [
+        "  some-rule: Numbers must be even. Round them.",
+        "      CAST 'n1': found 3; allowed 2, 4",
+    ]
+
+
 def test_everything():
     assert table.placement(lowering(*MIXED[:3]), everything=True)[2:] == [
         "  CAST 'n1', about 1.2 us",

@@ -157,8 +157,8 @@ def test_weights_and_biases_that_are_left_in_float() -> None:
     m.constants["m"] = np.ones((6, 2), np.float32)
     lowering = m.lower(m.quantize("product"))
     failed = {op.name: {r.rule: r.actual for r in v.reasons} for op, v in lowering.verdicts.items()}
-    assert failed["conv"] == {"eight-bit-weights": "w: float32", "int32-bias": "b: float32"}
-    assert failed["matmul"] == {"eight-bit-weights": "m: float32"}
+    assert failed["conv"] == {"eight-bit-weights": "float32: w", "int32-bias": "float32: b"}
+    assert failed["matmul"] == {"eight-bit-weights": "float32: m"}
 
 
 def test_indices_are_not_to_be_quantised() -> None:
