@@ -7,14 +7,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.properties.harness import Machine, bounded, check
-from tests.properties.strategies import Quantization, machines, quantizations, seeds, together, values
+from tests.properties.strategies import (
+    Quantization,
+    any_shapes,
+    machines,
+    quantizations,
+    seeds,
+    together,
+    values,
+)
 from tests.properties.windows import ACTIVATIONS, Windows, windows
 from tests.reference import onnx_op, pool, rounding, tflite_op
 from tests.reference.rounding import f32, rint, saturate
 
 
 def _ceil(geometry: Windows) -> tuple[int, int]:
-    """The number of windows with ceil_mode: one more where a part of the input is left."""
+    """The number of windows with ceil_mode: one more where a part of the input is left, unless it would begin in the padding."""
     out = []
     for i in (0, 1):
         pad, stride = geometry.pads[i], geometry.stride[i]
@@ -138,6 +146,20 @@ def test_onnx_average_pool(
             window = (out, geometry.kernel, geometry.stride, geometry.pads[:2])
             y = pool.average_pool_onnxruntime(x, *window, count_include_pad, *qx[1:], *qy[1:])
         return y.transpose(0, 3, 1, 2).reshape(output.shape)
+
+    check(model, [values(qx.dtype, shape, seed)], rule, machine=machine)
+
+
+@bounded(20)
+@given(machine=machines(), q=together(2), shape=any_shapes(3, 4), seed=seeds())
+def test_onnx_global_max_pool(machine: Machine, q: tuple, shape: tuple[int, ...], seed: int) -> None:
+    qx, qy = q
+    output = onnx_op.Operand((*shape[:2], *(1 for _ in shape[2:])), *qy)
+    model = onnx_op.build_qdq("GlobalMaxPool", [onnx_op.Operand(shape, *qx)], output)
+
+    def rule(x: np.ndarray) -> np.ndarray:
+        y = x.max(axis=tuple(range(2, x.ndim)), keepdims=True).astype(np.int64) - qx.zero_point
+        return saturate(rint(y.astype(f32) * f32(qx.scale) / f32(qy.scale)) + qy.zero_point, qy.dtype)
 
     check(model, [values(qx.dtype, shape, seed)], rule, machine=machine)
 

@@ -7,6 +7,7 @@ import re
 import onnx
 
 from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx import corrections
 from furiosa.compiler.frontend.onnx.checks import ONNX_ERRORS
 from furiosa.compiler.frontend.onnx.contrib import CONTRIB
 
@@ -34,6 +35,9 @@ _LIKE: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "QuantizeLinear": ("QuantizeLinear", (0, 1, 2), -1),
     "QuickGelu": ("Identity", (0,), -1),
 }
+
+
+MOST_CORRECTIONS = 32  # nodes of one model whose shapes are set right; each costs an inference
 
 
 def declared(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
@@ -68,12 +72,37 @@ def infer(
             value_info=[onnx.ValueInfoProto(name=name, type=stated[name]) for name in sorted(trusted)],
         ),
     )
-    try:
-        # Not data_prop: it takes about 150 bytes for every element of any 1-D tensor; fold.py does its work.
-        plain = onnx.shape_inference.infer_shapes(plain, strict_mode=strict)
-    except ONNX_ERRORS as e:
-        raise InvalidModel(f"the shapes of the ONNX model contradict each other: {_first_line(e)}") from None
-    return {v.name: v.type for v in (*plain.graph.output, *plain.graph.value_info, *plain.graph.input)}
+    for corrected in range(MOST_CORRECTIONS + 1):
+        try:
+            # Not data_prop: it takes about 150 bytes for every element of any 1-D tensor; fold.py does its work.
+            inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=strict)
+        except ONNX_ERRORS as e:
+            raise InvalidModel(
+                f"the shapes of the ONNX model contradict each other: {_first_line(e)}"
+            ) from None
+        graph = inferred.graph
+        types = {v.name: v.type for v in (*graph.output, *graph.value_info, *graph.input)}
+        if corrected == MOST_CORRECTIONS or not _correct(plain.graph, types):
+            break
+    return types
+
+
+def _correct(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto]) -> bool:
+    """Puts a Reshape in place of the first node whose shape onnx gets wrong; False where there is none."""
+    sizes = {t.name: tuple(t.dims) for t in graph.initializer}
+    for i, node in enumerate(graph.node):
+        if node.op_type not in corrections.OPERATORS:
+            continue
+        given = [sizes.get(name) or static_shape(types.get(name)) for name in node.input]
+        shape = corrections.shape(node, given)
+        if shape is None or shape == static_shape(types.get(node.output[0])):
+            continue
+        name = f"{node.output[0]}/shape"
+        graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(shape)], shape))
+        outputs = list(node.output[:1])
+        graph.node[i].CopyFrom(onnx.helper.make_node("Reshape", [node.input[0], name], outputs))
+        return True
+    return False
 
 
 def _first_line(e: Exception) -> str:

@@ -112,8 +112,6 @@ def _pads(
     extra = pair(a.get("output_padding"), 0)
     stated = a.get("pads") or []
     begin = pair(stated[: len(stated) // 2], 0)
-    if auto in ("SAME_UPPER", "SAME_LOWER") and any(extra) and not a.get("output_shape"):
-        return f"auto_pad {auto} with an output_padding", []  # onnx and onnxruntime read it differently
     for i in (0, 1):
         full = (sizes[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
         total = full + extra[i] - outs[i]

@@ -25,7 +25,7 @@ from furiosa.compiler.ldfg.onnx.move import (
     transpose,
 )
 from furiosa.compiler.ldfg.onnx.normalization import batch_normalization
-from furiosa.compiler.ldfg.onnx.pool import average_pool, max_pool
+from furiosa.compiler.ldfg.onnx.pool import average_pool, global_max_pool, max_pool
 from furiosa.compiler.ldfg.onnx.quantization import dequantize, quantize
 from furiosa.compiler.ldfg.onnx.reduce import (
     global_average_pool,
@@ -105,6 +105,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Flatten": reshape,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
     "Identity": reshape,
     "LpNormalization": lp_normalization,
     "MatMul": gemm,

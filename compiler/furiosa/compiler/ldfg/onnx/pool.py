@@ -1,4 +1,4 @@
-"""MaxPool and AveragePool."""
+"""MaxPool, GlobalMaxPool and AveragePool."""
 
 from __future__ import annotations
 
@@ -28,22 +28,31 @@ def max_pool(low: Lowering, unit: Unit) -> None:
         problem = "the indices output"
     low.check(rules.POOL, Facts(op.op_type, [x, y], [], spatial_rank=len(kernel), attribute=problem))
     x, y, kernel = low.spatial(x), low.spatial_result(y), pair(kernel)
+    _maximum(low, unit, x, y, kernel, window(op, x, y, kernel))
+
+
+@rules.requires(rules.POOL)
+def global_max_pool(low: Lowering, unit: Unit) -> None:
+    """MaxPool over the whole input."""
+    x, y = unit.inputs[0], unit.output
+    low.check(rules.POOL, Facts(unit.op.op_type, [x, y], [], spatial_rank=len(x.shape) - 2))
+    x, y = low.spatial(x), low.spatial_result(y)
+    steps = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "pad_top": 0, "pad_left": 0}
+    _maximum(low, unit, x, y, x.shape[2:], steps)
+
+
+def _maximum(
+    low: Lowering, unit: Unit, x: Tensor, y: Tensor, kernel: tuple[int, ...], steps: dict[str, int]
+) -> None:
+    """Of the values; rounding is monotone: the maximum of quantised values is the quantised maximum."""
     same = low.quantization(x) == low.quantization(y) and x.dtype == y.dtype
     lo, hi = bounds(low, unit, y) if same else (-128, 127)
     image = low.image(x)
     shape = tuple(y.shape[i] for i in NCHW_TO_NHWC)
     target = low.result(y, image=True) if same else Tensor(y.name, shape, "int8", x.quantization)
-    low.emit_to(
-        "npu.max_pool2d",
-        [image],
-        target,
-        **window(op, x, y, kernel),
-        kernel_h=kernel[0],
-        kernel_w=kernel[1],
-        clamp_min=lo,
-        clamp_max=hi,
-    )
-    if not same:  # rounding is monotone: the maximum of quantised values is the quantised maximum
+    sizes = {"kernel_h": kernel[0], "kernel_w": kernel[1], "clamp_min": lo, "clamp_max": hi}
+    low.emit_to("npu.max_pool2d", [image], target, **steps, **sizes)
+    if not same:
         lookup = low.table(y.name, requantization(low, x, y, unit))
         low.emit_to("npu.table_lookup", [target, lookup], low.result(y, image=True))
 
