@@ -105,6 +105,24 @@ def _runs_of_one(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return False
 
 
+@pytest.mark.parametrize("operator", ["QLinearSigmoid", "QLinearLeakyRelu"])
+@bounded(12)
+@given(machine=machines(), q=together(2), shape=any_shapes(1, 5), seed=seeds())
+def test_qoperators(operator: str, machine: Machine, q: tuple, shape: tuple[int, ...], seed: int) -> None:
+    qx, qy = q
+    attributes = {"alpha": 0.3} if operator == "QLinearLeakyRelu" else {}
+    function = table.leaky_relu(0.3) if attributes else table.FUNCTIONS["Sigmoid"]
+    model = onnx_op.build_qoperator(
+        operator,
+        [onnx_op.Operand(shape, *qx)],
+        onnx_op.Operand(shape, *qy),
+        domain="com.microsoft",
+        **attributes,
+    )
+    entries = table.table_onnxruntime(function, *qx[1:], *qy[1:], qx.dtype)
+    check(model, [values(qx.dtype, shape, seed)], lambda x: table.lookup(x, entries), machine=machine)
+
+
 _NUMPY = {
     "Add": np.add,
     "Max": np.maximum,

@@ -252,6 +252,12 @@ class Lowering:
         if reasons:
             raise Refused(reasons)
 
+    def check_release(self, op: Operator) -> None:
+        """Refuses an operator that the release does not take."""
+        reasons = failures((rules.vendor_release,), Facts(op.op_type, [], [], release=self.release))
+        if reasons:
+            raise Refused(reasons)
+
     def check_elements(self, operators: list[Operator]) -> None:
         """Refuses operators on tensors of no elements: no command has nothing to do."""
         tensors = [

@@ -164,7 +164,7 @@ def _emit(low: Lowering, unit: Unit, kind: str, inputs: tuple[Tensor, Tensor], *
 Numbers = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # in float32 as onnxruntime's float operators; these NumPy operations are exact everywhere
-_NUMBERS: dict[str, Numbers] = {
+NUMBERS: dict[str, Numbers] = {
     "Add": np.add,
     "Div": np.divide,
     "Max": np.maximum,
@@ -195,7 +195,7 @@ def _by_table(low: Lowering, unit: Unit) -> bool:
     low.check(rules.BINARY, _facts(unit, constants=[unit.inputs[place]]))
     real = arithmetic.real_values(*low.quantization(x))[None]
     with np.errstate(all="ignore"):
-        result = _NUMBERS[kind](columns, real) if place == 0 else _NUMBERS[kind](real, columns)
+        result = NUMBERS[kind](columns, real) if place == 0 else NUMBERS[kind](real, columns)
     lookup(low, x, y, result.astype(f32), unit, image=image)
     return True
 

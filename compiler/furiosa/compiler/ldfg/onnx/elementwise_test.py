@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -106,3 +107,65 @@ def test_merged_dimensions() -> None:
     assert merged((2, 3), (2, 3), (2, 3)) == ((6,), [(6,), (6,)])
     assert merged((2, 1, 3), (1, 1, 3), (2, 1, 1)) == ((2, 3), [(1, 3), (2, 1)])
     assert merged((1, 1), (1,), ()) == ((), [(), ()])
+
+
+def _chain(nodes: list[onnx.NodeProto], outputs: list[str]) -> dict[str, str]:
+    """Where the operators run between a DequantizeLinear that gives "x" and a QuantizeLinear that takes "y"."""
+    constants = {"s": np.float32(0.1), "z": np.int8(3), "c": np.float32(2), "v": np.ones(5, np.float32)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["x"]),
+        helper.make_node("DequantizeLinear", ["p", "s", "z"], ["w"]),
+        *nodes,
+        helper.make_node("QuantizeLinear", ["y", "s", "z"], ["r"]),
+    ]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.INT8, [2, 5]) for n in "qp"]
+    results = [helper.make_tensor_value_info(n, TensorProto.INT8 if n == "r" else 1, [2, 5]) for n in outputs]
+    initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "g", inputs, results, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return {
+        op.op_type: v.placed_on for op, v in lower(import_model(model.SerializeToString())).verdicts.items()
+    }
+
+
+def test_chains_are_functions_of_one_tensor() -> None:
+    sigmoid = helper.make_node("Sigmoid", ["x"], ["a"])
+
+    def mul(*names: str) -> onnx.NodeProto:
+        return helper.make_node("Mul", names, ["y"])
+
+    assert set(_chain([sigmoid, mul("x", "a")], ["r"]).values()) == {"npu"}
+    assert set(_chain([sigmoid, mul("c", "a")], ["r"]).values()) == {"npu"}
+    for nodes, outputs in (
+        ([sigmoid, mul("w", "a")], ["r"]),  # two tensors
+        ([sigmoid, mul("v", "a")], ["r"]),  # a constant of several values
+        ([sigmoid, mul("x", "a")], ["r", "a"]),  # somebody else reads what is between
+        ([helper.make_node("Sinh", ["x"], ["a"]), mul("x", "a")], ["r"]),  # no function of the NPU's
+    ):
+        assert _chain(nodes, outputs)["Mul"] == "host", nodes
+
+
+def test_a_long_chain_is_found_in_no_time() -> None:
+    """Each operator reads the one before twice: 2^60 paths, 60 operators; beyond the limit the host does it."""
+    for count, place in ((60, "npu"), (70, "host")):
+        names = ["x", *(f"a{i}" for i in range(count - 1)), "y"]
+        nodes = [helper.make_node("Max", [a, a], [b]) for a, b in itertools.pairwise(names)]
+        assert _chain(nodes, ["r"])["Max"] == place
+
+
+def test_channels_last_operators_stay_on_the_host() -> None:
+    """An attribute of com.microsoft's operators that turns the layout around."""
+    names = ["x", "s", "z", "s", "z"]
+    constants = [numpy_helper.from_array(np.float32(0.1), "s"), numpy_helper.from_array(np.int8(3), "z")]
+    for last, place in ((0, "npu"), (1, "host")):
+        node = helper.make_node(
+            "QLinearGlobalAveragePool", names, ["y"], domain="com.microsoft", channels_last=last
+        )
+        x = helper.make_tensor_value_info("x", TensorProto.INT8, [2, 4, 4, 4])
+        shape = [2, 1, 1, 4] if last else [2, 4, 1, 1]
+        y = helper.make_tensor_value_info("y", TensorProto.INT8, shape)
+        opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+        graph = helper.make_graph([node], "g", [x], [y], constants)
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        (verdict,) = lower(import_model(model.SerializeToString())).verdicts.values()
+        assert verdict.placed_on == place

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.onnx import units
+from furiosa.compiler.ldfg.onnx import chains, units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
 from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, maximum, mul
@@ -46,7 +46,7 @@ HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 def lower_onnx(low: Lowering) -> None:
     """Lowers the graph unit by unit."""
     odd = units.annotate(low.graph)
-    all_units = units.units(low.graph, low.producer, low.consumers)
+    all_units = units.units(low.graph, low.producer, low.consumers, chains.find)
     low.unit_of = {op: unit for unit in all_units for op in unit.operators if op.op_type != DEQUANTIZE}
     for unit in all_units:
         low.current = unit.operators
@@ -74,8 +74,10 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
     op = unit.op
     low.check_elements(unit.operators)
     kind = units.plain_type(op)
-    function = LOWERINGS.get(kind)
+    function = chains.chain if unit.chain else LOWERINGS.get(kind)
     rule = None
+    for member in unit.chain:
+        low.check_release(member)
     if op.op_type == HOST_REGION:
         rule = rules.dense_tensors
     elif low.graph.source.opsets[""] < MIN_OPSET:
@@ -84,6 +86,9 @@ def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
         rule = rules.one_quantization
     elif function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
         rule = rules.operator_table
+    if op.attributes.get("channels_last", 0):
+        facts = Facts(op.op_type, [], [], attribute="channels_last")
+        raise Refused(failures((rules.supported_attributes,), facts))
     if rule is not None:
         raise Refused(failures((rule,), Facts(op.op_type, [], [])))
     low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.graph.outputs)

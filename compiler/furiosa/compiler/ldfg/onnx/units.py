@@ -6,6 +6,7 @@ model; an operator in QOperator form (QLinearConv, ...) is a unit by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +37,9 @@ class Unit:
     dequantizes: list[Operator] = field(default_factory=list)
     fused: bool = True  # between quantised tensors; False for an operator on real numbers
     others: list[Tensor] = field(default_factory=list)
+    chain: list[Operator] = field(
+        default_factory=list
+    )  # operators that are together one function (chains.py)
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -165,9 +169,12 @@ def qoperators(kind: str) -> list[str]:
 
 
 def units(
-    graph: Graph, producer: dict[Tensor, Operator], consumers: dict[Tensor, list[Operator]]
+    graph: Graph,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    find_chain: Callable[..., Unit | None],
 ) -> list[Unit]:
-    """The units in topological order.  A DequantizeLinear may belong to several; what no unit absorbs is one itself."""
+    """The units in topological order; ``find_chain`` is chains.find.  A DequantizeLinear may belong to several; what no unit absorbs is one itself."""
     results = set(graph.outputs)
     absorbed: dict[Operator, Unit] = {}
     for op in graph.operators:
@@ -178,6 +185,11 @@ def units(
             for member in unit.operators:
                 if member.op_type != DEQUANTIZE:
                     absorbed[member] = unit
+    for op in graph.operators:
+        if op.op_type == QUANTIZE and op not in absorbed:
+            unit = find_chain(op, producer, consumers, results)
+            if unit is not None:
+                absorbed.update((m, unit) for m in unit.operators if m.op_type != DEQUANTIZE)
     out: list[Unit] = []
     for op in graph.operators:
         unit = absorbed.get(op)
@@ -335,4 +347,4 @@ def _split(
         quantizes.append(users[0])
     made = [q.outputs[0] for q in quantizes]
     members = [*dequantizes, op, *quantizes]
-    return Unit(op, inputs, made[0], members, None, dequantizes, others=made[1:])
+    return Unit(op, inputs, made[0], members, dequantizes=dequantizes, others=made[1:])
