@@ -68,7 +68,8 @@ def markdown() -> str:
 
 def all_rules() -> list[Rule]:
     """Every rule, in the order of rules.py."""
-    functions = [f for f in vars(rules).values() if inspect.isfunction(f) and f.__module__ == rules.__name__]
+    public = [f for name, f in vars(rules).items() if not name.startswith("_")]
+    functions = [f for f in public if inspect.isfunction(f) and f.__module__ == rules.__name__]
     return [f for f in functions if list(inspect.signature(f).parameters) == ["f"]]
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import numpy as np
 import pytest
 
-from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.legality import check
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.verdict import Reason
+from furiosa.compiler.ldfg.verdict import Reason, failures
 from furiosa.compiler.pipeline import Compilation, Options
 
 
@@ -122,3 +123,19 @@ def test_a_lowering_function_keeps_to_the_rules_it_declares(function, message):
     low = Lowering(Graph("tflite", "", [x], [y], [op]))
     with pytest.raises(Illegal, match=message):
         low.apply("RELU", rules.requires((rules.rank_limit,))(function), op)
+
+
+@pytest.mark.parametrize(
+    ("reference", "actual"),
+    [
+        ("scales too far apart", "scales too far apart (scale and zero point of x: 0.5, -3; y: 0.25, 0)"),
+        ("an odd kernel", "an odd kernel"),
+    ],
+)
+def test_a_reason_about_scales_names_them(reference, actual):
+    x, y = (
+        Tensor(name, (1,), "int8", Quantization(np.float32([scale]), np.int32([zero])))
+        for name, scale, zero in (("x", 0.5, -3), ("y", 0.25, 0))
+    )
+    (reason,) = failures((rules.reference_arithmetic,), Facts("ADD", [x, x, y], [], reference=reference))
+    assert reason.actual == actual

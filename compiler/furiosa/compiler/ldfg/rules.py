@@ -392,7 +392,19 @@ def reference_arithmetic(f: Facts) -> None:
     """
     # real numbers have no arithmetic here yet: eight-bit-activations says what to do about them
     if f.reference and all(t.dtype in ("int8", "uint8") for t in f.activations):
-        raise Failure(f.reference, "the arithmetic of an NPU command")
+        raise Failure(f.reference + _scales(f), "the arithmetic of an NPU command")
+
+
+def _scales(f: Facts) -> str:
+    """The scales and zero points that a reason is about, in parentheses."""
+    if "scale" not in f.reference and "zero point" not in f.reference:
+        return ""
+    values = []
+    for t in dict.fromkeys(f.activations):
+        q = t.quantization
+        if q is not None and q.scale.size == q.zero_point.size == 1:
+            values.append(f"{t.name}: {q.scale.item():.6g}, {q.zero_point.item()}")
+    return f" (scale and zero point of {'; '.join(values)})" if values else ""
 
 
 def supported_attributes(f: Facts) -> None:

@@ -91,7 +91,9 @@ def _rules(on_host: list[_Placed]) -> list[str]:
         hints = [r.hint for _, r in cases]
         op, reason = cases[hints.index(Counter(hints).most_common(1)[0][0])]
         lines.append(f"  {rule}: {_sentence(reason)}")
-        lines.append(f"      {op.op_type} '{_short(op.name, 40)}': {_found(reason)}")
+        lines.append(
+            f"      {op.op_type} '{_short(op.name, 40)}': found {_short(reason.actual, 100)}; allowed {reason.allowed}"
+        )
     if len(broken) > RULE_ROWS:
         lines.append(f"  … and {len(broken) - RULE_ROWS} more rules, -v shows all")
     return lines
@@ -102,16 +104,13 @@ def _each(on_host: list[_Placed]) -> list[str]:
     for p in on_host:
         lines.append(f"  {p.op.op_type} '{p.op.name}', about {_us([p])}")
         for r in p.verdict.reasons:
-            lines += [f"      {r.rule}: {_sentence(r)}", f"          {_found(r)}"]
+            found = f"found {r.actual}; allowed {r.allowed}"
+            lines += [f"      {r.rule}: {_sentence(r)}", f"          {found}"]
     return lines
 
 
 def _sentence(r: Reason) -> str:
     return f"{r.message} {r.hint}".rstrip()
-
-
-def _found(r: Reason) -> str:
-    return f"found {_short(r.actual, 100)}; allowed {r.allowed}"
 
 
 def _short(text: str, longest: int) -> str:

@@ -76,6 +76,13 @@ def test_everything():
     ]
 
 
+def test_everything_has_all_that_was_found():
+    long = Reason("some-rule", "No.", "1" * 1000, "2", "")
+    assert table.placement(lowering(("CAST", "host", [long])), everything=True)[-1] == (
+        f"          found {'1' * 1000}; allowed 2"
+    )
+
+
 def test_it_is_short():
     many = [Reason(f"rule-{i}", "No.", "1" * 1000, "2", "") for i in range(12)]
     lines = table.placement(lowering(*((f"OP{i:02}", "host", [many[i]]) for i in range(12))))
