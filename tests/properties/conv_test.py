@@ -275,6 +275,49 @@ def test_onnx_batch_normalization(
     check(model, [x], rule, machine=machine, max_lsb=1)
 
 
+@bounded(25)
+@given(
+    machine=machines(),
+    q=quantizations(),
+    geometry=windows(),
+    channels=st.integers(1, 12),
+    alpha=st.none() | st.floats(0, 1, width=32),
+    seed=seeds(),
+)
+def test_onnx_slopes(
+    machine: Machine, q: Quantization, geometry: Windows, channels: int, alpha: float | None, seed: int
+) -> None:
+    """Conv with LeakyRelu or, without an alpha, PRelu: at most one LSB from onnxruntime's float32, and from real numbers."""
+    rng = np.random.default_rng(seed)
+    w = values("int8", (channels, 5, *geometry.kernel), seed + 1)
+    x = values(q.dtype, (1, 5, *geometry.size), seed)
+    real = conv.accumulate(
+        x.transpose(0, 2, 3, 1),
+        w.transpose(0, 2, 3, 1),
+        None,
+        q.zero_point,
+        0,
+        geometry.stride,
+        geometry.dilation,
+        geometry.pads,
+    ) * float(np.float32(q.scale) * np.float32(0.01))
+    scale = float(np.float32(real.std() / 40 + 1e-3))
+    slope = np.full(1, alpha) if alpha is not None else rng.uniform(0, 1, channels)
+    slope = slope.astype(np.float32)
+    activation = ("LeakyRelu", {"alpha": alpha})
+    if alpha is None:
+        activation = ("PRelu", {"inputs": [slope.reshape(-1, 1, 1)]})
+    operands = [onnx_op.Operand(x.shape, *q), onnx_op.Operand(w.shape, "int8", 0.01, 0, w)]
+    output = onnx_op.Operand((1, channels, *geometry.out), q.dtype, scale, q.zero_point)
+    model = onnx_op.build_qdq([("Conv", geometry.fields()), activation], operands, output)
+
+    def rule(_: np.ndarray) -> np.ndarray:
+        y = np.where(real < 0, real * slope, real)
+        return rounding.saturate(np.rint(y / scale) + q.zero_point, q.dtype).transpose(0, 3, 1, 2)
+
+    check(model, [x], rule, machine=machine, max_lsb=1)
+
+
 @bounded(8)
 @given(machine=machines((None,)), geometry=windows(paddings=("pads",)), seed=seeds())
 def test_a_batch(machine: Machine, geometry: Windows, seed: int) -> None:

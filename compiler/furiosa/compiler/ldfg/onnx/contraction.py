@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from furiosa.compiler.dfg.graph import Tensor
+from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic, rules
 from furiosa.compiler.ldfg.arithmetic import f32
-from furiosa.compiler.ldfg.lowering import Facts, Lowering
+from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Facts, Lowering
 from furiosa.compiler.ldfg.matmul import batched, matmul
 from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import (
@@ -16,7 +16,7 @@ from furiosa.compiler.ldfg.onnx.common import (
     window,
     window_problem,
 )
-from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
+from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, SLOPES, Unit
 
 
 def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
@@ -77,6 +77,9 @@ def conv(low: Lowering, unit: Unit) -> None:
     quantized = all(t.quantization is not None for t in (x, w, y))
     if unit.normalization and not problem and quantized:
         folded, problem = _normalized(low, unit, x, w, b, y)
+    slope = _slope(unit.activation)
+    if slope is not None and not (slope.size in (1, w.shape[0]) and np.all((slope >= 0) & (slope <= 1))):
+        problem = problem or f"a {unit.activation.op_type} with a slope outside of 0 to 1"
     facts = Facts(
         op.op_type,
         [x, y],
@@ -90,7 +93,7 @@ def conv(low: Lowering, unit: Unit) -> None:
         attribute=window_problem(op, x, y, kernel),
     )
     low.check(rules.CONV, facts)
-    lo, hi = bounds(low, unit, y)
+    lo, hi = bounds(low, unit, y) if slope is None else (-128, 127)
     data = low.plain(w).data
     x, y = low.spatial(x), low.spatial_result(y)
     data = data.reshape(*data.shape[:2], *pair(kernel))
@@ -105,16 +108,28 @@ def conv(low: Lowering, unit: Unit) -> None:
     )
     if folded:
         constants[2] = low.constant(constants[2].name, folded[1])
-    image = low.image(x)
-    low.emit_to(
-        kind,
-        [image, *constants],
-        low.result(y, image=True),
-        **attributes,
-        **zero_points,
-        clamp_min=lo,
-        clamp_max=hi,
-    )
+    attributes |= {**zero_points, "clamp_min": lo, "clamp_max": hi}
+    operands = [low.image(x), *constants]
+    if slope is None:
+        low.emit_to(kind, operands, low.result(y, image=True), **attributes)
+        return
+    # where the slope is at most 1 the larger of v and slope * v is the activation, and rounding keeps the order
+    gentle = low.constant(f"{y.name}/slope", (constants[2].data * slope).astype(f32))
+    shape = tuple(y.shape[i] for i in NCHW_TO_NHWC)
+    sides = [
+        low.emit(kind, [*operands[:3], scale], y.name, shape, y.quantization, **attributes)
+        for scale in (constants[2], gentle)
+    ]
+    low.emit_to("npu.maximum", sides, low.result(y, image=True))
+
+
+def _slope(activation: Operator | None) -> np.ndarray | None:
+    """float32 [1 or OC]: what LeakyRelu or PRelu multiplies negative numbers by; None for other activations."""
+    if activation is None or activation.op_type not in SLOPES:
+        return None
+    if activation.op_type == "PRelu":
+        return activation.inputs[1].data.reshape(-1).astype(f32)
+    return np.full(1, activation.attributes.get("alpha", 0.01), f32)
 
 
 def _normalized(

@@ -16,6 +16,7 @@ from furiosa.enf.isa import FLOAT32_MAX, FLOAT32_MIN
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 ACTIVATIONS = ("Relu", "Clip")
+SLOPES = ("LeakyRelu", "PRelu")  # activations that only a convolution takes along
 EIGHT_BIT = ("int8", "uint8")
 
 
@@ -316,7 +317,7 @@ def _qdq(
             continue
         if (
             activation is None
-            and user.op_type in ACTIVATIONS
+            and user.op_type in (ACTIVATIONS if op.op_type != "Conv" else (*ACTIVATIONS, *SLOPES))
             and op.op_type not in ACTIVATIONS
             and user.inputs[0] is at
         ):
