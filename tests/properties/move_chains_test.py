@@ -42,7 +42,9 @@ class _Graph:
         return self.constant(np.array(numbers, np.int64))
 
     def model(self, outputs: list[str]) -> bytes:
-        values = [helper.make_tensor_value_info(o, TensorProto.INT8, self.shapes[o]) for o in outputs]
+        real = any(node.op_type == "DequantizeLinear" for node in self.nodes)
+        element = TensorProto.FLOAT if real else TensorProto.INT8
+        values = [helper.make_tensor_value_info(o, element, self.shapes[o]) for o in outputs]
         x = helper.make_tensor_value_info("x", TensorProto.INT8, self.shapes["x"])
         stored = [numpy_helper.from_array(np.asarray(v), k) for k, v in self.constants.items()]
         graph = helper.make_graph(self.nodes, "moves", [x], values, stored)
@@ -163,4 +165,49 @@ def test_any_graph(data: st.DataObject, machine: Machine, shape: tuple[int, ...]
     more = [t for t in g.shapes if t != "x" and t in read]
     if more and data.draw(st.booleans()):
         outputs.append(data.draw(st.sampled_from(more)))
+    check(g.model(outputs), [values("int8", shape, seed)], machine=machine)
+
+
+def _real(kind: str) -> Step:
+    """A step on real numbers that is quantised: DequantizeLinear -> operator -> QuantizeLinear -> DequantizeLinear."""
+
+    def step(g: _Graph, data: st.DataObject, t: str) -> list[str]:
+        n, c, h, w = g.shapes[t]
+        if kind == "Conv":
+            weight = g.constant(g.rng.integers(-127, 128, (4, c, 1, 1)).astype(np.int8))
+            scale = g.constant(np.float32(0.02 / math.sqrt(c)))
+            (weight,) = g.add("DequantizeLinear", [weight, scale, "o"], [(4, c, 1, 1)])
+            (t,) = g.add("Conv", [t, weight], [(n, 4, h, w)])
+        else:
+            (t,) = g.add(kind, [t, t] if kind == "Add" else [t], [(n, c, h, w)])
+        (t,) = g.add("QuantizeLinear", [t, "s", "z"], [g.shapes[t]])
+        return g.add("DequantizeLinear", [t, "s", "z"], [g.shapes[t]])
+
+    return step
+
+
+REAL_STEPS: list[Step] = [
+    *(_real("Conv"), _real("Add"), _real("Sigmoid"), _transpose, _reshape, _shuffle, _slice),
+]
+
+
+@bounded(60)
+@given(
+    data=st.data(),
+    machine=machines(),
+    shape=st.tuples(*(st.integers(low, high) for low, high in ((1, 2), (1, 8), (1, 24), (1, 24)))),
+    seed=seeds(),
+)
+def test_moves_of_real_numbers(
+    data: st.DataObject, machine: Machine, shape: tuple[int, ...], seed: int
+) -> None:
+    """Moves without quantisation of their own, one or several readers, and real outputs."""
+    g = _Graph(shape, seed)
+    (at,) = g.add("DequantizeLinear", ["x", "s", "z"], [shape])
+    made = [at]
+    for step in data.draw(st.lists(st.sampled_from(REAL_STEPS), min_size=1, max_size=9)):
+        at = data.draw(st.sampled_from(made[-3:]))
+        made += step(g, data, at)
+    read = {name for node in g.nodes for name in node.input}
+    outputs = [t for t in g.shapes if t not in read]
     check(g.model(outputs), [values("int8", shape, seed)], machine=machine)

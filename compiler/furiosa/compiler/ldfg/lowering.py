@@ -17,7 +17,7 @@ from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.ldfg import arithmetic, rules, vendor
 from furiosa.compiler.ldfg.rules import Facts
 from furiosa.compiler.ldfg.verdict import Refused, Rule, Verdict, failures, rule_id
-from furiosa.enf.isa import BY_NAME
+from furiosa.enf.isa import BY_NAME, Rounding
 
 _COMMANDS = {"npu.conv_transpose2d": "CONV2D"}  # of operators that have no command of their name
 
@@ -49,6 +49,10 @@ class Lowering:
         self._image: dict[Tensor, Tensor] = {}
         self._spatial: dict[Tensor, Tensor] = {}
         self._host: dict[Tensor, None] = dict.fromkeys(graph.inputs)  # an ordered set
+        self._real: dict[
+            Tensor, Tensor
+        ] = {}  # ONNX: quantised tensors that the source has not -> its real ones
+        self._integers: dict[Tensor, Tensor] = {}  # and back
         self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
         self.consumers: dict[Tensor, list[Operator]] = {}
         self.producer: dict[Tensor, Operator] = {}
@@ -88,10 +92,31 @@ class Lowering:
                     t.shape,
                     t.quantization,
                 )
+        elif (integers := self.integers(t)) is not None:
+            form = self._converted("npu.dequantize", integers, self.result(t))
+        elif t in self._real and self.is_made(self._real[t]):
+            form = self._converted("npu.quantize", self._real[t], self.result(t))
         else:
             raise AssertionError(f"tensor {t.name} is used before it is made")
         self._plain[t] = form
         return form
+
+    def same_values(self, integers: Tensor, real: Tensor) -> None:
+        """Says that a quantised tensor, which the source has not, and a real one hold the same values: either gives the other."""
+        self._real[integers] = real
+        self._integers[real] = integers
+
+    def integers(self, real: Tensor) -> Tensor | None:
+        """The quantised tensor of the same values that has been made."""
+        found = self._integers.get(real)
+        return found if found is not None and self.is_made(found) else None
+
+    def _converted(self, op_type: str, source: Tensor, result: Tensor) -> Tensor:
+        """Exact both ways: each real value is an integer of the scale."""
+        scale, zero_point = self.quantization(source if op_type == "npu.dequantize" else result)
+        rounding = {} if op_type == "npu.dequantize" else {"rounding": Rounding.ONNXRUNTIME}
+        fields = {"scale": float(scale), "zero_point": zero_point, **rounding}
+        return self.emit_to(op_type, [self.plain(source)], result, **fields)
 
     def image(self, t: Tensor) -> Tensor:
         """The int8 form with the channels last; ``t`` has four dimensions."""

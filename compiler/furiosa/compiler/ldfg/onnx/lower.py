@@ -10,7 +10,7 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.onnx import chains, units
+from furiosa.compiler.ldfg.onnx import chains, moved_reals, units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
 from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, maximum, mul
@@ -46,7 +46,11 @@ HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 def lower_onnx(low: Lowering) -> None:
     """Lowers the graph unit by unit."""
     odd = units.annotate(low.graph)
-    all_units = units.units(low.graph, low.producer, low.consumers, chains.find)
+    moved: units.Moved = {}
+    finders = (chains.find, moved_reals.find)
+    all_units = units.units(low.graph, low.producer, low.consumers, moved, *finders)
+    for real, integers in moved.items():
+        low.same_values(integers.tensor, real)
     low.unit_of = {op: unit for unit in all_units for op in unit.operators if op.op_type != DEQUANTIZE}
     for unit in all_units:
         low.current = unit.operators

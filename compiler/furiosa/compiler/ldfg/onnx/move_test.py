@@ -129,7 +129,7 @@ def test_an_unused_output_of_split_is_left_out() -> None:
 
 
 def test_a_split_with_a_real_result_is_no_unit() -> None:
-    """onnxruntime splits real numbers there, and so does the host."""
+    """onnxruntime splits real numbers there, and computes in them what follows."""
     scale = {"s": np.float32(0.1), "z": np.int8(0)}
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "s", "z"], ["r"]),
@@ -140,6 +140,49 @@ def test_a_split_with_a_real_result_is_no_unit() -> None:
     ]
     low = _lower(nodes, [1, 4, 2, 2], ["y", "v"], scale)
     assert "eight-bit-activations" in _rules(low, "Split")
+
+
+def _moved_reals(*nodes: object, shape: tuple[int, ...] = (1, 4, 6)) -> Lowering:
+    """x -> DequantizeLinear -> r, nodes, q -> QuantizeLinear -> y."""
+    constants = {"s": np.float32(0.5), "z": np.int8(3), "shape": np.array([4, -1])}
+    constants |= {"i0": np.array([0]), "i1": np.array([1])}
+    first = helper.make_node("DequantizeLinear", ["x", "s", "z"], ["r"])
+    last = helper.make_node("QuantizeLinear", ["q", "s", "z"], ["y"])
+    return _lower([first, *nodes, last], list(shape), ["y"], constants)
+
+
+def test_moves_of_real_numbers_move_the_integers() -> None:
+    low = _moved_reals(
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["t", "shape"], ["u"]),
+        helper.make_node("Sigmoid", ["u"], ["q"]),
+    )
+    assert {v.placed_on for v in low.verdicts.values()} == {"npu"}
+    assert _kinds(low) == ["transpose", "reshape", "table_lookup"]
+
+
+def test_a_move_on_the_host_leaves_what_follows_on_the_npu() -> None:
+    """Along the batch: the host moves real numbers, and they are quantised again."""
+    low = _moved_reals(
+        helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Slice", ["t", "i0", "i1", "i0"], ["u"]),
+        helper.make_node("Sigmoid", ["u"], ["q"]),
+        shape=(2, 4, 6),
+    )
+    assert _rules(low, "Slice") == ["slice-axes"]
+    assert _kinds(low) == ["transpose", "dequantize", "Slice", "quantize", "table_lookup"]
+
+
+def test_real_numbers_that_the_host_or_the_model_wants_are_dequantised() -> None:
+    scale = {"s": np.float32(0.5), "z": np.int8(3)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"], perm=[1, 0]),
+        helper.make_node("Acos", ["t"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["y"]),
+    ]
+    low = _lower(nodes, [4, 6], ["y"], scale)
+    assert _kinds(low)[:3] == ["transpose", "dequantize", "Acos"]
 
 
 def test_a_result_of_split_may_be_read_before_the_last_is_quantised() -> None:

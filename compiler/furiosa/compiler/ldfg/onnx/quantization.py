@@ -34,9 +34,12 @@ def quantize(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]
     source = low.producer.get(x)
+    integers = low.integers(x)
     if source is not None and source.op_type == DEQUANTIZE and source.inputs[0].dtype in EIGHT_BIT:
-        low.check(rules.UNARY, Facts(op.op_type, [source.inputs[0], y], []))
-        table(low, source.inputs[0], y, lambda v: v)
+        integers = source.inputs[0]
+    if integers is not None:
+        low.check(rules.UNARY, Facts(op.op_type, [integers, y], []))
+        table(low, integers, y, lambda v: v)
         return
     reference = "" if x.dtype == "float32" else f"an input of type {x.dtype}"
     low.check(rules.UNARY, Facts(op.op_type, [y], [], reference=reference))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -155,6 +156,16 @@ _BYTE_OPERATORS = {
 }
 
 
+class Integers(NamedTuple):
+    """The quantised tensor behind a real one that a move makes of dequantised values, and their DequantizeLinear."""
+
+    tensor: Tensor
+    dequantize: Operator
+
+
+Moved = dict[Tensor, Integers]
+
+
 def plain_type(op: Operator) -> str:
     """The operator that a unit computes: "Conv" for QLinearConv."""
     if op.op_type == "QLinearConcat":
@@ -173,15 +184,26 @@ def units(
     graph: Graph,
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
+    moved: Moved,
     find_chain: Callable[..., Unit | None],
+    find_move: Callable[..., Unit | None],
 ) -> list[Unit]:
-    """The units in topological order; ``find_chain`` is chains.find.  A DequantizeLinear may belong to several; what no unit absorbs is one itself."""
+    """The units in topological order; ``find_chain`` is chains.find, ``find_move`` moved_reals.find.
+
+    A DequantizeLinear may belong to several; what no unit absorbs is one itself.  ``moved`` gets the real tensors that moves of
+    dequantised ones make.
+    """
     results = set(graph.outputs)
     absorbed: dict[Operator, Unit] = {}
     for op in graph.operators:
         if op in absorbed or op.op_type in (QUANTIZE, DEQUANTIZE):
             continue
-        unit = _qoperator(op) or _qdq(op, producer, consumers, results) or _bytes(op)
+        unit = (
+            _qoperator(op)
+            or _qdq(op, producer, consumers, results, moved)
+            or _bytes(op)
+            or find_move(op, producer, moved)
+        )
         if unit is not None:
             for member in unit.operators:
                 if member.op_type != DEQUANTIZE:
@@ -195,15 +217,17 @@ def units(
     for op in graph.operators:
         unit = absorbed.get(op)
         if unit is None:
-            inputs = [_before_dequantize(t, producer) for t in op.inputs]
+            inputs = [_before_dequantize(t, producer, moved) for t in op.inputs]
             out.append(Unit(op, inputs, op.outputs[0] if op.outputs else None, [op], fused=False))
         elif unit.anchor is op:
             out.append(unit)
     return out
 
 
-def _before_dequantize(t: Tensor | None, producer: dict[Tensor, Operator]) -> Tensor | None:
+def _before_dequantize(t: Tensor | None, producer: dict[Tensor, Operator], moved: Moved) -> Tensor | None:
     """The quantised tensor: what is wrong with an operator on real numbers is not what it gets dequantised."""
+    if t in moved:
+        return moved[t].tensor
     source = producer.get(t) if t is not None else None
     return source.inputs[0] if source is not None and source.op_type == DEQUANTIZE else t
 
@@ -279,18 +303,24 @@ def _qdq(
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
+    moved: Moved,
 ) -> Unit | None:
     """The unit around an operator on real numbers, if its data comes dequantised and its result is quantised."""
     outputs = [t for t in op.outputs if t.name]
     if len(outputs) != 1 and op.op_type != "Split":
         return None
     dequantizes = []
+    members: dict[Operator, None] = {}  # an ordered set: not those whose values a move has in between
     inputs: list[Tensor | None] = []
     for t in op.inputs:
         source = producer.get(t) if t is not None else None
         if source is not None and source.op_type == DEQUANTIZE:
+            members[source] = None
             dequantizes.append(source)
             inputs.append(source.inputs[0])
+        elif t in moved:
+            dequantizes.append(moved[t].dequantize)
+            inputs.append(moved[t].tensor)
         else:
             inputs.append(t)
             if t is not None and not t.is_constant:
@@ -299,7 +329,7 @@ def _qdq(
         return None
     unique = list(dict.fromkeys(dequantizes))
     if len(outputs) > 1:
-        return _split(op, inputs, unique, outputs, consumers, results)
+        return _split(op, inputs, unique, list(members), outputs, consumers, results)
     tail: list[Operator] = []
     activation = normalization = None
     (at,) = outputs
@@ -328,13 +358,14 @@ def _qdq(
             at = user.outputs[0]
             continue
         return None
-    return Unit(op, inputs, user.outputs[0], [*unique, op, *tail, user], activation, normalization, unique)
+    return Unit(op, inputs, user.outputs[0], [*members, op, *tail, user], activation, normalization, unique)
 
 
 def _split(
     op: Operator,
     inputs: list[Tensor | None],
     dequantizes: list[Operator],
+    before: list[Operator],
     outputs: list[Tensor],
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
@@ -347,5 +378,5 @@ def _split(
             return None
         quantizes.append(users[0])
     made = [q.outputs[0] for q in quantizes]
-    members = [*dequantizes, op, *quantizes]
+    members = [*before, op, *quantizes]
     return Unit(op, inputs, made[0], members, dequantizes=dequantizes, others=made[1:])
