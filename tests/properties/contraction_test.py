@@ -190,6 +190,30 @@ def test_tflite_fully_connected(
     check(model, [x], rule, machine=machine)
 
 
+@bounded(15)
+@given(
+    machine=machines(),
+    types=factors(),
+    batch=st.sampled_from(BATCHES[:5]),
+    size=sides(),
+    constant=st.booleans(),
+    data=st.data(),
+    seed=seeds(),
+)
+def test_onnx_qlinear_matmul(machine: Machine, types, batch, size, constant: bool, data, seed: int) -> None:
+    """The same in QOperator form."""
+    m, k, n = size
+    qa, qb = (data.draw(quantizations((t,))) for t in types)
+    qy = qa._replace(scale=fitting(qa.scale, qb.scale, k), zero_point=data.draw(zero_points(qa.dtype)))
+    shape_a, shape_b = (*batch[0], m, k), (*batch[1], k, n)
+    a, b = values(qa.dtype, shape_a, seed), values(qb.dtype, shape_b, seed + 1)
+    operands = [onnx_op.Operand(shape_a, *qa), onnx_op.Operand(shape_b, *qb, data=b if constant else None)]
+    shape_y = (*np.broadcast_shapes(*batch), m, n)
+    model = onnx_op.build_qoperator("QLinearMatMul", operands, onnx_op.Operand(shape_y, *qy))
+    inputs = [a] if constant else [a, b]
+    check(model, inputs, lambda a, b=b: matmul(a, b, *qa[1:], *qb[1:], *qy[1:]), machine=machine)
+
+
 def _reasons(model: bytes) -> set[str]:
     compiled = Compilation(model, Options("warboy", 1)).run()
     return {r.rule for v in compiled.ldfg.verdicts.values() for r in v.reasons}

@@ -22,7 +22,7 @@ from tests.properties.strategies import (
 from tests.reference import onnx_op, tflite_op
 from tests.reference.reduce import reduce_onnx, sum_onnx, sum_xnnpack
 
-KINDS = ("ReduceSum", "ReduceMean", "ReduceL2")
+KINDS = ("ReduceSum", "ReduceMean", "ReduceL2", "ReduceMax", "ReduceMin")
 
 
 @st.composite
@@ -45,7 +45,7 @@ def onnx_model(kind: str, x: onnx_op.Operand, axes: tuple[int, ...], y: Quantiza
 
 def wide(kind: str, x: Quantization, y: Quantization, count: int) -> Quantization:
     """An output scale for which not everything saturates."""
-    factor = {"ReduceSum": count**0.5, "ReduceMean": count**-0.5, "ReduceL2": count**0.5}[kind]
+    factor = {"ReduceSum": count**0.5, "ReduceMean": count**-0.5, "ReduceL2": count**0.5}.get(kind, 1)
     return y._replace(scale=float(np.float32(x.scale * y.scale * 4 * 2.0 ** round(np.log2(factor)))))
 
 
@@ -76,7 +76,8 @@ def test_onnx(machine: Machine, kind: str, qx, qy, case, keep: bool, seed: int) 
     )
     off = np.abs(result.outputs[0].astype(int) - run(model, [x])[0])
     largest = count * (255**2 if kind == "ReduceL2" else 255)  # a sum that float32 holds in any order
-    exact = np.frexp(qx.scale)[0] == 0.5 and largest < 1 << 24
+    summed = kind not in ("ReduceMax", "ReduceMin")
+    exact = not summed or (np.frexp(qx.scale)[0] == 0.5 and largest < 1 << 24)
     assert off.max() <= (0 if exact else 1)
 
 
@@ -102,10 +103,16 @@ def test_onnx_axes_left_out(machine: Machine, q, shape, seed: int) -> None:
 
 
 @bounded(25)
-@given(machine=machines(), q=together(2), shape=any_shapes(3, 4), seed=seeds())
-def test_onnx_global_average_pool(machine: Machine, q, shape, seed: int) -> None:
+@given(
+    machine=machines(),
+    kind=st.sampled_from(("GlobalAveragePool", "GlobalMaxPool")),
+    q=together(2),
+    shape=any_shapes(3, 4),
+    seed=seeds(),
+)
+def test_onnx_global_pools(machine: Machine, kind: str, q, shape, seed: int) -> None:
     qx, qy = q
-    model = onnx_op.build_qdq("GlobalAveragePool", [onnx_op.Operand(shape, *qx)], onnx_op.Operand((), *qy))
+    model = onnx_op.build_qdq(kind, [onnx_op.Operand(shape, *qx)], onnx_op.Operand((), *qy))
     check(model, [values(qx.dtype, shape, seed)], machine=machine)
 
 
@@ -196,3 +203,13 @@ def test_tflite(machine: Machine, operator: str, q, case, keep: bool, seed: int)
     operands = [tflite_op.Operand(shape, *qx), given_axes]
     model = tflite_op.build(operator, operands, tflite_op.Operand(tuple(kept), *qy), option, version=2)
     check(model, [values(qx.dtype, shape, seed)], rule, machine=machine)
+
+
+@bounded(10)
+@given(machine=machines((None,)), q=together(2), shape=any_shapes(4, 4), seed=seeds())
+def test_onnx_qlinear_global_average_pool(machine: Machine, q, shape, seed: int) -> None:
+    qx, qy = q
+    output = onnx_op.Operand((*shape[:2], 1, 1), *qy)
+    name = "QLinearGlobalAveragePool"
+    model = onnx_op.build_qoperator(name, [onnx_op.Operand(shape, *qx)], output, domain="com.microsoft")
+    check(model, [values(qx.dtype, shape, seed)], machine=machine)

@@ -24,7 +24,7 @@ def sum_xnnpack(x, axes: Axes, keep: bool, x_scale, x_zero_point, y_scale, y_zer
 
 
 def reduce_onnx(kind: str, x, axes: Axes, keep: bool, x_scale, x_zero_point, y_scale, y_zero_point, dtype):
-    """ReduceSum, ReduceMean, ReduceL2 between quantised tensors, with the exact sum of the integers.
+    """ReduceSum, ReduceMean, ReduceL2, ReduceMax, ReduceMin between quantised tensors, with the exact sum of the integers.
 
     v = float32(S) * sx, S = sum(x - zx); a mean divides by n; ReduceL2 has the square root of float32(sum((x - zx)**2)) for
     float32(S).  y = rint(v / sy) + zy.  onnxruntime sums real numbers, float32 products (x - zx) * sx, in an order that
@@ -35,6 +35,8 @@ def reduce_onnx(kind: str, x, axes: Axes, keep: bool, x_scale, x_zero_point, y_s
     d = x.astype(np.int64) - x_zero_point
     if kind == "ReduceL2":
         v = np.sqrt((d * d).sum(axis=axes, keepdims=keep).astype(f32))
+    elif kind in ("ReduceMax", "ReduceMin"):
+        v = np.asarray((d.max if kind == "ReduceMax" else d.min)(axis=axes, keepdims=keep)).astype(f32)
     else:
         v = d.sum(axis=axes, keepdims=keep).astype(f32)
     v = v * f32(x_scale)

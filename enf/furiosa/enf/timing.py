@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from furiosa.enf.isa import Command, Engine
+from furiosa.enf.isa import Command, Engine, Region
 from furiosa.enf.target import Target
 
 _CONTRACTIONS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL"}
@@ -51,6 +51,15 @@ def best_split(target: Target, pixels: int, channels: int, taps: int, depth: int
     return best[1]
 
 
+def _distinct_bytes(region: Region) -> int:
+    """Bytes of the elements; what a stride of 0 repeats is fetched once."""
+    n = region.nbytes
+    for d, stride in zip(region.shape, region.strides):
+        if not stride:
+            n //= d
+    return n
+
+
 def cycles(command: Command, target: Target) -> int:
     """Clock cycles that one command keeps its engine busy."""
     operands = command.operands
@@ -59,7 +68,7 @@ def cycles(command: Command, target: Target) -> int:
     out = operands[-1]
     name = command.instruction.name
     slices = target.slices
-    fetched = sum(r.nbytes for r in operands[:-1])
+    fetched = sum(_distinct_bytes(r) for r in operands[:-1])
     stream = max(
         _up(fetched, target.fetch_bytes_per_cycle_per_slice * slices),
         _up(out.nbytes, target.commit_bytes_per_cycle_per_slice * slices),

@@ -71,6 +71,22 @@ def test_17_channels_cost_as_much_as_20():
     assert costs[0] < costs[1] == costs[2] < costs[3]
 
 
+@given(sizes, sizes, sizes, st.sampled_from([(1, 1), (4, 16), (64, 1)]))
+def test_a_matrix_product_costs_what_its_convolution_does(rows, columns, depth, split):
+    """Its bias is one number for all."""
+    operands = (
+        sram(0, 1, 1, rows, depth),
+        sram(0, 1, 1, depth, columns),
+        sram(0, 1, 1, rows, columns, dtype="int32", strides=(0, 0, 0, 0)),
+        sram(0, columns, dtype="float32"),
+        sram(0, 1, 1, rows, columns),
+    )
+    product = command("MATMUL", PE, *operands, split_pixels=split[0], split_channels=split[1])
+    cost = timing.cycles(product, TARGET)
+    assert cost >= timing.conv_cycles(TARGET, rows, columns, 1, depth, split)
+    assert cost <= timing.cycles(conv(rows, columns, 1, depth, split), TARGET)
+
+
 @given(sizes, sizes, st.integers(1, 49), st.one_of(st.none(), sizes))
 def test_the_best_split_is_the_best(pixels, channels, taps, depth):
     def cost(split: tuple[int, int]) -> int:

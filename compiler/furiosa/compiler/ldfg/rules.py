@@ -448,8 +448,7 @@ CONV: tuple[Rule, ...] = (
 )
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
 MATMUL: tuple[Rule, ...] = (*INTEGER, *WEIGHTS, reference_arithmetic, supported_attributes)
-MEAN: tuple[Rule, ...] = (*INTEGER, reduction_limit)
-REDUCE: tuple[Rule, ...] = (*INTEGER, reduction_limit, supported_attributes)
+REDUCE: tuple[Rule, ...] = (*INTEGER, reduction_limit, reference_arithmetic, supported_attributes)
 SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reduction_limit, reference_arithmetic)
 LP_NORMALIZATION: tuple[Rule, ...] = (
     *INTEGER,

@@ -1,6 +1,6 @@
-"""ReduceSum, ReduceMean, ReduceL2, GlobalAveragePool, Sum, Mean; LpNormalization and Softmax.
+"""Reduce operators, GlobalAveragePool, Sum, Mean; LpNormalization and Softmax.
 
-onnxruntime computes the first three and LpNormalization in float32 between quantised tensors.  It adds real numbers in
+onnxruntime computes ReduceSum, ReduceMean, ReduceL2 and LpNormalization in float32 between quantised tensors.  It adds real numbers in
 an order of its own, which depends on the processor; here the sum is that of the integers, exact, and rounded once.  Where
 the input's scale is a power of two the two are the same; elsewhere they are but for ties, and then by one in the last place.
 """
@@ -34,9 +34,12 @@ def _axes(unit: Unit) -> tuple[tuple[int, ...], Tensor | None]:
     return tuple(sorted({int(a) % max(rank, 1) for a in stated if rank})), given
 
 
+_REDUCTIONS = {"ReduceL2": Reduction.L2, "ReduceMax": Reduction.MAX, "ReduceMin": Reduction.MIN}
+
+
 @rules.requires(rules.REDUCE)
 def reduction(low: Lowering, unit: Unit) -> None:
-    """ReduceSum, ReduceMean and ReduceL2: the reduction of exact integers, then onnxruntime's float32 steps."""
+    """ReduceSum, ReduceMean, ReduceL2, ReduceMax, ReduceMin: of exact integers, then onnxruntime's float32 steps."""
     op = unit.op
     x, y = unit.inputs[0], unit.output
     axes, given = _axes(unit)
@@ -45,21 +48,30 @@ def reduction(low: Lowering, unit: Unit) -> None:
         axes = tuple(range(len(x.shape)))
     problem = "noop_with_empty_axes" if same and op.op_type == "ReduceL2" else ""
     count = reduced_elements(x.shape, axes)
-    low.check(rules.REDUCE, Facts(op.op_type, [x, y], [given], reduced=count, attribute=problem))
+    facts = Facts(
+        op.op_type,
+        [x, y],
+        [given],
+        reduced=count,
+        reference=real_numbers(unit),
+        attribute=problem,
+    )
+    low.check(rules.REDUCE, facts)
     if same:
         table(low, x, y, lambda v: v, unit)
         return
-    kind = Reduction.L2 if op.op_type == "ReduceL2" else Reduction.SUM
+    kind = _REDUCTIONS.get(op.op_type, Reduction.SUM)
     _real(low, unit, axes, reduction=kind, divisor=float(count) if op.op_type == "ReduceMean" else 1.0)
 
 
-@rules.requires(rules.MEAN)
+@rules.requires(rules.REDUCE)
 def global_average_pool(low: Lowering, unit: Unit) -> None:
     """By the rule of QLinearGlobalAveragePool; as a ReduceMean where onnxruntime does not fuse it."""
     x, y = unit.inputs[0], unit.output
     axes = tuple(range(2, len(x.shape)))
     count = reduced_elements(x.shape, axes)
-    low.check(rules.MEAN, Facts(unit.op.op_type, [x, y], [], reduced=count))
+    problem = "channels_last" if unit.op.attributes.get("channels_last", 0) else ""
+    low.check(rules.REDUCE, Facts(unit.op.op_type, [x, y], [], reduced=count, attribute=problem))
     if x.dtype != y.dtype or unit.activation is not None or not axes:
         _real(low, unit, axes, divisor=float(count))
     else:
