@@ -6,6 +6,7 @@ import enum
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import onnx
 import onnxruntime
 
@@ -34,20 +35,24 @@ class Outcome(enum.Enum):
 
 
 class Result(NamedTuple):
-    """The outcome, the error's sentence or the difference, and whether any operator was placed on the NPU."""
+    """The outcome, the error's sentence or the difference, whether there was work for the NPU, and all outputs."""
 
     outcome: Outcome
     detail: str = ""
     on_npu: bool = False
+    outputs: tuple[np.ndarray, ...] = ()
 
 
 def ours(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
     """Compiles and runs a case; errors that are not documented ones are not caught."""
+    outputs: list[np.ndarray] = []
     try:
         compilation = Compilation(data, Options(TARGET)).run()
         with session.create(container.to_bytes(compilation.enf)) as sess:
             for inputs, expected in data_sets:
-                difference = same(case, expected, sess.run(inputs).numpy())
+                actual = sess.run(inputs).numpy()
+                outputs += actual
+                difference = same(case, expected, actual)
                 if difference:
                     return Result(Outcome.DIFFERS, difference)
     except (CompileError, InvalidInput) as e:
@@ -55,7 +60,8 @@ def ours(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
     except FuriosaRuntimeError as e:
         loading = "refuses the host model" in str(e)
         return Result(Outcome.NOT_LOADED if loading else Outcome.FAILED, str(e))
-    return Result(Outcome.PASSED, on_npu=any(type(step) is NpuStep for step in compilation.steps))
+    on_npu = any(type(step) is NpuStep for step in compilation.steps)
+    return Result(Outcome.PASSED, on_npu=on_npu, outputs=tuple(outputs))
 
 
 def peer(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
@@ -68,15 +74,17 @@ def peer(case: Case, data: bytes, data_sets: list[DataSet]) -> Result:
     except Exception as e:  # noqa: BLE001  # its errors have no common base
         return Result(Outcome.NOT_LOADED, str(e))
     names = [value.name for value in runtime.get_inputs()]
+    outputs: list[np.ndarray] = []
     for inputs, expected in data_sets:
         try:
             actual = runtime.run(None, dict(zip(names, inputs, strict=False)))
         except Exception as e:  # noqa: BLE001
             return Result(Outcome.FAILED, str(e))
+        outputs += actual
         difference = same(case, expected, actual)
         if difference:
             return Result(Outcome.DIFFERS, difference)
-    return Result(Outcome.PASSED)
+    return Result(Outcome.PASSED, outputs=tuple(outputs))
 
 
 # Why a case is not passed, most telling first.

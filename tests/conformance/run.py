@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import onnx
 import onnxruntime
 
@@ -23,12 +24,13 @@ from tests.conformance.outcomes import AS_ONNXRUNTIME, BY_DESIGN, OPEN, Outcome,
 
 
 class Row(NamedTuple):
-    """One case; ``why`` is empty where it is passed here."""
+    """One case; ``why`` is empty where it is passed here, ``identical`` is whether all outputs are onnxruntime's bit for bit."""
 
     case: Case
     here: Result
     there: Result
     why: str
+    identical: bool
 
     @property
     def key(self) -> str:
@@ -42,8 +44,19 @@ def run_all() -> list[Row]:
         data, data_sets = case.load()
         here, there = outcomes.ours(case, data, data_sets), outcomes.peer(case, data, data_sets)
         passed = here.outcome is Outcome.PASSED
-        rows.append(Row(case, here, there, "" if passed else outcomes.reason(data, here, there)))
+        why = "" if passed else outcomes.reason(data, here, there)
+        pairs = list(zip(here.outputs, there.outputs, strict=False))
+        identical = passed and len(there.outputs) == len(pairs) and all(_identical(a, b) for a, b in pairs)
+        rows.append(Row(case, _without_outputs(here), _without_outputs(there), why, identical))
     return rows
+
+
+def _identical(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _without_outputs(result: Result) -> Result:
+    return result._replace(outputs=())
 
 
 def markdown(rows: list[Row]) -> str:
@@ -66,6 +79,7 @@ def markdown(rows: list[Row]) -> str:
         "onnxruntime*: not passed by onnxruntime either, which runs what the NPU does not take. *Open*: onnxruntime passes with static",
         "shapes and this does not; there must be none.",
         "",
+        f"The outputs of {sum(r.identical for r in rows)} of the {sum(not r.why for r in rows)} cases passed are onnxruntime's bit for bit.",
         f"Cases passed with work for the NPU: {sum(r.here.on_npu for r in rows)}; the suite's models are float, or have scales that are inputs, so that nearly all",
         "show the way through the host. What the NPU computes is tested by `tests/properties`, operator by operator.",
         "",
