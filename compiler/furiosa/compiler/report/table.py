@@ -76,7 +76,7 @@ def _kinds(on_host: list[_Placed]) -> list[str]:
     rows = sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
     lines = [f"  {len(ps):>4} x {kind:<24} {_us(ps):>14}  {broken}" for (kind, broken), ps in rows]
     if len(lines) > HOST_ROWS:
-        lines[HOST_ROWS:] = [f"  … and {len(lines) - HOST_ROWS} more kinds, -v shows all"]
+        lines[HOST_ROWS:] = [f"  … and {len(lines) - HOST_ROWS} more, -v shows all"]
     return lines
 
 
@@ -95,7 +95,7 @@ def _rules(on_host: list[_Placed]) -> list[str]:
             f"      {op.op_type} '{_short(op.name, 40)}': found {_short(reason.actual, 100)}; allowed {reason.allowed}"
         )
     if len(broken) > RULE_ROWS:
-        lines.append(f"  … and {len(broken) - RULE_ROWS} more rules, -v shows all")
+        lines.append(f"  … and {len(broken) - RULE_ROWS} more, -v shows all")
     return lines
 
 

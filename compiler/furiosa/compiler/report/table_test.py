@@ -87,8 +87,8 @@ def test_it_is_short():
     many = [Reason(f"rule-{i}", "No.", "1" * 1000, "2", "") for i in range(12)]
     lines = table.placement(lowering(*((f"OP{i:02}", "host", [many[i]]) for i in range(12))))
     assert len(lines) == 2 + table.HOST_ROWS + 1 + 2 * table.RULE_ROWS + 1 == 20
-    assert lines[10] == f"  … and {12 - table.HOST_ROWS} more kinds, -v shows all"
-    assert lines[-1] == f"  … and {12 - table.RULE_ROWS} more rules, -v shows all"
+    assert lines[10] == f"  … and {12 - table.HOST_ROWS} more, -v shows all"
+    assert lines[-1] == f"  … and {12 - table.RULE_ROWS} more, -v shows all"
     assert max(map(len, lines)) < 140
 
 
