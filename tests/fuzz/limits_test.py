@@ -92,6 +92,7 @@ ONNX = {
     "a negative dimension": declared(-1, 10**6),
     "a sparse initialiser": sparse(),
     "an input": model(f"g (float[{10**6}, {10**6}] x) => (float[{10**6}, {10**6}] y) {{ y = Relu(x) }}"),
+    "an input of no elements": model(f"g (float[0, {2**62}] x) => (float[0, {2**62}] y) {{ y = Relu(x) }}"),
     "a filled shape": folded("c = ConstantOfShape(i)", ints("i", HUGE)),
     "a filled shape of several dimensions": folded("c = ConstantOfShape(i)", ints("i", 10**6, 10**6)),
     "a range": folded("c = Range(a, b, s)", tensor("a", 0, "int64"), tensor("b", HUGE, "int64"), tensor("s", 1, "int64")),
@@ -148,6 +149,7 @@ LONG = [10**6, 10**6]
 TFLITE = {
     "an input": one("RELU", LONG, LONG),
     "a size that overflows": one("RELU", [2**31 - 1] * 4, [2**31 - 1] * 4),
+    "a tensor of no elements": one("RELU", [1, 0, *LONG], [1, 0, *LONG]),
     "an output": one("RELU", [1], LONG),
     "fill": one("FILL", [], LONG, LONG, first=False),
     "broadcast": one("BROADCAST_TO", [1, 1], LONG, LONG),

@@ -9,6 +9,7 @@ without a rule, or whose rule says no, makes the batch size impossible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -153,8 +154,9 @@ def apply_batch(graph: Graph, size: int, rules: dict[str, Rule]) -> None:
         if not tensor.name and not tensor.shape:  # an output that is left out
             continue
         tensor.shape = (*tensor.shape[:axis], tensor.shape[axis] * size, *tensor.shape[axis + 1 :])
-        if tensor.size > MAX_TENSOR_BYTES:
-            raise refuse(tensor, f"it would have {tensor.size} elements", "a smaller batch size")
+        if math.prod(d or 1 for d in tensor.shape) > MAX_TENSOR_BYTES:
+            shape = list(tensor.shape)
+            raise refuse(tensor, f"its shape would be {shape}, beyond 2 GiB", "a smaller one")
 
 
 def _repeated(tensor: Tensor, size: int) -> Tensor | None:

@@ -70,12 +70,12 @@ def check_size(name: str, shape: tuple[int, ...], dtype: str) -> int:
         raise InvalidModel(
             f'tensor "{name}" has {len(shape)} dimensions; NumPy arrays have at most {MAX_RANK}'
         )
-    n_bytes = stored_bytes(shape, dtype)
-    if n_bytes > MAX_TENSOR_BYTES:
+    least = stored_bytes(tuple(d or 1 for d in shape), dtype)  # a dimension of 0 excuses no other
+    if least > MAX_TENSOR_BYTES:
         raise InvalidModel(
-            f'tensor "{name}" of shape {list(shape)} would take {n_bytes} bytes; the limit is 2 GiB'
+            f'tensor "{name}" of shape {list(shape)} would take {least} bytes; the limit is 2 GiB'
         )
-    return n_bytes
+    return stored_bytes(shape, dtype)
 
 
 class Constants:

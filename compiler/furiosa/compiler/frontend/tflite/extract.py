@@ -174,10 +174,7 @@ class _Extractor:
 
 
 def _int32(values: Sequence[int]) -> np.ndarray:
-    try:
-        return np.array(values, np.int32)
-    except OverflowError:
-        raise InvalidModel(f"the shape {list(values)} has a dimension beyond 32 bits") from None
+    return np.array(values, np.int32)
 
 
 def _calls_subgraph(table: schema.OperatorT) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,18 +147,18 @@ class _Importer:
             raise InvalidModel(
                 f'tensor "{name}" has {len(shape)} dimensions; NumPy arrays have at most {MAX_RANK}'
             )
-        size = 1
-        for d in shape:
-            if d < 0:
-                raise InvalidModel(
-                    f'tensor "{name}" has the dynamic shape {list(shape)}: export it with fixed shapes'
-                )
-            size *= d
-        n_bytes = (size * _bits(dtype) + 7) // 8
-        if n_bytes > MAX_TENSOR_BYTES:
+        if any(d < 0 for d in shape):
             raise InvalidModel(
-                f'tensor "{name}" of shape {list(shape)} would take {n_bytes} bytes; the limit is 2 GiB'
+                f'tensor "{name}" has the dynamic shape {list(shape)}: export it with fixed shapes'
             )
+        least = (
+            math.prod(d or 1 for d in shape) * _bits(dtype) + 7
+        ) // 8  # a dimension of 0 excuses no other
+        if least > MAX_TENSOR_BYTES:
+            raise InvalidModel(
+                f'tensor "{name}" of shape {list(shape)} would take {least} bytes; the limit is 2 GiB'
+            )
+        n_bytes = 0 if 0 in shape else least
         data = None
         if index not in self.not_constant and not table["is_variable"]:
             data = self._constant(name, table, shape, dtype, n_bytes)
