@@ -55,7 +55,7 @@ def windows(
     """Windows of which each touches the input; with rank 1 everything about the height is 1.
 
     onnxruntime takes no dilation with SAME padding, LiteRT does (``dilated_same``); the padding of a ``pool`` it wants below
-    the kernel's size, dilated or not, and with SAME padding and a stride far above the kernel's size it skips the first rows.
+    the kernel's size, dilated or not, and with SAME padding no stride above the kernel's size.
     """
 
     def two(low: int, high: int) -> tuple[int, int]:
@@ -77,7 +77,7 @@ def windows(
         size = tuple(max(size[i], reach[i] - pads[i] - pads[i + 2], 1) for i in (0, 1))
     else:
         if pool:
-            stride = tuple(min(s, r + 1) for s, r in zip(stride, reach))
+            stride = tuple(min(s, r) for s, r in zip(stride, reach))
         each = [same_padding(size[i], kernel[i], stride[i], dilation[i]) for i in (0, 1)]
         pads = (*(e[0] for e in each), *(e[1] for e in each))
         if padding == "SAME_LOWER":

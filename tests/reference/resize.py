@@ -72,10 +72,10 @@ def positions_onnx(mode: str, size: int, out: int, scale: np.float32, roi: tuple
 
 
 def nearest_onnx(position: np.ndarray, size: int, nearest_mode: str) -> np.ndarray:
-    """Indices [out] of Resize, mode nearest."""
+    """Indices [out] of Resize, mode nearest; onnxruntime takes what is within 1e-6 of the middle for a tie."""
     function = {
-        "round_prefer_floor": lambda v: math.ceil(v - 0.5),
-        "round_prefer_ceil": lambda v: math.floor(v + 0.5),
+        "round_prefer_floor": lambda v: math.ceil(v - 0.5 - 1e-6),
+        "round_prefer_ceil": lambda v: math.floor(v + 0.5 + 1e-6),
         "floor": math.floor,
         "ceil": math.ceil,
     }[nearest_mode]

@@ -89,9 +89,10 @@ def onnx_positions(
     return None
 
 
+_TIE = 1e-6  # what is as near to the middle is a tie for onnxruntime
 NEAREST_MODES = {
-    "round_prefer_floor": lambda v: math.ceil(v - 0.5),
-    "round_prefer_ceil": lambda v: math.floor(v + 0.5),
+    "round_prefer_floor": lambda v: math.ceil(v - 0.5 - _TIE),
+    "round_prefer_ceil": lambda v: math.floor(v + 0.5 + _TIE),
     "floor": math.floor,
     "ceil": math.ceil,
 }

@@ -1,36 +1,80 @@
-"""Output shapes that onnx infers in another way than onnxruntime makes them: pools with ceil_mode, ConvTranspose.
+"""Output shapes that onnx infers in another way than onnxruntime makes them: pools with ceil_mode, ConvTranspose, Resize by scales.
 
 onnx counts a window that begins in the padding after the input; adds output_padding to what auto_pad SAME_* makes, and takes
 that to be the input's size times the stride even where the full output is smaller; and gives up on an output_shape below the
-input's size.  What onnxruntime does is tested beside this file.
+input's size.  The size that a scale makes it works out in double precision, onnxruntime in float32.  What onnxruntime does is tested beside this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 
 Shape = tuple[int, ...]
 _POOLS = ("AveragePool", "LpPool", "MaxPool")
-OPERATORS = (*_POOLS, "ConvTranspose")
+_RESIZES = ("Resize", "Upsample")
+OPERATORS = (*_POOLS, *_RESIZES, "ConvTranspose")
 
 
-def shape(node: onnx.NodeProto, given: list[Shape | None]) -> Shape | None:
+def shape(
+    node: onnx.NodeProto, given: list[Shape | None], constants: Mapping[str, onnx.TensorProto]
+) -> Shape | None:
     """The shape of the first output that onnxruntime makes; None where onnx infers the same, or nothing can be told.
 
     Args:
         given: the shapes of the node's inputs, None where one is not known.
+        constants: the initialisers of the graph.
     """
     if node.domain or not given or given[0] is None or len(given[0]) < 3:
         return None
+    try:
+        return _shape(node, given, constants)
+    except (TypeError, ValueError, AttributeError):  # attributes or scales of a wrong type: inference says so
+        return None
+
+
+def _shape(
+    node: onnx.NodeProto, given: list[Shape | None], constants: Mapping[str, onnx.TensorProto]
+) -> Shape | None:
     a = {f.name: onnx.helper.get_attribute_value(f) for f in node.attribute}
     auto = a.get("auto_pad", b"NOTSET")
     if node.op_type in _POOLS and a.get("ceil_mode") and auto == b"NOTSET":
         return _pool(a, given[0])
     if node.op_type == "ConvTranspose" and len(given) > 1 and given[1] is not None:
         return _conv_transpose(a, auto, given[0], given[1])
+    if node.op_type in _RESIZES:
+        return _resize(node, a, given[0], constants)
     return None
+
+
+def _resize(
+    node: onnx.NodeProto, a: dict[str, Any], x: Shape, constants: Mapping[str, onnx.TensorProto]
+) -> Shape | None:
+    if len(node.input) > 3 and node.input[3]:
+        return None  # sizes
+    scales = a.get("scales")
+    if len(node.input) > 1:
+        # Upsample and Resize 10 have (X, scales), later ones (X, roi, scales)
+        stated = constants.get(node.input[min(len(node.input) - 1, 2)])
+        if (
+            stated is None
+            or stated.data_type != onnx.TensorProto.FLOAT
+            or list(stated.dims) != [len(a.get("axes") or x)]
+        ):
+            return None
+        scales = onnx.numpy_helper.to_array(stated)
+    axes = [int(v) % len(x) for v in a.get("axes") or range(len(x))]
+    if scales is None or len(scales) != len(axes):
+        return None
+    out = list(x)
+    for axis, scale in zip(axes, np.asarray(scales, np.float32)):
+        if not 0 < scale <= 1 << 20:  # false for a NaN
+            return None
+        out[axis] = int(np.float32(x[axis]) * scale)
+    return tuple(out) if min(out) > 0 else None
 
 
 def _each(a: dict[str, Any], name: str, rank: int, default: int) -> list[int] | None:

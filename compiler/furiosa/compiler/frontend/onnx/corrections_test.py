@@ -86,6 +86,20 @@ def test_transposed_convolutions() -> None:
     assert checked > 100
 
 
+def test_resizing_by_scales() -> None:
+    """180 * 0.9 is 162 in float32, below that in double precision."""
+    rng = np.random.default_rng(3)
+    for i in range(120):
+        x = (1, 1, 3, int(rng.integers(2, 300)))
+        scale = float(rng.choice((0.9, 0.7, 0.6, 1.1, 1.3, 2.7, 0.45, 3.3)))
+        scales = np.array([1, 1, 1, scale], np.float32)
+        if x[3] * scale < 1.5:
+            continue
+        inputs = ["x", "", "s"] if i % 2 else ["x", "s"]
+        model = _model([helper.make_node("Resize", inputs, ["y"])], x, {"s": scales}, 13 if i % 2 else 10)
+        assert import_model(model).outputs[0].shape == _made(model, x)
+
+
 def test_what_follows_a_corrected_shape_is_right_too() -> None:
     fields = {"kernel_shape": [2], "strides": [3], "pads": [0, 1], "ceil_mode": 1}
     nodes = [

@@ -89,12 +89,13 @@ def infer(
 
 def _correct(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto]) -> bool:
     """Puts a Reshape in place of the first node whose shape onnx gets wrong; False where there is none."""
-    sizes = {t.name: tuple(t.dims) for t in graph.initializer}
+    constants = {t.name: t for t in graph.initializer}
+    sizes = {name: tuple(t.dims) for name, t in constants.items()}
     for i, node in enumerate(graph.node):
         if node.op_type not in corrections.OPERATORS:
             continue
         given = [sizes.get(name) or static_shape(types.get(name)) for name in node.input]
-        shape = corrections.shape(node, given)
+        shape = corrections.shape(node, given, constants)
         if shape is None or shape == static_shape(types.get(node.output[0])):
             continue
         name = f"{node.output[0]}/shape"

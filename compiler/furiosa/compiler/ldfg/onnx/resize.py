@@ -76,6 +76,8 @@ def _values(t: Tensor | None, axes: list[int], default: np.ndarray) -> np.ndarra
 
 def _scales(unit: Unit, x: Tensor, y: Tensor) -> np.ndarray:
     """float32 [4]: as stated, or what the sizes make."""
+    if x.shape == y.shape:  # whatever scales are stated, onnxruntime copies
+        return np.ones(4, f32)
     inputs = [*unit.inputs, None, None, None]
     axes = [int(v) % 4 for v in unit.op.attributes.get("axes") or range(4)]
     sized = np.asarray(y.shape, f32) / np.asarray(x.shape, f32)
@@ -118,6 +120,4 @@ def _axis(
     nearest_mode = a.get("nearest_mode", "round_prefer_floor")
     if nearest_mode not in resample.NEAREST_MODES:
         return None, f"nearest_mode {nearest_mode}"
-    if mode == "tf_crop_and_resize" and nearest_mode == "round_prefer_ceil":
-        return None, f"nearest_mode {nearest_mode} of {mode}"  # onnxruntime's ties are not those of float32
     return resample.onnx_nearest(position, size, nearest_mode), ""
