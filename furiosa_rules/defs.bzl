@@ -1,6 +1,6 @@
 """Public API: NPU model compilation as a build step.
 
-`npu_model` compiles a model file to an ENF, `npu_bundle` links ENFs into one deployable archive,
+`npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one deployable archive,
 `npu_model_test` compares one with its reference runtime, `npu_compiler_toolchain` puts another compiler in the place of the default one.
 """
 
@@ -10,9 +10,11 @@ load("//furiosa_rules/private:npu_compiler_info.bzl", _NpuCompilerInfo = "NpuCom
 load("//furiosa_rules/private:npu_compiler_toolchain.bzl", _npu_compiler_toolchain = "npu_compiler_toolchain")
 load("//furiosa_rules/private:npu_model.bzl", _npu_model = "npu_model")
 load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo")
+load("//furiosa_rules/private:npu_model_matrix.bzl", _npu_model_matrix = "npu_model_matrix")
 load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_test")
 
 npu_model = _npu_model
+npu_model_matrix = _npu_model_matrix
 npu_model_test = _npu_model_test
 npu_bundle = _npu_bundle
 npu_compiler_toolchain = _npu_compiler_toolchain

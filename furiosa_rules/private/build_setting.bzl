@@ -19,3 +19,9 @@ string_setting = rule(
     doc = "A string flag.",
     build_setting = config.string(flag = True),
 )
+
+internal_string_setting = rule(
+    implementation = _impl,
+    doc = "A string that transitions set and the command line cannot.",
+    build_setting = config.string(),
+)

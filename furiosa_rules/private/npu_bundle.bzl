@@ -1,5 +1,6 @@
 """The rule that links compiled models into a bundle."""
 
+load(":default_npu.bzl", "bundle_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_bundle_info.bzl", "NpuBundleInfo")
 load(":npu_model_info.bzl", "NpuModelInfo")
@@ -10,14 +11,22 @@ Links compiled models into one deployable archive, `<name>.tar`, with a manifest
 A model's name in the bundle is its target's name without a trailing `_enf`. The archive depends on nothing but the ENFs and
 their names. It is also in the runfiles. Every build checks it (`--norun_validations` switches that off).
 
+With `target_npu` the models are compiled for that NPU, whatever the platform or the settings say; a model that names another one
+itself is refused.
+
 Output groups: `tree` (the unpacked archive, a directory), `manifest` (manifest.json and manifest.binpb).
 """
 
 _ATTRS = {
     "models": attr.label_list(
         doc = "The `npu_model` targets.",
+        cfg = bundle_transition,
         mandatory = True,
         providers = [NpuModelInfo],
+    ),
+    "target_npu": attr.string(
+        doc = "The NPU that all models of the bundle are for; models that name none are compiled for it. An empty string: " +
+              "each model as it is outside of the bundle.",
     ),
     "_bundler": attr.label(
         default = "//runtime:furiosa_bundler",
@@ -30,7 +39,7 @@ _ATTRS = {
 _MAX_NAME = 80
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
-def _check_models(models):
+def _check_models(models, target_npu):
     if not models:
         fail("models is empty; a bundle needs at least one npu_model")
     labels = {}
@@ -46,6 +55,12 @@ def _check_models(models):
                 m.model_name,
             ))
         labels[m.model_name] = m.label
+        if target_npu and m.target_npu != target_npu:
+            fail("models: %s names target_npu '%s' itself, but the bundle is for '%s'; leave target_npu out of one of them" % (
+                _show(m.label),
+                m.target_npu,
+                target_npu,
+            ))
 
 def _show(label):
     """The label as the user writes it."""
@@ -54,7 +69,7 @@ def _show(label):
 
 def _impl(ctx):
     models = [t[NpuModelInfo] for t in ctx.attr.models]
-    _check_models(models)
+    _check_models(models, ctx.attr.target_npu)
 
     tar = ctx.actions.declare_file(ctx.label.name + ".tar")
     manifest_json = ctx.actions.declare_file(ctx.label.name + ".manifest/manifest.json")

@@ -1,5 +1,6 @@
 """The rule that declares an NPU compiler."""
 
+load(":default_npu.bzl", "reset_transition")
 load(":npu_compiler_info.bzl", "NpuCompilerInfo")
 
 _DOC = """\
@@ -60,5 +61,7 @@ npu_compiler_toolchain = rule(
     implementation = _impl,
     doc = _DOC,
     attrs = _ATTRS,
+    # One compiler, with one path, for all models.
+    cfg = reset_transition,
     provides = [NpuCompilerInfo, platform_common.ToolchainInfo],
 )

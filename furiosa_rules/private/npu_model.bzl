@@ -1,6 +1,7 @@
 """The rule that compiles a model file to an ENF."""
 
 load(":build_setting.bzl", "BuildSettingInfo")
+load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
 
@@ -27,6 +28,7 @@ _ATTRS = {
     "data": attr.label_list(
         doc = "Files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`.",
         allow_files = True,
+        cfg = reset_transition,
     ),
     "min_npu_coverage": attr.string(
         doc = "The least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build " +
@@ -36,14 +38,15 @@ _ATTRS = {
     "src": attr.label(
         doc = "The model file.",
         allow_single_file = [".onnx", ".tflite"],
+        cfg = reset_transition,
         mandatory = True,
     ),
     "target_npu": attr.string(
-        doc = "The NPU: `warboy` (one PE) or `warboy-2pe` (both PEs fused); an empty string stands for the setting " +
-              "`//furiosa_rules/settings:target_npu` (`warboy-2pe`).",
+        doc = "The NPU: `warboy` (one PE) or `warboy-2pe` (both PEs fused); an empty string stands for that of the bundle, " +
+              "else of the target platform, else of the setting `//furiosa_rules/settings:target_npu` (`warboy-2pe`).",
     ),
     "_batch_size": attr.label(default = "//furiosa_rules/settings:batch_size", providers = [BuildSettingInfo]),
-    "_target_npu": attr.label(default = "//furiosa_rules/settings:target_npu", providers = [BuildSettingInfo]),
+    "_default_npu": attr.label(default = "//furiosa_rules/settings:npu", providers = [DefaultNpuInfo]),
 }
 
 _TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
@@ -65,12 +68,13 @@ _RULE_OPTIONS = {
 }
 
 def _target_npu(ctx, known):
-    """The NPU to compile for: the attribute, else the setting."""
-    npu = ctx.attr.target_npu or ctx.attr._target_npu[BuildSettingInfo].value
+    """The NPU to compile for: the attribute, else the default."""
+    default = ctx.attr._default_npu[DefaultNpuInfo]
+    npu = ctx.attr.target_npu or default.npu
     if npu not in known:
         fail("target_npu is '%s'%s, but the compiler knows only %s" % (
             npu,
-            "" if ctx.attr.target_npu else " (from %s)" % ctx.attr._target_npu.label,
+            "" if ctx.attr.target_npu else " (from %s)" % default.origin,
             ", ".join(["'%s'" % k for k in known]),
         ))
     return npu
