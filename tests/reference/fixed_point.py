@@ -1,4 +1,4 @@
-"""Functions of one value that LiteRT's builtin kernels compute in fixed point: HARD_SWISH, LEAKY_RELU, PRELU, QUANTIZE."""
+"""What LiteRT's builtin kernels compute in fixed point: ADD, HARD_SWISH, LEAKY_RELU, PRELU, QUANTIZE."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def prelu(
     up = float(f32(x_scale) / f32(y_scale))
     down = float(f32(x_scale) * f32(slope_scale) / f32(y_scale))
     return saturate(np.where(a >= 0, _scale(a, up), _scale(a * s, down)) + y_zero_point, str(x.dtype))
+
+
+def add(
+    a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, bounds=None, sign=1
+) -> np.ndarray:
+    """ADD (sign = 1) and SUB (-1) where XNNPACK does not take them: 20 more bits, then the larger scale's double as unit."""
+    unit = 2 * max(float(f32(a_scale)), float(f32(b_scale)))
+    first = _scale((a.astype(np.int64) - a_zero_point) << 20, float(f32(a_scale)) / unit)
+    second = _scale((b.astype(np.int64) - b_zero_point) << 20, float(f32(b_scale)) / unit)
+    total = _scale(first + sign * second, unit / (2.0**20 * float(f32(y_scale))))
+    return saturate(total + y_zero_point, str(a.dtype), bounds)
 
 
 def requantize(x, x_scale, x_zero_point, y_scale, y_zero_point, dtype: str) -> np.ndarray:

@@ -166,7 +166,6 @@ _POSITIVE = (FLOAT32_MIN, FLOAT32_MAX)
 # 0 where the arithmetic that is chosen does not use the scale; sums of 8-bit values times a scale are finite
 _SCALE = (0, 2.0**100)
 _SIGNED_SCALE = (-(2.0**100), 2.0**100)
-_MULTIPLIER = (-(1 << 21), 1 << 21)
 
 _WINDOW_PARAMS = (
     Param("stride_h", "H", "rows from one output to the next", 1),
@@ -444,16 +443,19 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         ),
         (
             *_BINARY_PARAMS,
-            _rounding(Rounding.XNNPACK, Rounding.ONNXRUNTIME, Rounding.QDQ),
+            _rounding(Rounding.XNNPACK, Rounding.ONNXRUNTIME, Rounding.TFLITE, Rounding.QDQ),
             Param("output_zero_point", "h", "zero point of the output", *_INT8),
-            Param("a_multiplier", "i", "xnnpack: rint(sa / sy * 2^shift)", *_MULTIPLIER),
+            Param("a_multiplier", "i", "xnnpack: A = rint(sa / sy * 2^shift); tflite: A, of 31 bits"),
             Param(
                 "b_multiplier",
                 "i",
-                "xnnpack: rint(sb / sy * 2^shift), negative for a subtraction",
-                *_MULTIPLIER,
+                "xnnpack: B = rint(sb / sy * 2^shift), negative for a subtraction; tflite: B, of 31 bits",
             ),
-            Param("shift", "B", "xnnpack: bits of the fixed-point multipliers", 0, 30),
+            Param("shift", "B", "xnnpack: bits of the fixed-point multipliers; tflite: of Y's shift", 0, 31),
+            Param("a_shift", "B", "tflite: bits of A's shift", 0, 31),
+            Param("b_shift", "B", "tflite: bits of B's shift", 0, 31),
+            Param("output_multiplier", "i", "tflite: Y, of 31 bits"),
+            Param("subtract", "B", "tflite: 1 to subtract", 0, 1),
             Param("a_scale", "f", "onnxruntime: sa / sy; qdq: sa", *_SCALE),
             Param(
                 "b_scale", "f", "onnxruntime: sb / sy; qdq: sb; negative for a subtraction", *_SIGNED_SCALE
@@ -467,6 +469,8 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
             Param("raw_offset", "h", "onnxruntime: 128 where the model's own type is uint8, else 0", 0, 128),
         ),
         "Sum.  xnnpack: y = clamp(((a*A + b*B - A*za - B*zb + 2^(shift-1)) >> shift) + zy).  "
+        "tflite: y = clamp(M(M((a - za) * 2^20, A, a_shift) +- M((b - zb) * 2^20, B, b_shift), Y, shift) + zy), "
+        "M(v, m, s) = ((v*m + 2^30) >> 31) / 2^s, rounding halves away from zero.  "
         "onnxruntime: y = clamp(rint(fma(a + raw, sa, fma(b + raw, sb, bias))) - raw).  "
         "qdq: y = clamp(rint(float32(float32((a - za)*sa) + float32((b - zb)*sb)) / sy) + zy).",
         relations.add,

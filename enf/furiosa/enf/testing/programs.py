@@ -209,6 +209,7 @@ _TYPICAL: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
     "DEQUANTIZE": (("int8", (1, 2, 3, 4)), ("float32", (1, 2, 3, 4))),
 }
 _PARAMS: dict[str, dict[str, float]] = {
+    "ADD": {"shift": 20},
     "CONV2D": {"groups": 2},
     "MAX_POOL2D": {"kernel_h": 2, "kernel_w": 2, "stride_h": 2, "stride_w": 2},
     "AVERAGE_POOL2D": {"kernel_h": 2, "kernel_w": 2, "stride_h": 2, "stride_w": 2},

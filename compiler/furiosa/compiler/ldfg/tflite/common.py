@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.ldfg import rules
+from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Lowering
 
 FUSED = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -19,6 +23,13 @@ def bounds(
     offset = 128 if t.dtype == "uint8" else 0
     lo, hi = rule(activation, scale, zero_point, -128 + offset, 127 + offset)
     return lo - offset, hi - offset
+
+
+def ordinary_scales(*tensors: Tensor) -> list[np.float32]:
+    """The tensors' scales, or 1 where rules refuse the operator anyway."""
+    if not all(t.quantization is not None and rules.ordinary(t.quantization.scale) for t in tensors):
+        return [f32(1)] * len(tensors)
+    return [f32(t.quantization.scale.reshape(-1)[0]) for t in tensors]
 
 
 def activation(op: Operator) -> str:

@@ -31,6 +31,19 @@ def scale(values: np.ndarray, real: float, *, half_up: bool = False) -> np.ndarr
     return np.sign(high) * ((np.abs(high) + half) >> right)
 
 
+def add(s_a: np.float32, s_b: np.float32, s_y: np.float32) -> dict[str, int] | None:
+    """Parameters of ADD for the rounding tflite; None where LiteRT refuses the scales, or its 16-bit results overflow."""
+    if 255 * (float(s_a) + float(s_b)) + 256 * float(s_y) >= 2**15 * float(s_y):
+        return None
+    largest = 2 * max(float(s_a), float(s_b))
+    out, right = multiplier(largest / (2.0**20 * float(s_y)))
+    if right > 0:
+        return None
+    (a, a_right), (b, b_right) = (multiplier(float(s) / largest) for s in (s_a, s_b))
+    shifts = {"a_shift": -a_right, "b_shift": -b_right, "shift": -right}
+    return {"a_multiplier": a, "b_multiplier": b, "output_multiplier": out, **shifts}
+
+
 def hard_swish(values: np.ndarray, s_x: np.float32, s_y: np.float32) -> np.ndarray | None:
     """x * relu6(x + 3) / 6 in 16 bits, less the output's zero point; None where LiteRT refuses the scales."""
     fine = f32(f32(1 / 128) * s_x)

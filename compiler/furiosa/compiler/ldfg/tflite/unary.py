@@ -15,7 +15,7 @@ from furiosa.compiler.ldfg import arithmetic, functions, rules
 from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite import fixed_point
-from furiosa.compiler.ldfg.tflite.common import bounds
+from furiosa.compiler.ldfg.tflite.common import bounds, ordinary_scales
 from furiosa.enf.isa import Rounding
 
 MAX_TABLES = 4096  # tables of one operator: 1 MiB of SRAM
@@ -42,13 +42,6 @@ def _quantized(*tensors: Tensor) -> bool:
 def _too_far(*ratios: float) -> str:
     """Whether LiteRT's 32-bit numbers overflow."""
     return "scales so far apart that LiteRT's numbers overflow" if max(map(abs, ratios)) >= 2**14 else ""
-
-
-def _scales(*tensors: Tensor) -> list[np.float32]:
-    """The tensors' scales, or 1 where rules refuse the operator anyway."""
-    if not all(t.quantization is not None and rules.ordinary(t.quantization.scale) for t in tensors):
-        return [f32(1)] * len(tensors)
-    return [f32(t.quantization.scale.reshape(-1)[0]) for t in tensors]
 
 
 def _kernels(x: Tensor, only_int8: bool) -> str:
@@ -125,7 +118,7 @@ def builtin_table(low: Lowering, op: Operator) -> None:
 def relu(low: Lowering, op: Operator) -> None:
     """RELU and its kin with bounds, from any scale to any."""
     x, y = op.inputs[0], op.outputs[0]
-    s_x, s_y = _scales(x, y)
+    s_x, s_y = ordinary_scales(x, y)
     ratio = float(f32(s_x / s_y))
     low.check(rules.UNARY, Facts(op.op_type, [x, y], [], reference=_too_far(ratio)))
     values = fixed_point.scale(_inputs(low, x), ratio) + low.quantization(y)[1]
@@ -136,7 +129,7 @@ def relu(low: Lowering, op: Operator) -> None:
 def hard_swish(low: Lowering, op: Operator) -> None:
     """In 16-bit fixed point; LiteRT refuses an output finer than a 128th of the input."""
     x, y = op.inputs[0], op.outputs[0]
-    values = fixed_point.hard_swish(_inputs(low, x), *_scales(x, y)) if _quantized(x, y) else None
+    values = fixed_point.hard_swish(_inputs(low, x), *ordinary_scales(x, y)) if _quantized(x, y) else None
     reference = "" if values is not None or not _quantized(x, y) else "scales that LiteRT refuses"
     low.check(rules.UNARY, Facts(op.op_type, [x, y], [], reference=reference))
     _lookup(low, x, y, values + low.quantization(y)[1])
@@ -155,7 +148,7 @@ def _xnnpack_scale(values: Values, ratio: np.float32) -> Values:
 def leaky_relu(low: Lowering, op: Operator) -> None:
     """By XNNPACK where both slopes lie in its range, else by the builtin kernel."""
     x, y = op.inputs[0], op.outputs[0]
-    s_x, s_y = _scales(x, y)
+    s_x, s_y = ordinary_scales(x, y)
     alpha = f32(op.attributes["alpha"])
     with np.errstate(over="ignore"):
         up = f32(s_x / s_y)
@@ -182,7 +175,7 @@ def prelu(low: Lowering, op: Operator) -> None:
     problem = ""
     if x.shape != y.shape or not channels or slope.size > MAX_TABLES:
         problem = f"a slope of shape {list(slope.shape)}"
-    s_x, s_a, s_y = _scales(x, slope, y)
+    s_x, s_a, s_y = ordinary_scales(x, slope, y)
     ratios = float(f32(s_x / s_y)), float(f32(f32(s_x * s_a) / s_y))
     facts = Facts(op.op_type, [x, slope, y], [slope], reference=_too_far(*ratios), attribute=problem)
     low.check(rules.UNARY, facts)
@@ -221,7 +214,7 @@ def quantize(low: Lowering, op: Operator) -> None:
 
 def _requantized(low: Lowering, x: Tensor, y: Tensor) -> Values | None:
     """None where the builtin kernel, which rounds in blocks in another way than at the end, gives a mixture."""
-    (s_x, s_y), z_y = _scales(x, y), low.quantization(y)[1]
+    (s_x, s_y), z_y = ordinary_scales(x, y), low.quantization(y)[1]
     a, ratio = _inputs(low, x), f32(s_x / s_y)
     if x.dtype == y.dtype and _in_xnnpack(ratio):
         return _xnnpack_scale(a, ratio) + z_y

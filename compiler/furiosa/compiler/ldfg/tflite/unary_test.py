@@ -117,3 +117,11 @@ def test_groups_of_dimensions() -> None:
     turns = {"shape": [1, 3, 1, 3, 1, 3], "scale": 0.1}
     assert _failed("MAXIMUM", (2, 3, 2, 3, 2, 3), second=turns) == ["broadcast-limit"]
     assert _failed("MAXIMUM", (2, 3, 2, 3, 3, 3), second={"shape": [1, 3, 2, 3, 1, 1], "scale": 0.1}) == []
+
+
+def test_additions_of_any_scales() -> None:
+    """Beyond XNNPACK's ratios the builtin kernel adds, as long as its 16-bit results do not overflow."""
+    for op_type in ("ADD", "SUB"):
+        for scale in (0.1, 1e-6, 1e-4, 12.0):
+            assert _failed(op_type, second={"shape": [3], "scale": scale}) == [], scale
+        assert _failed(op_type, second={"shape": [3], "scale": 100.0}) == ["reference-arithmetic"]

@@ -28,6 +28,10 @@ def add(
     output_scale: float,
     bias: float,
     raw_offset: int,
+    a_shift: int,
+    b_shift: int,
+    output_multiplier: int,
+    subtract: int,
 ) -> None:
     """Sum, in the arithmetic of the runtime that ``rounding`` names."""
     if rounding == Rounding.XNNPACK:
@@ -41,6 +45,12 @@ def add(
             acc >>= shift
             acc += output_zero_point
             _store(acc, clamp_min, clamp_max, out)
+    elif rounding == Rounding.TFLITE:
+        for x, y, out in blocks(a, b, output):
+            total = _scaled((x.astype(np.int64) - a_zero_point) << 20, a_multiplier, a_shift)
+            term = _scaled((y.astype(np.int64) - b_zero_point) << 20, b_multiplier, b_shift)
+            total = total - term if subtract else total + term
+            _store(_scaled(total, output_multiplier, shift) + output_zero_point, clamp_min, clamp_max, out)
     elif rounding == Rounding.ONNXRUNTIME:
         _add_fused(
             a,
@@ -61,6 +71,12 @@ def add(
             np.rint(acc, out=acc)
             acc += f32(output_zero_point)
             _store(acc, clamp_min, clamp_max, out)
+
+
+def _scaled(values: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    """values * multiplier / 2^(31 + shift): halves up, then, for the shift, halves away from zero."""
+    high = (values * multiplier + (1 << 30)) >> 31
+    return np.sign(high) * ((np.abs(high) + ((1 << shift) >> 1)) >> shift)
 
 
 def _add_fused(

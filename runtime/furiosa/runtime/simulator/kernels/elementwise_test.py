@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +29,16 @@ def run(kernel, **parameters) -> np.ndarray:
 
 
 def add(rounding: int, zero_points: tuple[int, int, int], clamp: tuple[int, int], **fields) -> np.ndarray:
-    defaults = dict.fromkeys(("a_multiplier", "b_multiplier", "shift", "bias", "raw_offset"), 0)
+    integers = (
+        "a_multiplier",
+        "b_multiplier",
+        "shift",
+        "a_shift",
+        "b_shift",
+        "output_multiplier",
+        "subtract",
+    )
+    defaults = dict.fromkeys((*integers, "bias", "raw_offset"), 0)
     defaults |= {"a_scale": 1.0, "b_scale": 1.0, "output_scale": 1.0}
     za, zb, zy = zero_points
     return run(
@@ -61,6 +73,37 @@ def test_add_xnnpack(zero_points, clamp, multiplier_a, multiplier_b, shift) -> N
         shift=shift,
     )
     np.testing.assert_array_equal(actual, np.clip(y, min(clamp), max(clamp)))
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(
+    st.tuples(INT8, INT8, INT8),
+    st.tuples(INT8, INT8),
+    st.lists(st.integers(2**30, 2**31 - 1), min_size=3, max_size=3),
+    st.lists(st.integers(0, 31), min_size=3, max_size=3),
+    st.booleans(),
+)
+def test_add_tflite(zero_points, clamp, multipliers, shifts, subtract) -> None:
+    """All pairs; the formula in exact fractions for some of them."""
+    za, zb, zy = zero_points
+    actual = add(
+        Rounding.TFLITE,
+        zero_points,
+        clamp,
+        **dict(zip(("a_multiplier", "b_multiplier", "output_multiplier"), multipliers)),
+        **dict(zip(("a_shift", "b_shift", "shift"), shifts)),
+        subtract=int(subtract),
+    )
+
+    def scaled(value: int, place: int) -> int:
+        high = math.floor(Fraction(value * multipliers[place], 1 << 31) + Fraction(1, 2))
+        size = math.floor(Fraction(abs(high), 1 << shifts[place]) + Fraction(1, 2))
+        return size if high >= 0 else -size
+
+    for a, b in ((-128, 127), (127, -128), (0, 0), (za, 5), (-77, zb), (31, 64)):
+        first, second = scaled((a - za) << 20, 0), scaled((b - zb) << 20, 1)
+        y = scaled(first - second if subtract else first + second, 2) + zy
+        assert actual[a + 128, b + 128] == np.clip(y, min(clamp), max(clamp))
 
 
 @pytest.mark.parametrize(("multiplier", "shift"), [(2**23 + 1, 24), (2**24, 25), (2**31 - 1, 32)])
