@@ -81,16 +81,26 @@ def test_an_impossible_batch_is_refused_with_the_tensor() -> None:
         session.create(model, batch_size=2)
 
 
-@pytest.mark.parametrize("format", ["onnx", "tflite"])
-def test_softmax_of_more_than_two_samples_runs_on_the_host(format: str) -> None:
-    """The rule is about the batch that runs, wherever it comes from."""
+LIMITED = {
+    "Softmax": lambda x, y: onnx_op.build_qdq("Softmax", [x], y, axis=-1),
+    "LpNormalization": lambda x, y: onnx_op.build_qdq("LpNormalization", [x], y, axis=1, p=2),
+    "SOFTMAX": lambda x, y: tflite_op.build(
+        "SOFTMAX", [x], y, tflite_op.options("SoftmaxOptions", beta=1.0), 2
+    ),
+    "L2_NORMALIZATION": lambda x, y: tflite_op.build(
+        "L2_NORMALIZATION", [x], y, tflite_op.options("L2NormOptions"), 2
+    ),
+}
+
+
+@pytest.mark.parametrize("op_type", LIMITED)
+def test_a_batch_of_more_than_two_runs_on_the_host(op_type: str) -> None:
+    """The vendor's limit is about the batch that runs, wherever it comes from."""
+    operand = tflite_op.Operand if op_type.isupper() else onnx_op.Operand
+    output = (1 / 128, 0) if "Norm" in op_type or "NORM" in op_type else (1 / 256, -128)
     for own, times, place in ((1, 1, "npu"), (1, 2, "npu"), (2, 1, "npu"), (1, 3, "host"), (2, 2, "host")):
-        x, y = ((own, 10), "int8", 0.1, 3), ((own, 10), "int8", 1 / 256, -128)
-        if format == "onnx":
-            model = onnx_op.build_qdq("Softmax", [onnx_op.Operand(*x)], onnx_op.Operand(*y), axis=-1)
-        else:
-            option = tflite_op.options("SoftmaxOptions", beta=1.0)
-            model = tflite_op.build("SOFTMAX", [tflite_op.Operand(*x)], tflite_op.Operand(*y), option, 2)
+        shape = (own, 10)
+        model = LIMITED[op_type](operand(shape, "int8", 0.1, 3), operand(shape, "int8", *output))
         compiled = Compilation(model, Options(batch_size=times)).run("ldfg")
-        found = {v.placed_on for op, v in compiled.ldfg.verdicts.items() if op.op_type.upper() == "SOFTMAX"}
+        found = {v.placed_on for op, v in compiled.ldfg.verdicts.items() if op.op_type == op_type}
         assert found == {place}, (own, times)
