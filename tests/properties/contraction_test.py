@@ -15,7 +15,16 @@ from tests.reference.conv import accumulate, multipliers, requantize
 from tests.reference.matmul import matmul
 from tests.reference.rounding import activation_bounds_xnnpack
 
-BATCHES = (((), ()), ((3,), ()), ((), (3,)), ((2,), (2,)), ((2, 3), (2, 3)), ((2, 1), (1, 3)), ((2, 3), (3,)))
+BATCHES = (
+    *(((), ()), ((3,), ()), ((), (3,)), ((2,), (2,)), ((2, 3), (2, 3))),
+    *(
+        ((2, 1), (1, 3)),
+        ((2, 3), (3,)),
+        ((2, 2, 3), (2, 2, 3)),
+        ((2, 2, 1, 1), (1, 1, 3, 2)),
+        ((2, 2, 2), ()),
+    ),
+)
 
 
 def sides() -> st.SearchStrategy[tuple[int, int, int]]:
@@ -247,3 +256,10 @@ def test_tflite_factors_that_only_the_builtin_kernels_take() -> None:
         "FULLY_CONNECTED", [x, tflite_op.Operand((4, 8), "int8", 0.1, 0), None], y, option
     )
     assert "constant-parameters" in _reasons(model)
+
+
+def test_onnx_factors_that_repeat_in_too_many_groups() -> None:
+    a, b = onnx_op.Operand((2, 1, 2, 3, 3), "int8", 0.1, 3), onnx_op.Operand((3, 1, 3, 4), "int8", 0.1, 3)
+    assert _reasons(onnx_op.build_qdq("MatMul", [a, b], onnx_op.Operand((), "int8", 0.1, 3))) == {
+        "dimension-groups"
+    }

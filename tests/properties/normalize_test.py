@@ -16,8 +16,8 @@ from tests.reference.softmax import softmax_builtin, softmax_onnxruntime
 
 
 def small_batches() -> st.SearchStrategy[tuple[int, ...]]:
-    """Shapes of 1 to 4 dimensions, the first at most 2 where there are more."""
-    return any_shapes(1, 4).map(lambda s: (min(s[0], 2), *s[1:]) if len(s) > 1 else s)
+    """Shapes of 1 to 6 dimensions, the first at most 2 where there are more."""
+    return any_shapes(1, 6).map(lambda s: (min(s[0], 2), *s[1:]) if len(s) > 1 else s)
 
 
 @bounded(60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from furiosa.compiler.dfg.broadcast import merged
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.ldfg.lowering import Lowering
 
@@ -43,16 +44,18 @@ def batched(
 ) -> None:
     """Emits y = a * b + bias over the last two dimensions of each, those before them broadcast.
 
-    factors: forms of a and b, constants or not, of 1 to 4 dimensions, one of them a vector as NumPy's matmul has it;
+    factors: forms of a and b, constants or not; a vector is what NumPy's matmul takes it for; dimensions before the last two
+    repeat in at most two groups (``batches``);
     transposed: whether each is stored with its last two dimensions swapped; bias: int32, broadcast to y, None for none;
     scale: float32 [1] or [columns].
     """
     a, b = factors
-    shape_a = _four(a.shape if len(a.shape) > 1 else (1, *a.shape))
-    shape_b = _four(b.shape if len(b.shape) > 1 else (*b.shape, 1))
-    rows = shape_a[3 if transposed[0] else 2]
-    columns = shape_b[2 if transposed[1] else 3]
-    shape = (*np.broadcast_shapes(shape_a[:2], shape_b[:2]), rows, columns)
+    shape_a, shape_b = matrices(a.shape, b.shape)
+    batch, (batch_a, batch_b) = batches(shape_a, shape_b)
+    rows = shape_a[-1 if transposed[0] else -2]
+    columns = shape_b[-2 if transposed[1] else -1]
+    shape = _four((*batch, rows, columns))
+    shape_a, shape_b = _four((*batch_a, *shape_a[-2:])), _four((*batch_b, *shape_b[-2:]))
     added = np.zeros((1, 1, 1, 1), np.int32) if bias is None else bias.reshape(_four(bias.shape))
     inputs = [
         _shaped(low, a, shape_a),
@@ -63,6 +66,19 @@ def batched(
     swaps = {"a_transposed": transposed[0], "b_transposed": transposed[1]}
     out = low.emit("npu.matmul", inputs, y.name, shape, y.quantization, **swaps, **attributes)
     low.emit_to("npu.reshape", [out], y)
+
+
+Shape = tuple[int, ...]
+
+
+def matrices(a: Shape, b: Shape) -> tuple[Shape, Shape]:
+    """The shapes of two factors, a vector as a row on the left and as a column on the right."""
+    return (a if len(a) > 1 else (1, *a)), (b if len(b) > 1 else (*b, 1))
+
+
+def batches(a: Shape, b: Shape) -> tuple[Shape, list[Shape]]:
+    """What comes before the last two dimensions, for the product and for each factor, neighbours merged where they can be."""
+    return merged(np.broadcast_shapes(a[:-2], b[:-2]), a[:-2], b[:-2])
 
 
 def _four(shape: tuple[int, ...]) -> tuple[int, ...]:

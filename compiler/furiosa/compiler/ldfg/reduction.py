@@ -23,22 +23,24 @@ _DEFAULTS = {
 }
 
 
-def merged(shape: tuple[int, ...], axes: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Input and output shape of a REDUCE, [4] each: neighbours that are both reduced, or both kept, become one dimension."""
-    runs: list[tuple[int, bool]] = []
+def runs(shape: tuple[int, ...], axes: Collection[int]) -> list[tuple[int, bool]]:
+    """(elements, whether reduced) of each run of neighbouring dimensions that are all reduced or all kept."""
+    out: list[tuple[int, bool]] = []
     for i, d in enumerate(shape):
         if d == 1:
             continue
-        if runs and runs[-1][1] == (i in axes):
-            d *= runs.pop()[0]
-        runs.append((d, i in axes))
-    lead = (1,) * (4 - len(runs))
-    return (*lead, *(d for d, _ in runs)), (*lead, *(1 if reduced else d for d, reduced in runs))
+        if out and out[-1][1] == (i in axes):
+            d *= out.pop()[0]
+        out.append((d, i in axes))
+    return out
 
 
 def reduce(low: Lowering, x: Tensor, axes: Collection[int], y: Tensor, **attributes: float) -> None:
-    """Emits a REDUCE of the form ``x`` over ``axes``; ``y`` holds what is kept, in x's order, in any shape."""
-    source, target = merged(x.shape, axes)
+    """Emits a REDUCE of the form ``x`` over ``axes``, of at most four runs; ``y`` holds what is kept, in x's order, in any shape."""
+    parts = runs(x.shape, axes)
+    lead = (1,) * (4 - len(parts))
+    source = (*lead, *(d for d, _ in parts))
+    target = (*lead, *(1 if reduced else d for d, reduced in parts))
     shaped = low.emit("npu.reshape", [x], x.name, source, x.quantization)
     reduced = low.emit("npu.reduce", [shaped], y.name, target, y.quantization, **{**_DEFAULTS, **attributes})
     low.emit_to("npu.reshape", [reduced], y)

@@ -55,6 +55,7 @@ class Facts:
     spatial_rank: int = 2
     batch: int = 1
     norm: int = 2
+    dimension_groups: int = 1  # runs of neighbouring dimensions that are treated alike
     reduced: int = 1  # how many elements become one, or depend on each other
     reference: str = (
         ""  # why the reference runtime computes this operator in another way; empty where it does not
@@ -279,6 +280,15 @@ def two_dimensional(f: Facts) -> None:
         raise Failure(f"{f.spatial_rank} spatial dimensions", "1 or 2")
 
 
+def dimension_groups(f: Facts) -> None:
+    """Reductions and matrix products work over at most four groups of neighbouring dimensions that are treated alike.
+
+    Transpose, so that what is reduced, kept or repeated lies together.
+    """
+    if f.dimension_groups > MAX_RANK:
+        raise Failure(f"{f.dimension_groups} groups", f"<= {MAX_RANK}")
+
+
 def reduction_limit(f: Facts) -> None:
     """At most 4 Mi elements may be reduced to one, or normalised together.
 
@@ -447,16 +457,10 @@ CONV: tuple[Rule, ...] = (
     supported_attributes,
 )
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
-MATMUL: tuple[Rule, ...] = (*INTEGER, *WEIGHTS, reference_arithmetic, supported_attributes)
-REDUCE: tuple[Rule, ...] = (*INTEGER, reduction_limit, reference_arithmetic, supported_attributes)
-SOFTMAX: tuple[Rule, ...] = (*INTEGER, softmax_batch, reduction_limit, reference_arithmetic)
-LP_NORMALIZATION: tuple[Rule, ...] = (
-    *INTEGER,
-    euclidean_norm,
-    normalization_batch,
-    reduction_limit,
-    reference_arithmetic,
-)
+MATMUL: tuple[Rule, ...] = (*UNARY, *WEIGHTS, dimension_groups)
+REDUCE: tuple[Rule, ...] = (*UNARY, dimension_groups, reduction_limit)
+SOFTMAX: tuple[Rule, ...] = (*UNARY, softmax_batch, reduction_limit)
+LP_NORMALIZATION: tuple[Rule, ...] = (*UNARY, euclidean_norm, normalization_batch, reduction_limit)
 # the vendor states no limit of groups or dilation
 CONV_TRANSPOSE: tuple[Rule, ...] = (*POOL, *WEIGHTS)
 NORMALIZATION: tuple[Rule, ...] = (eight_bit_activations, after_convolution)

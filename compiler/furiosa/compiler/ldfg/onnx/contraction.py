@@ -8,7 +8,7 @@ from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic, rules
 from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Facts, Lowering
-from furiosa.compiler.ldfg.matmul import batched, matmul
+from furiosa.compiler.ldfg.matmul import batched, batches, matmul, matrices
 from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
@@ -168,8 +168,17 @@ def gemm(low: Lowering, unit: Unit) -> None:
     several = constant and w.quantization is not None and w.quantization.scale.size > 1
     problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
     activations = [x, y] if constant else [x, w, y]
+    per_column = b is None or b.size == 1 or (b.size == b.shape[-1] == y.shape[-1])
+    as_convolution = constant and len(w.shape) == 2 and per_column
     facts = Facts(
-        op.op_type, activations, [b], w if constant else None, b, reference=reference, attribute=problem
+        op.op_type,
+        activations,
+        [b],
+        w if constant else None,
+        b,
+        dimension_groups=1 if as_convolution else 2 + len(batches(*matrices(x.shape, w.shape))[0]),
+        reference=reference,
+        attribute=problem,
     )
     low.check(rules.MATMUL, facts)
     lo, hi = bounds(low, unit, y)
@@ -178,8 +187,7 @@ def gemm(low: Lowering, unit: Unit) -> None:
         w.quantization.scale,
         int(w.quantization.zero_point.reshape(-1)[0]) - 128 * (w.dtype == "uint8"),
     )
-    per_column = b is None or b.size == 1 or (b.size == b.shape[-1] == y.shape[-1])
-    if constant and len(w.shape) == 2 and per_column:
+    if as_convolution:
         data = low.plain(w).data
         weight = np.ascontiguousarray(data if transposed[1] else data.T)
         channels, depth = weight.shape

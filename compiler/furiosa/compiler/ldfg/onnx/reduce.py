@@ -20,7 +20,7 @@ from furiosa.compiler.ldfg.onnx.common import bounds, layout, real_numbers, tabl
 from furiosa.compiler.ldfg.onnx.elementwise import add
 from furiosa.compiler.ldfg.onnx.move import NHWC_AXIS
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
-from furiosa.compiler.ldfg.reduction import along, reduce, reduced_elements
+from furiosa.compiler.ldfg.reduction import along, reduce, reduced_elements, runs
 from furiosa.enf.isa import Reduction, Rounding
 
 
@@ -52,6 +52,7 @@ def reduction(low: Lowering, unit: Unit) -> None:
         op.op_type,
         [x, y],
         [given],
+        dimension_groups=len(runs(x.shape, axes)),
         reduced=count,
         reference=real_numbers(unit),
         attribute=problem,
@@ -170,9 +171,9 @@ def _stretched(low: Lowering, form: Tensor, shape: tuple[int, ...]) -> Tensor:
     if form.shape == shape:
         return form
     own = (1,) * (len(shape) - len(form.shape)) + form.shape
-    runs = [repeated(d, e // d) for d, e in zip(own, shape)]
+    taken = [repeated(d, e // d) for d, e in zip(own, shape)]
     out = Tensor(form.name, shape, "int8", form.quantization)
-    moves.take(low, moves.reshaped(low, form, own), runs, out)
+    moves.take(low, moves.reshaped(low, form, own), taken, out)
     return out
 
 

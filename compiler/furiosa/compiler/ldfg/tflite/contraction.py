@@ -7,7 +7,7 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic, rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.matmul import batched, matmul
+from furiosa.compiler.ldfg.matmul import batched, batches, matmul
 from furiosa.compiler.ldfg.tflite.common import (
     activation,
     bounds,
@@ -124,12 +124,12 @@ def transpose_conv(low: Lowering, op: Operator) -> None:
     )
 
 
-@rules.requires(rules.CONV)
+@rules.requires(rules.MATMUL)
 def fully_connected(low: Lowering, op: Operator) -> None:
     """As a 1x1 convolution over [1, 1, rows, features]."""
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
     b = op.inputs[2] if len(op.inputs) > 2 else None
-    low.check(rules.CONV, _conv_facts(op))
+    low.check(rules.MATMUL, _conv_facts(op))
     channels, depth = w.shape
     rows = x.size // depth
     (weight, bias, scale), attributes = _weights(low, w, b, x, y, channels)
@@ -158,7 +158,8 @@ def batch_matmul(low: Lowering, op: Operator) -> None:
         reference = (
             "a second factor whose zero point is not 0, which LiteRT multiplies in another fixed point"
         )
-    low.check(rules.MATMUL, Facts(op.op_type, [a, b, y], [], reference=reference))
+    groups = 2 + len(batches(a.shape, b.shape)[0])
+    low.check(rules.MATMUL, Facts(op.op_type, [a, b, y], [], dimension_groups=groups, reference=reference))
     (s_a, z_a), (s_y, z_y) = low.quantization(a), low.quantization(y)
     batched(
         low,

@@ -10,7 +10,7 @@ from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.reduction import along, reduce, reduced_elements
+from furiosa.compiler.ldfg.reduction import along, reduce, reduced_elements, runs
 from furiosa.compiler.ldfg.tflite.common import activation
 from furiosa.enf.isa import Reduction, Rounding
 
@@ -23,7 +23,9 @@ def _axes(low: Lowering, op: Operator) -> tuple[int, ...]:
         axes = tuple(sorted({int(a) % len(x.shape) for a in given.data.reshape(-1)}))
     problem = "" if axes or not given.is_constant else "no axes"
     count = reduced_elements(x.shape, axes)
-    low.check(rules.REDUCE, Facts(op.op_type, [x, y], [given], reduced=count, attribute=problem))
+    groups = len(runs(x.shape, axes))
+    facts = Facts(op.op_type, [x, y], [given], dimension_groups=groups, reduced=count, attribute=problem)
+    low.check(rules.REDUCE, facts)
     return axes
 
 
