@@ -169,3 +169,13 @@ def test_more_than_one_axis_for_one_dimension() -> None:
     b.operator("EXPAND_DIMS", [x, b.tensor("axis", [2], "int32", [0, 1])], [y])
     with pytest.raises(InvalidModel, match=r"has the axes \[0, 1\]; it takes one"):
         compile_model(b.build([x], [y]))
+
+
+def test_parts_of_fewer_dimensions() -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [4], scale=0.5), b.tensor("y", [5], scale=0.5)
+    b.operator(
+        "CONCATENATION", [x, b.tensor("c", [], data=1, scale=0.5)], [y], options("ConcatenationOptions")
+    )
+    with pytest.raises(InvalidModel, match=r"cannot join the shapes \[\[4\], \[\]\]"):
+        compile_model(b.build([x], [y]))

@@ -148,7 +148,8 @@ def _concatenation(op: Operator) -> Shape:
     shape = list(_first(op))
     (axis,) = axes([op.attributes["axis"]], len(shape))
     for t in op.inputs[1:]:
-        if t is None or t.shape[:axis] + t.shape[axis + 1 :] != (*shape[:axis], *shape[axis + 1 :]):
+        same_rank = t is not None and len(t.shape) == len(shape)
+        if not same_rank or t.shape[:axis] + t.shape[axis + 1 :] != (*shape[:axis], *shape[axis + 1 :]):
             raise Contradiction(
                 f"cannot join the shapes {[list(i.shape) for i in op.inputs if i]} along {axis}"
             )
