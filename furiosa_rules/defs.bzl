@@ -1,7 +1,8 @@
 """Public API: NPU model compilation as a build step.
 
 `npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one deployable archive,
-`npu_model_test` compares one with its reference runtime, `npu_compiler_toolchain` puts another compiler in the place of the default one.
+`npu_model_test` compares one with its reference runtime, `npu_compiler_toolchain` puts another compiler in the place of the default one,
+`npu_vendor_compiler_toolchain` the vendor's.
 """
 
 load("//furiosa_rules/private:npu_bundle.bzl", _npu_bundle = "npu_bundle")
@@ -12,12 +13,14 @@ load("//furiosa_rules/private:npu_model.bzl", _npu_model = "npu_model")
 load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo")
 load("//furiosa_rules/private:npu_model_matrix.bzl", _npu_model_matrix = "npu_model_matrix")
 load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_test")
+load("//furiosa_rules/private:npu_vendor_compiler_toolchain.bzl", _npu_vendor_compiler_toolchain = "npu_vendor_compiler_toolchain")
 
 npu_model = _npu_model
 npu_model_matrix = _npu_model_matrix
 npu_model_test = _npu_model_test
 npu_bundle = _npu_bundle
 npu_compiler_toolchain = _npu_compiler_toolchain
+npu_vendor_compiler_toolchain = _npu_vendor_compiler_toolchain
 
 NpuModelInfo = _NpuModelInfo
 NpuBundleInfo = _NpuBundleInfo

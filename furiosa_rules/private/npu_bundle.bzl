@@ -4,6 +4,7 @@ load(":default_npu.bzl", "bundle_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_bundle_info.bzl", "NpuBundleInfo")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
 Links compiled models into one deployable archive, `<name>.tar`, with a manifest.
@@ -44,6 +45,8 @@ def _check_models(models, target_npu):
         fail("models is empty; a bundle needs at least one npu_model")
     labels = {}
     for m in models:
+        refuse_vendor_enf("models", m, "npu_bundle")
+
         # The name becomes a file's name, an argument's beginning, and what follows # in `vision.tar#resnet50`.
         if len(m.model_name) > _MAX_NAME or m.model_name.lstrip(_NAME_CHARS) or m.model_name[0] in "-.":
             fail(("models: %s cannot have the name '%s' in the bundle; a name is made of up to %d letters, digits, '-', '_' and '.', " +

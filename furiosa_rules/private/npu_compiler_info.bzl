@@ -4,10 +4,14 @@ NpuCompilerInfo = provider(
     doc = "An NPU compiler and what it can do; the field `npu_compiler` of a resolved toolchain.",
     fields = {
         "compiler": "FilesToRunProvider: the compiler, for the machine that builds.",
+        "env": "dict: environment variables of the compiler.",
+        "ignores": "list of strings: attributes of `npu_model` that the vendor's compiler has no option for and that are left out.",
+        "runfiles": "runfiles: the compiler's.",
         "supports_dot_graph": "bool: `compile` takes `--dot-graph FILE`.",
         "supports_report": "bool: `compile` takes `--report-json FILE`.",
         "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",
         "target_npus": "list of strings: the NPUs it compiles for.",
+        "vendor_command": "string: which of the vendor's commands it is, e.g. `furiosa-compiler`; empty for a compiler with this repository's command line.",
         "worker_protocol": "string: `json` or `proto` where it runs as a persistent worker, else empty.",
     },
 )

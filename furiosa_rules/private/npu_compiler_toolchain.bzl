@@ -47,12 +47,17 @@ _ATTRS = {
 }
 
 def _impl(ctx):
+    compiler = ctx.attr.compiler[DefaultInfo]
     info = NpuCompilerInfo(
-        compiler = ctx.attr.compiler[DefaultInfo].files_to_run,
+        compiler = compiler.files_to_run,
+        env = {},
+        ignores = [],
+        runfiles = compiler.default_runfiles,
         supports_dot_graph = ctx.attr.supports_dot_graph,
         supports_report = ctx.attr.supports_report,
         supports_verify = ctx.attr.supports_verify,
         target_npus = ctx.attr.target_npus,
+        vendor_command = "",
         worker_protocol = ctx.attr.worker_protocol,
     )
     return [info, platform_common.ToolchainInfo(npu_compiler = info)]

@@ -4,6 +4,7 @@ load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":vendor_command.bzl", "check_vendor_attributes", "vendor_arguments")
 
 _DOC = """\
 Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
@@ -98,10 +99,13 @@ def _check_coverage(share):
     if share and (not digits or digits.strip("0123456789") or float(share) > 1):
         fail("min_npu_coverage is '%s', but must be a share between 0 and 1, like '0.95'" % share)
 
-def _check_copts(copts):
+def _check_line_breaks(copts):
     for opt in copts:
         if "\n" in opt:
             fail("copts: %r holds a line break, which no option of the compiler has" % opt)
+
+def _check_copts(copts):
+    for opt in copts:
         instead = _RULE_OPTIONS.get(opt.split("=")[0])
         if instead:
             fail("copts: %s is not for npu_model; use %s" % (opt.split("=")[0], instead))
@@ -120,7 +124,11 @@ def _impl(ctx):
     batch_size = _batch_size(ctx)
     _check_compatibility(ctx.attr.compatibility)
     _check_coverage(ctx.attr.min_npu_coverage)
-    _check_copts(ctx.attr.copts)
+    _check_line_breaks(ctx.attr.copts)
+    if toolchain.vendor_command:
+        check_vendor_attributes(ctx.attr, toolchain)
+    else:
+        _check_copts(ctx.attr.copts)
     _check_data(src, ctx.files.data)
 
     stem = ctx.label.name.removesuffix("_enf") or ctx.label.name
@@ -129,28 +137,16 @@ def _impl(ctx):
     dot = ctx.actions.declare_file(stem + ".dot") if toolchain.supports_dot_graph else None
 
     args = ctx.actions.args()
-    args.use_param_file("@%s", use_always = True)
-    args.set_param_file_format("multiline")
-    args.add("compile")
-    args.add(src)
-    args.add("-o", enf)
-    args.add("--target-npu", target_npu)
-    args.add("--batch-size", batch_size)
-    if ctx.attr.compatibility:
-        args.add("--compatibility", ctx.attr.compatibility)
-    if ctx.attr.min_npu_coverage:
-        args.add("--min-npu-coverage", ctx.attr.min_npu_coverage)
-    if report:
-        args.add("--report-json", report)
-    if dot:
-        args.add("--dot-graph", dot)
-    args.add_all(ctx.attr.copts)
+    if toolchain.vendor_command:
+        vendor_arguments(args, toolchain, src, enf, dot, target_npu, batch_size, ctx.attr.copts)
+    else:
+        _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size)
     ctx.actions.run(
         executable = toolchain.compiler,
         arguments = [args],
         inputs = [src] + ctx.files.data,
         outputs = [f for f in (enf, report, dot) if f],
-        env = {},
+        env = toolchain.env,
         execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
         mnemonic = "NpuCompile",
         progress_message = "Compiling %%{label} for %s, batch size %d" % (target_npu, batch_size),
@@ -179,8 +175,28 @@ def _impl(ctx):
             report = report,
             source = src,
             target_npu = target_npu,
+            vendor_command = toolchain.vendor_command,
         ),
     ]
+
+def _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size):
+    """Adds the arguments of a compiler that has this repository's command line."""
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
+    args.add("compile")
+    args.add(src)
+    args.add("-o", enf)
+    args.add("--target-npu", target_npu)
+    args.add("--batch-size", batch_size)
+    if ctx.attr.compatibility:
+        args.add("--compatibility", ctx.attr.compatibility)
+    if ctx.attr.min_npu_coverage:
+        args.add("--min-npu-coverage", ctx.attr.min_npu_coverage)
+    if report:
+        args.add("--report-json", report)
+    if dot:
+        args.add("--dot-graph", dot)
+    args.add_all(ctx.attr.copts)
 
 def _verify(ctx, toolchain, enf, stem):
     """Adds the action that verifies the ENF, and returns its stamp file."""

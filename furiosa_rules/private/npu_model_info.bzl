@@ -13,5 +13,6 @@ NpuModelInfo = provider(
         "report": "File or None: the compiler's report in JSON.",
         "source": "File: the model file that was compiled (.onnx or .tflite).",
         "target_npu": "string: the NPU it was compiled for, e.g. `warboy-2pe`.",
+        "vendor_command": "string: the vendor's command that compiled it, e.g. `furiosa-compiler`; empty where the ENF is of this repository's format.",
     },
 )

@@ -1,6 +1,7 @@
 """The rule that compares a compiled model with its reference runtime."""
 
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
 Runs a compiled model on the NPU simulator and its source on the reference runtime of its format (onnxruntime, LiteRT), on the same inputs,
@@ -57,6 +58,7 @@ def _check(ctx):
 def _impl(ctx):
     _check(ctx)
     info = ctx.attr.model[NpuModelInfo]
+    refuse_vendor_enf("model", info, "npu_model_test")
     reference = ctx.file.reference or info.source
     lines = [
         info.enf.short_path,
