@@ -263,3 +263,16 @@ def test_onnx_factors_that_repeat_in_too_many_groups() -> None:
     assert _reasons(onnx_op.build_qdq("MatMul", [a, b], onnx_op.Operand((), "int8", 0.1, 3))) == {
         "dimension-groups"
     }
+
+
+@bounded(10)
+@given(machine=machines((None,)), size=sides(), qa=quantizations(), qb=quantizations(), seed=seeds())
+def test_onnx_matmul_in_a_batch(machine: Machine, size, qa, qb, seed: int) -> None:
+    """Two activations, each with three samples along dimension 0."""
+    m, k, n = size
+    qb = qb._replace(dtype=qa.dtype, zero_point=qa.zero_point)
+    qy = qa._replace(scale=fitting(qa.scale, qb.scale, k))
+    operands = [onnx_op.Operand((2, m, k), *qa), onnx_op.Operand((2, k, n), *qb)]
+    model = onnx_op.build_qdq("MatMul", operands, onnx_op.Operand((), *qy))
+    a, b = values(qa.dtype, (6, m, k), seed), values(qb.dtype, (6, k, n), seed + 1)
+    check(model, [a, b], lambda a, b: matmul(a, b, *qa[1:], *qb[1:], *qy[1:]), machine=machine, batch_size=3)

@@ -219,3 +219,28 @@ def test_onnx_qlinear_global_average_pool(machine: Machine, q, shape, seed: int)
     name = "QLinearGlobalAveragePool"
     model = onnx_op.build_qoperator(name, [onnx_op.Operand(shape, *qx)], output, domain="com.microsoft")
     check(model, [values(qx.dtype, shape, seed)], machine=machine)
+
+
+@bounded(15)
+@given(
+    machine=machines((None,)),
+    kind=st.sampled_from(("ReduceMean", "ReduceL2", "ReduceMax")),
+    q=together(2),
+    case=shapes_and_axes(),
+    seed=seeds(),
+)
+def test_onnx_in_a_batch(machine: Machine, kind: str, q, case, seed: int) -> None:
+    """Three samples along dimension 0, which stays: each gives what it gives alone."""
+    (qx, qy), (shape, axes) = q, case
+    places = tuple(a % len(shape) for a in axes)
+    assume(0 not in places)
+    model = onnx_model(kind, onnx_op.Operand(shape, *qx), places, qy, keepdims=1)
+    x = values(qx.dtype, (3 * shape[0], *shape[1:]), seed)
+    check(
+        model,
+        [x],
+        lambda x: reduce_onnx(kind, x, places, True, *qx[1:], *qy[1:], qy.dtype),
+        machine=machine,
+        batch_size=3,
+        reference=False,
+    )
