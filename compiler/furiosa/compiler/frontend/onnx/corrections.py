@@ -62,6 +62,7 @@ def _resize(
         if (
             stated is None
             or stated.data_type != onnx.TensorProto.FLOAT
+            or stated.data_location == onnx.TensorProto.EXTERNAL
             or list(stated.dims) != [len(a.get("axes") or x)]
         ):
             return None
