@@ -69,11 +69,6 @@ CASES = {
         (1, 3, 30, 30),
         "dilation-limit",
     ),
-    "padding as wide as the window": lambda: (
-        _onnx("Conv", (1, 3, 6, 6), (4, 3, 1, 1), pads=[1, 1, 1, 1]),
-        (1, 3, 6, 6),
-        "supported-attributes",
-    ),
     "SAME padding and a large stride": lambda: (
         _onnx("AveragePool", (1, 3, 9, 9), kernel_shape=[1, 1], strides=[3, 3], auto_pad="SAME_UPPER"),
         (1, 3, 9, 9),

@@ -52,7 +52,7 @@ def windows(
     dilated_same: bool = False,
     pool: bool = False,
 ) -> Windows:
-    """Windows of which each touches the input; with rank 1 everything about the height is 1.
+    """Windows in an input; with rank 1 everything about the height is 1 and without padding.
 
     onnxruntime takes no dilation with SAME padding, LiteRT does (``dilated_same``); the padding of a ``pool`` it wants below
     the kernel's size, dilated or not, and with SAME padding no stride above the kernel's size.
@@ -72,8 +72,8 @@ def windows(
         size = tuple(s + r - 1 for s, r in zip(size, reach))
         pads = (0, 0, 0, 0)
     elif padding == "pads":
-        below = kernel if pool else reach
-        pads = tuple(draw(st.integers(0, min(below[i % 2] - 1, 3))) for i in range(4))
+        most = [min(k - 1, 3) if pool else 3 for k in kernel]
+        pads = tuple(draw(st.integers(0, most[i % 2] if rank == 2 or i % 2 else 0)) for i in range(4))
         size = tuple(max(size[i], reach[i] - pads[i] - pads[i + 2], 1) for i in (0, 1))
     else:
         if pool:

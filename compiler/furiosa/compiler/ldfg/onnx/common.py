@@ -163,8 +163,23 @@ def without_dilation(attributes: dict[str, int]) -> dict[str, int]:
     return {k: v for k, v in attributes.items() if not k.startswith("dilation")}
 
 
+_MAX_PADDED = 1 << 26  # elements of an image with wide padding
+
+
+def is_wide(op: Operator, kernel: Sequence[int]) -> bool:
+    """Whether there are windows wholly in the padding."""
+    pads = op.attributes.get("pads") or []
+    dilations = op.attributes.get("dilations") or [1] * len(kernel)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations)]
+    stated = op.attributes.get("auto_pad", "NOTSET") == "NOTSET"
+    return stated and any(p >= r for p, r in zip(pads, [*reach, *reach]))
+
+
 def window_problem(op: Operator, x: Tensor, y: Tensor, kernel: Sequence[int], *, pool: bool = False) -> str:
-    """Why the windows are not such that the NPU takes them: each must touch the input; empty where they do."""
+    """Why the windows are not such that the NPU takes them; empty where they are.
+
+    Each must touch the input; a convolution whose padding ``is_wide`` gets an operator for it.
+    """
     rank = len(kernel)
     pads = op.attributes.get("pads") or [0] * (2 * rank)
     strides = op.attributes.get("strides") or [1] * rank
@@ -172,8 +187,9 @@ def window_problem(op: Operator, x: Tensor, y: Tensor, kernel: Sequence[int], *,
     auto = op.attributes.get("auto_pad", "NOTSET")
     if any(p < 0 for p in pads):
         return "negative padding"
-    if auto == "NOTSET" and any(p >= r for p, r in zip(pads, [*reach, *reach])):
-        return "padding as wide as the window"
+    if is_wide(op, kernel):
+        padded = math.prod((*x.shape[:2], *(d + a + b for d, a, b in zip(x.shape[2:], pads, pads[rank:]))))
+        return "padding as wide as the window" if pool or padded > _MAX_PADDED else ""
     for i in range(rank if len(y.shape) == len(x.shape) == rank + 2 else 0):
         start = (y.shape[2 + i] - 1) * strides[i]
         if start >= x.shape[2 + i] + (pads[i] if auto == "NOTSET" else reach[i] - 1):

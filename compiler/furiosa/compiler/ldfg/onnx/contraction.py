@@ -12,6 +12,7 @@ from furiosa.compiler.ldfg.matmul import batched, batches, matmul, matrices
 from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
+    is_wide,
     pair,
     window,
     window_problem,
@@ -109,7 +110,11 @@ def conv(low: Lowering, unit: Unit) -> None:
     if folded:
         constants[2] = low.constant(constants[2].name, folded[1])
     attributes |= {**zero_points, "clamp_min": lo, "clamp_max": hi}
-    operands = [low.image(x), *constants]
+    image = low.image(x)
+    if is_wide(op, kernel):
+        image = _padded(low, op, image, zero_points["input_zero_point"])
+        attributes |= {"pad_top": 0, "pad_left": 0}
+    operands = [image, *constants]
     if slope is None:
         low.emit_to(kind, operands, low.result(y, image=True), **attributes)
         return
@@ -121,6 +126,16 @@ def conv(low: Lowering, unit: Unit) -> None:
         for scale in (constants[2], gentle)
     ]
     low.emit_to("npu.maximum", sides, low.result(y, image=True))
+
+
+def _padded(low: Lowering, op: Operator, image: Tensor, value: int) -> Tensor:
+    """The image with its padding as an operator of its own."""
+    pads = op.attributes["pads"]
+    (top, left), (bottom, right) = pair(pads[: len(pads) // 2], 0), pair(pads[len(pads) // 2 :], 0)
+    n, h, w, c = image.shape
+    shape = (n, top + h + bottom, left + w + right, c)
+    before = (0, top, left, 0)
+    return low.emit("npu.pad", [image], image.name, shape, image.quantization, before=before, value=value)
 
 
 def _slope(activation: Operator | None) -> np.ndarray | None:

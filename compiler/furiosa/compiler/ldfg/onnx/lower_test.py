@@ -284,3 +284,17 @@ def test_batch_normalization_is_taken_directly_after_a_convolution(between: bool
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "n"]
     assert verdict.placed_on == ("host" if between else "npu")
     assert [r.rule for r in verdict.reasons] == (["after-convolution"] if between else [])
+
+
+@pytest.mark.parametrize("pad, placed_on", [(3, "npu"), (1 << 20, "host")])
+def test_padding_as_wide_as_the_window_is_an_operator_of_its_own(pad: int, placed_on: str) -> None:
+    m = _Model(1, 4, 8, 8)
+    m.conv("a", m.at, 4, 4)
+    node = next(n for n in m.nodes if n.op_type == "Conv")
+    del node.attribute[:]
+    fields = {"pads": [pad] * 4, "strides": [max(pad // 2, 1)] * 2}
+    node.attribute.extend([helper.make_attribute(k, v) for k, v in fields.items()])
+    lowering = m.lower("a_d")
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
+    assert verdict.placed_on == placed_on
+    assert ("pad" in _kinds(lowering)) == (placed_on == "npu")
