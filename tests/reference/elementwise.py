@@ -80,8 +80,8 @@ def fma(a, b, c) -> np.ndarray:
 def add_onnxruntime(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point) -> np.ndarray:
     """QLinearAdd: rint(fma(a, ra, fma(b, rb, f))), f = float32(zy - fma(ra, za, float32(rb * zb))), r = float32(scale / sy).
 
-    Raw values and zero points of the tensor's own type. Equals MLAS on x86 with AVX2 or newer, where b is the operand that
-    broadcasts, if one does: onnxruntime swaps the operands if it is the first.
+    Raw values and zero points of the tensor's own type. Equals MLAS on x86 with AVX2 or newer, unless each innermost
+    run of b's elements meets a single element of a: then onnxruntime swaps the operands.
     """
     ratio_a, ratio_b = f32(a_scale) / f32(y_scale), f32(b_scale) / f32(y_scale)
     fixed = f32(y_zero_point) - fma(ratio_a, a_zero_point, ratio_b * f32(b_zero_point))

@@ -308,13 +308,6 @@ class Lowering:
         self._host.update(dict.fromkeys(op.outputs))
         self.verdicts[op] = verdict
 
-    def requantize(self, source: Tensor, target: Tensor, function: Any, *, image: bool) -> None:
-        """A table lookup from one source tensor to another, in either layout."""
-        x = self.image(source) if image else self.plain(source)
-        self.emit_to(
-            "npu.table_lookup", [x, self.table(target.name, function)], self.result(target, image=image)
-        )
-
 
 def _flip_sign(q: int) -> int:
     return q ^ 0x80

@@ -48,10 +48,12 @@ def real_constant(t: Tensor | None) -> np.ndarray | None:
     q = t.quantization
     if t.dtype not in EIGHT_BIT or q is None:
         return None
-    along = [1] * len(t.shape)
+    scale, zero_point = q.scale[:1], q.zero_point[:1]
     if q.axis is not None:
-        along[q.axis] = -1
-    scale, zero_point = (v.reshape(along) if q.axis is not None else v[0] for v in (q.scale, q.zero_point))
+        if t.shape[q.axis : q.axis + 1] != q.scale.shape or q.zero_point.shape != q.scale.shape:
+            return None
+        along = [-1 if i == q.axis else 1 for i in range(len(t.shape))]
+        scale, zero_point = q.scale.reshape(along), q.zero_point.reshape(along)
     return (t.data.astype(np.int32) - zero_point).astype(f32) * scale.astype(f32)
 
 

@@ -11,9 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from furiosa.compiler.dfg.broadcast import merged
+from furiosa.compiler.dfg.graph import Quantization, Tensor
 from furiosa.compiler.frontend.importer import import_model
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering
+from furiosa.compiler.ldfg.onnx.common import real_constant
 
 SHAPE = (1, 6, 5, 7)
 
@@ -169,3 +171,19 @@ def test_channels_last_operators_stay_on_the_host() -> None:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         (verdict,) = lower(import_model(model.SerializeToString())).verdicts.values()
         assert verdict.placed_on == place
+
+
+def test_the_real_numbers_of_a_quantised_constant() -> None:
+    def real(scale: list[float], zero_point: list[int], axis: int | None) -> list | None:
+        data = np.array([[1, 2, 3], [4, 5, 6]], np.int8)
+        q = Quantization(np.array(scale, np.float32), np.array(zero_point, np.int32), axis)
+        values = real_constant(Tensor("c", (2, 3), "int8", q, data))
+        return None if values is None else values.tolist()
+
+    assert real([0.5], [1], None) == [[0, 0.5, 1], [1.5, 2, 2.5]]
+    assert real([1, 2], [0, 4], 0) == [[1, 2, 3], [0, 2, 4]]
+    assert real([1, 2, 4], [0, 0, 0], 1) == [[1, 4, 12], [4, 10, 24]]
+    assert real([1, 2], [0, 0], 1) is None  # three columns
+    assert real([1, 2], [0], 0) is None
+    scalar = Quantization(np.array([0.5], np.float32), np.array([1], np.int32), None)
+    assert real_constant(Tensor("c", (), "int8", scalar, np.array(3, np.int8))).reshape(-1).tolist() == [1.0]
