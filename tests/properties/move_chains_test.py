@@ -23,6 +23,7 @@ class _Graph:
         self.rng = np.random.default_rng(seed)
         self.nodes: list = []
         self.constants: dict[str, np.ndarray] = {"s": np.float32(0.05), "z": np.int8(-3), "o": np.int8(0)}
+        self.constants |= {"s2": np.float32(0.06), "z2": np.int8(11)}
         self.shapes: dict[str, tuple[int, ...]] = {"x": shape}
 
     def add(
@@ -186,8 +187,42 @@ def _real(kind: str) -> Step:
     return step
 
 
+def _rescaled(move: Step) -> Step:
+    """A move of real numbers whose results are quantised with another scale.
+
+    Not a Transpose: where onnxruntime's optimiser moves it away, two quantisations in a row are left, of which it makes one.
+    """
+
+    def step(g: _Graph, data: st.DataObject, t: str) -> list[str]:
+        parts = move(g, data, t)
+        if parts == [t]:  # two quantisations in a row, which onnxruntime makes one of, with other numbers
+            return parts
+        made = []
+        for moved in parts:
+            (q,) = g.add("QuantizeLinear", [moved, "s2", "z2"], [g.shapes[moved]])
+            made += g.add("DequantizeLinear", [q, "s2", "z2"], [g.shapes[moved]])
+        return made
+
+    return step
+
+
+def _real_concat(g: _Graph, data: st.DataObject, t: str) -> list[str]:
+    n, c, h, w = g.shapes[t]
+    return g.add("Concat", [t, t], [(n, 2 * c, h, w)], axis=1)
+
+
+def _real_pad(g: _Graph, data: st.DataObject, t: str) -> list[str]:
+    n, c, h, w = g.shapes[t]
+    constants = [
+        g.ints(0, 0, 1, 1, 0, 0, 1, 1),
+        g.constant(np.float32(data.draw(st.sampled_from((0, 0.33))))),
+    ]
+    return g.add("Pad", [t, *constants], [(n, c, h + 2, w + 2)])
+
+
 REAL_STEPS: list[Step] = [
     *(_real("Conv"), _real("Add"), _real("Sigmoid"), _transpose, _reshape, _shuffle, _slice),
+    *map(_rescaled, (_slice, _split, _real_concat, _real_pad, _depth_to_space)),
 ]
 
 
