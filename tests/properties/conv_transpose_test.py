@@ -188,3 +188,17 @@ def test_a_batch() -> None:
     output = onnx_op.Operand((1, 4, 12, 10), "int8", 0.3, -2)
     model = onnx_op.build_qdq("ConvTranspose", operands, output, strides=[2, 2], pads=[1, 1, 1, 1])
     check(model, [values("int8", (3, 3, 6, 5), 5)], batch_size=3, max_lsb=1)
+
+
+def test_a_batch_of_tflite() -> None:
+    """The shape that the operator states has the batch in it."""
+    w = values("int8", (4, 3, 3, 5), 2)
+    inputs = [
+        tflite_op.Operand((4,), "int32", data=np.array([1, 12, 10, 4], np.int32)),
+        tflite_op.Operand(w.shape, "int8", np.full(4, 0.01), 0, w),
+        tflite_op.Operand((1, 6, 5, 5), "int8", 0.1, 3),
+    ]
+    option = tflite_op.options("TransposeConvOptions", padding=0, strideH=2, strideW=2)
+    output = tflite_op.Operand((1, 12, 10, 4), "int8", 0.3, -2)
+    model = tflite_op.build("TRANSPOSE_CONV", inputs, output, option)
+    check(model, [values("int8", (3, 6, 5, 5), 5)], batch_size=3)

@@ -67,6 +67,7 @@ OTHERS = {
     "mean, kept": one("MEAN", [(1, 2, 3, 4), ints(1, -2)], options("ReducerOptions", keepDims=True)),
     "mean, gone": one("MEAN", [(1, 2, 3, 4), ints(1, 2)], options("ReducerOptions")),
     "resize": one("RESIZE_BILINEAR", [(1, 2, 3, 4), ints(5, 7)], options("ResizeBilinearOptions")),
+    "transposed convolution": one("TRANSPOSE_CONV", [ints(1, 8, 7, 5), ones(5, 3, 3, 2), (1, 4, 4, 2)], options("TransposeConvOptions", strideH=2, strideW=2)),
     "softmax": one("SOFTMAX", [(1, 4)], options("SoftmaxOptions", beta=1.0)),
 }  # fmt: skip
 
@@ -90,6 +91,9 @@ BAD = {
     "join": (one("CONCATENATION", [(1, 4), (2, 5)], options("ConcatenationOptions", axis=1)), "cannot join"),
     "permutation": (one("TRANSPOSE", [(1, 4), ints(0, 0)]), "has the permutation"),
     "paddings": (one("PAD", [(1, 4), ints([0, 0], [-1, 0])]), "has the paddings"),
+    "transposed, channels": (one("TRANSPOSE_CONV", [ints(1, 8, 8, 5), ones(5, 3, 3, 2), (1, 4, 4, 3)], options("TransposeConvOptions", strideH=2, strideW=2)), "has 3 input channels"),
+    "transposed, shape": (one("TRANSPOSE_CONV", [ints(2, 8, 8, 5), ones(5, 3, 3, 2), (1, 4, 4, 2)], options("TransposeConvOptions", strideH=2, strideW=2)), r"makes a tensor of shape \[2, 8, 8, 5\] of 1 images"),
+    "transposed, stride": (one("TRANSPOSE_CONV", [ints(1, 8, 8, 5), ones(5, 3, 3, 2), (1, 4, 4, 2)], options("TransposeConvOptions")), "has a stride below 1"),
     "weights": (one("FULLY_CONNECTED", [(1, 4), ones(2, 3), ones(2)], options("FullyConnectedOptions")), "has 4 inputs, but weights"),
 }  # fmt: skip
 
