@@ -179,3 +179,11 @@ def test_parts_of_fewer_dimensions() -> None:
     )
     with pytest.raises(InvalidModel, match=r"cannot join the shapes \[\[4\], \[\]\]"):
         compile_model(b.build([x], [y]))
+
+
+def test_functions_of_one_name() -> None:
+    proto = onnx.ModelProto.FromString(model("g (float[1] x) => (float[1] y) { y = Relu(x) }"))
+    for _ in range(2):
+        proto.functions.add()
+    with pytest.raises(InvalidModel, match="the functions of the ONNX model cannot be inlined"):
+        compile_model(proto.SerializeToString())

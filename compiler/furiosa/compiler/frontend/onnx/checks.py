@@ -13,6 +13,7 @@ from furiosa.compiler.frontend.onnx import contrib
 MIN_OPSET = 1
 # What onnx's C++ library throws at an invalid model.
 ONNX_ERRORS = (
+    onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError, IndexError, MemoryError, DecodeError
 )  # fmt: skip
 
