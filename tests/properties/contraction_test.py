@@ -12,8 +12,8 @@ from tests.properties.harness import Machine, bounded, check
 from tests.properties.strategies import machines, quantizations, scales, seeds, values, zero_points
 from tests.reference import onnx_op, tflite_op
 from tests.reference.conv import accumulate, multipliers, requantize
-from tests.reference.matmul import matmul
-from tests.reference.rounding import activation_bounds_xnnpack
+from tests.reference.matmul import matmul, matmul_builtin
+from tests.reference.rounding import activation_bounds_builtin, activation_bounds_xnnpack
 
 BATCHES = (
     *(((), ()), ((3,), ()), ((), (3,)), ((2,), (2,)), ((2, 3), (2, 3))),
@@ -154,6 +154,50 @@ def test_tflite_batch_matmul(
     check(model, [a] if constant else [a, b], rule, machine=machine)
 
 
+@bounded(40)
+@given(
+    machine=machines(),
+    size=sides(),
+    dense=st.booleans(),
+    qa=quantizations(("int8",)),
+    qb=quantizations(("int8",)),
+    with_bias=st.booleans(),
+    activation=st.sampled_from(("NONE", "RELU", "RELU6")),
+    y_zero_point=zero_points("int8"),
+    seed=seeds(),
+)
+def test_tflite_builtin_products(
+    machine: Machine, size, dense, qa, qb, with_bias, activation, y_zero_point, seed
+) -> None:
+    """BATCH_MATMUL with a second zero point, FULLY_CONNECTED with weights that are no constants."""
+    m, k, n = size
+    qb = qb._replace(zero_point=0 if dense else qb.zero_point or 1)
+    qy = qa._replace(scale=fitting(qa.scale, qb.scale, k), zero_point=y_zero_point)
+    a, b = values("int8", (m, k), seed), values("int8", (n, k) if dense else (k, n), seed + 1)
+    operands = [tflite_op.Operand(a.shape, *qa), tflite_op.Operand(b.shape, *qb)]
+    output = tflite_op.Operand((m, n), *qy)
+    bias, bounds = None, None
+    if dense:
+        if with_bias:
+            bias = np.random.default_rng(seed).integers(-9999, 9999, n).astype(np.int32)
+        scale = np.float32(qa.scale) * np.float32(qb.scale)
+        operands.append(tflite_op.Operand((n,), "int32", scale, data=bias) if with_bias else None)
+        code = {"NONE": 0, "RELU": 1, "RELU6": 3}[activation]
+        option = tflite_op.options("FullyConnectedOptions", fusedActivationFunction=code)
+        model = tflite_op.build("FULLY_CONNECTED", operands, output, option)
+        bounds = activation_bounds_builtin(activation, *qy[1:], "int8")
+    else:
+        model = tflite_op.build(
+            "BATCH_MATMUL", operands, output, tflite_op.options("BatchMatMulOptions"), version=2
+        )
+
+    def rule(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        numbers = (*qa[1:], *qb[1:], *qy[1:])
+        return matmul_builtin(a, b.T if dense else b, *numbers, bias, bounds, fully_connected=dense)
+
+    check(model, [a, b], rule, machine=machine)
+
+
 @bounded(30)
 @given(
     machine=machines(),
@@ -244,18 +288,12 @@ def test_onnx_gemm_with_alpha_and_bias() -> None:
     assert _reasons(model) == {"reference-arithmetic"}
 
 
-def test_tflite_factors_that_only_the_builtin_kernels_take() -> None:
+def test_tflite_weights_that_are_no_constants_with_a_zero_point() -> None:
     x, y = tflite_op.Operand((4, 8), "int8", 0.1, 3), tflite_op.Operand((4, 4), "int8", 0.1, 3)
-    option = tflite_op.options("BatchMatMulOptions")
-    model = tflite_op.build(
-        "BATCH_MATMUL", [x, tflite_op.Operand((8, 4), "int8", 0.1, 3)], y, option, version=2
-    )
-    assert _reasons(model) == {"reference-arithmetic"}
     option = tflite_op.options("FullyConnectedOptions")
-    model = tflite_op.build(
-        "FULLY_CONNECTED", [x, tflite_op.Operand((4, 8), "int8", 0.1, 0), None], y, option
-    )
-    assert "constant-parameters" in _reasons(model)
+    weights = tflite_op.Operand((4, 8), "int8", 0.1, 3)
+    model = tflite_op.build("FULLY_CONNECTED", [x, weights, None], y, option)
+    assert _reasons(model) == {"reference-arithmetic"}
 
 
 def test_onnx_factors_that_repeat_in_too_many_groups() -> None:

@@ -21,19 +21,31 @@ def matmul(a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_p
 
 
 def matmul_builtin(
-    a, b, a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, fully_connected=False
+    a,
+    b,
+    a_scale,
+    a_zero_point,
+    b_scale,
+    b_zero_point,
+    y_scale,
+    y_zero_point,
+    bias=None,
+    bounds=None,
+    fully_connected=False,
 ):
     """LiteRT's builtin int8 kernels: BATCH_MATMUL with a second zero point, FULLY_CONNECTED with weights that are no constants.
 
     The sum times a fixed-point factor is rounded twice: to 31 bits less with ties upwards, then by the factor's exponent with
     ties away from zero, or, in FULLY_CONNECTED (b as NumPy has it, not transposed), upwards again.  The factor is
-    float32(sa * sb) / sy in double.  No command of the NPU has this arithmetic yet, so both run on the host.
+    float32(sa * sb) / sy in double.
     """
     total = np.matmul(a.astype(np.int64) - a_zero_point, b.astype(np.int64) - b_zero_point)
+    if bias is not None:
+        total = total + bias
     factor = float(np.float32(a_scale) * np.float32(b_scale)) / float(np.float32(y_scale))
     multiplier, shift = quantized_multiplier(factor)
     high = ((total << max(shift, 0)) * multiplier + (1 << 30)) >> 31
     right = max(-shift, 0)
     half = (1 << right) >> 1
     away = np.where(high < 0, -((-high + half) >> right), (high + half) >> right)
-    return saturate(((high + half) >> right if fully_connected else away) + y_zero_point, "int8")
+    return saturate(((high + half) >> right if fully_connected else away) + y_zero_point, "int8", bounds)

@@ -313,9 +313,20 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
             Param("b_zero_point", "h", "zero point of b", *_INT8),
             Param("output_zero_point", "h", "zero point of the output", *_INT8),
             *_CLAMP,
+            _rounding(Rounding.XNNPACK, Rounding.TFLITE),
+            Param("multiplier", "i", "tflite: s_a * s_b / s_y is multiplier * 2^(shift - 31)", 0),
+            Param("shift", "h", "tflite: the exponent", -31, 0),
+            Param(
+                "half_up",
+                "B",
+                "tflite: 1 where the second rounding has ties upwards, not away from zero",
+                0,
+                1,
+            ),
             *_SLICES,
         ),
-        "Matrix products of two tensors of which neither need be a constant; arithmetic as CONV2D.",
+        "Matrix products of two tensors of which neither need be a constant; arithmetic as CONV2D, of which this is rounding "
+        "xnnpack.  tflite: the sum times multiplier / 2^31, ties upwards; then / 2^-shift, rounded again.",
         relations.matmul,
     ),
     Instruction(

@@ -8,12 +8,14 @@ from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic, rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.matmul import batched, batches, matmul
+from furiosa.compiler.ldfg.tflite import fixed_point
 from furiosa.compiler.ldfg.tflite.common import (
     activation,
     bounds,
     unsupported_activation,
     window,
 )
+from furiosa.enf.isa import Rounding
 
 
 def _weights(
@@ -126,9 +128,12 @@ def transpose_conv(low: Lowering, op: Operator) -> None:
 
 @rules.requires(rules.MATMUL)
 def fully_connected(low: Lowering, op: Operator) -> None:
-    """As a 1x1 convolution over [1, 1, rows, features]."""
+    """As a 1x1 convolution over [1, 1, rows, features]; by an activation as a MATMUL, in LiteRT's builtin arithmetic."""
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
     b = op.inputs[2] if len(op.inputs) > 2 else None
+    if not w.is_constant:
+        _product(low, op, (x, w, y), (False, True), b, delegated=False)
+        return
     low.check(rules.MATMUL, _conv_facts(op))
     channels, depth = w.shape
     rows = x.size // depth
@@ -149,28 +154,65 @@ def fully_connected(low: Lowering, op: Operator) -> None:
 
 @rules.requires(rules.MATMUL)
 def batch_matmul(low: Lowering, op: Operator) -> None:
-    """By XNNPACK's kernel, which takes int8 with a second factor whose zero point is 0."""
+    """By XNNPACK's kernel where the second factor's zero point is 0, by the builtin one elsewhere."""
     a, b, y = op.inputs[0], op.inputs[1], op.outputs[0]
+    transposed = bool(op.attributes.get("adj_x")), bool(op.attributes.get("adj_y"))
+    delegated = b.quantization is not None and not np.any(b.quantization.zero_point)
+    _product(low, op, (a, b, y), transposed, None, delegated=delegated)
+
+
+def _product(
+    low: Lowering,
+    op: Operator,
+    tensors: tuple[Tensor, Tensor, Tensor],
+    transposed: tuple[bool, bool],
+    bias: Tensor | None,
+    *,
+    delegated: bool,
+) -> None:
+    """A product of int8 activations, ``tensors`` being its factors and itself; ``delegated``: by XNNPACK."""
+    a, b, y = tensors
+    dense = op.op_type == "FULLY_CONNECTED"
     reference = ""
-    if any(t.dtype != "int8" for t in (a, b, y)):
+    if any(t.dtype == "uint8" for t in tensors):
         reference = "factors and product that are not all int8"
-    elif b.quantization is not None and np.any(b.quantization.zero_point):
-        reference = (
-            "a second factor whose zero point is not 0, which LiteRT multiplies in another fixed point"
-        )
-    groups = 2 + len(batches(a.shape, b.shape)[0])
-    low.check(rules.MATMUL, Facts(op.op_type, [a, b, y], [], dimension_groups=groups, reference=reference))
-    (s_a, z_a), (s_y, z_y) = low.quantization(a), low.quantization(y)
+    elif dense and b.quantization is not None and np.any(b.quantization.zero_point):
+        reference = "weights that are no constants, with a zero point that is not 0"
+    elif all(t.quantization is not None for t in tensors):
+        (s_a, _), (s_b, _), (s_y, _) = (low.quantization(t) for t in tensors)
+        if not delegated and float(s_a * s_b) / float(s_y) >= 1:
+            reference = "an output scale that is not larger than the product of the factors' scales"
+    groups = 2 + len(batches(a.shape, b.shape)[0]) if not dense else 3
+    facts = Facts(
+        op.op_type,
+        list(tensors),
+        [bias],
+        bias=bias,
+        dimension_groups=groups,
+        reference=reference,
+        attribute=unsupported_activation(op),
+    )
+    low.check(rules.MATMUL, facts)
+    (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in tensors)
+    more: dict[str, int] = {}
+    if not delegated:
+        multiplier, shift = fixed_point.multiplier(float(s_a * s_b) / float(s_y))
+        more = {"rounding": Rounding.TFLITE, "multiplier": multiplier, "shift": shift, "half_up": int(dense)}
+    lo, hi = bounds(low, y, activation(op), arithmetic.tflite_bounds)
+    form = low.plain(a)
+    if dense:
+        form = low.emit("npu.reshape", [form], a.name, (a.size // b.shape[-1], b.shape[-1]), a.quantization)
     batched(
         low,
-        (low.plain(a), low.plain(b)),
-        (bool(op.attributes.get("adj_x")), bool(op.attributes.get("adj_y"))),
-        None,
-        arithmetic.conv_scale(s_a, b.quantization.scale, s_y, 1),
+        (form, low.plain(b)),
+        transposed,
+        None if bias is None else bias.data,
+        arithmetic.conv_scale(s_a, s_b[None], s_y, 1),
         low.result(y),
         a_zero_point=z_a,
-        b_zero_point=0,
+        b_zero_point=z_b,
         output_zero_point=z_y,
-        clamp_min=-128,
-        clamp_max=127,
+        clamp_min=lo,
+        clamp_max=hi,
+        **more,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from furiosa.enf.isa import Rounding
 from furiosa.runtime.simulator.kernels.matmul import matmul
 
 f32 = np.float32
@@ -42,3 +43,21 @@ def test_sums_beyond_float32() -> None:
     points = {"a_zero_point": -128, "b_zero_point": -128, "output_zero_point": 0}
     matmul(a, b, bias, np.full(2, 0.1, f32), out, **points, clamp_min=-128, clamp_max=127)
     assert out.reshape(-1).tolist() == [0, -26]  # 0 and -255 / 10, a tie in even company
+
+
+@pytest.mark.parametrize(("half_up", "expected"), [(0, [-3, -2, -1, 1, 2, 3]), (1, [-2, -1, 0, 1, 2, 3])])
+def test_fixed_point(half_up: int, expected: list[int]) -> None:
+    """A factor of 1/4: sums of 2 modulo 4 are ties of the second rounding."""
+    a = np.array([-10, -6, -2, 2, 6, 10], np.int8).reshape(1, 1, 6, 1)
+    out = np.zeros((1, 1, 6, 1), np.int8)
+    numbers = {"rounding": Rounding.TFLITE, "multiplier": 1 << 30, "shift": -1, "half_up": half_up}
+    points = {
+        "a_zero_point": 0,
+        "b_zero_point": 0,
+        "output_zero_point": 0,
+        "clamp_min": -128,
+        "clamp_max": 127,
+    }
+    bias, scale = np.zeros((1, 1, 6, 1), np.int32), np.ones(1, f32)
+    matmul(a, np.ones((1, 1, 1, 1), np.int8), bias, scale, out, **points, **numbers)
+    assert out.reshape(-1).tolist() == expected
