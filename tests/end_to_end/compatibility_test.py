@@ -44,3 +44,11 @@ def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype
     if np.dtype(dtype).kind == "f":
         return random.standard_normal(shape).astype(dtype)
     return random.integers(0, 127, shape).astype(dtype)
+
+
+def test_nothing_but_argmax_of_deeplab_stays_on_the_host() -> None:
+    path = SHARED / "deeplabv3_mnv2_dm05_quant.tflite"
+    if not path.exists():
+        pytest.skip(f"shared model {path.name} is not here")
+    verdicts = Compilation(path.read_bytes(), Options()).run().ldfg.verdicts
+    assert {op.op_type for op, v in verdicts.items() if v.placed_on == "host"} <= {"ARG_MAX"}

@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from tests.reference import conv, elementwise, pool, requantize, rounding, softmax, table
+from tests.reference import conv, elementwise, pool, requantize, resize, rounding, softmax, table
 
 _OPERATORS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 _ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
@@ -84,6 +84,14 @@ def _evaluate(name: str, option: object, x: list[_Tensor | None], y: _Tensor) ->
     if name == "MEAN":
         axes = tuple(int(axis) % x[0].value.ndim for axis in np.atleast_1d(x[1].value))
         return pool.mean_xnnpack(x[0].value, axes, bool(option.keepDims), *x[0].q, *y.q)
+    if name == "RESIZE_BILINEAR":
+        axes = [
+            resize.linear_xnnpack(
+                x[0].value.shape[i], y.value.shape[i], option.alignCorners, option.halfPixelCenters
+            )
+            for i in (1, 2)
+        ]
+        return resize.bilinear_xnnpack(x[0].value, *axes)
     if name == "QUANTIZE":
         if x[0].dtype == "float32":
             return requantize.quantize_xnnpack(x[0].value, *y.q, y.dtype)
