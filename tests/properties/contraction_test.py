@@ -314,3 +314,13 @@ def test_onnx_matmul_in_a_batch(machine: Machine, size, qa, qb, seed: int) -> No
     model = onnx_op.build_qdq("MatMul", operands, onnx_op.Operand((), *qy))
     a, b = values(qa.dtype, (6, m, k), seed), values(qb.dtype, (6, k, n), seed + 1)
     check(model, [a, b], lambda a, b: matmul(a, b, *qa[1:], *qb[1:], *qy[1:]), machine=machine, batch_size=3)
+
+
+def test_tflite_builtin_products_with_a_factor_of_one() -> None:
+    """The fixed point of the command ends below 1."""
+    x, w = tflite_op.Operand((4, 8), "int8", 0.5, 3), tflite_op.Operand((4, 8), "int8", 0.5, 0)
+    option = tflite_op.options("FullyConnectedOptions")
+    model = tflite_op.build(
+        "FULLY_CONNECTED", [x, w, None], tflite_op.Operand((4, 4), "int8", 0.25, 0), option
+    )
+    assert _reasons(model) == {"reference-arithmetic"}

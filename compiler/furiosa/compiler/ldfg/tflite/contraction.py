@@ -180,7 +180,7 @@ def _product(
         reference = "weights that are no constants, with a zero point that is not 0"
     elif all(t.quantization is not None for t in tensors):
         (s_a, _), (s_b, _), (s_y, _) = (low.quantization(t) for t in tensors)
-        if not delegated and float(s_a * s_b) / float(s_y) >= 1:
+        if not delegated and fixed_point.multiplier(float(s_a * s_b) / float(s_y))[1] > 0:
             reference = "an output scale that is not larger than the product of the factors' scales"
     groups = 2 + len(batches(a.shape, b.shape)[0]) if not dense else 3
     facts = Facts(
