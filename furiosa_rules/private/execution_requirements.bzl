@@ -13,9 +13,11 @@ def worker_requirements(protocol):
     """Execution requirements of an action whose tool is a persistent worker of a protocol, or none where it is empty."""
     if not protocol:
         return {}
+
+    # Not supports-multiplex-sandboxing, although the worker honours the folder of a request: Bazel 7.7.1 leaves a folder out of
+    # the worker's runfiles that a py_binary of another repository needs.
     return {
         "requires-worker-protocol": protocol,
-        "supports-multiplex-sandboxing": "1",
         "supports-multiplex-workers": "1",
         "supports-worker-cancellation": "1",
         "supports-workers": "1",

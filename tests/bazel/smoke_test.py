@@ -118,6 +118,8 @@ def test_one_action_serves_all_configurations(bazel: InnerBazel) -> None:
     """With mapped paths, what was compiled in one configuration is a cache hit in another."""
     flags = [
         "--experimental_output_paths=strip",
+        "--strategy=NpuCompile=sandboxed",
+        "--strategy=NpuVerify=sandboxed",
         f"--disk_cache={scratch() / 'mapped_cache'}",
         "//:tiny_int8_enf",
     ]
