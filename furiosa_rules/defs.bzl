@@ -1,12 +1,13 @@
 """Public API: NPU model compilation as a build step.
 
 `npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one deployable archive,
-`npu_model_test` compares one with its reference runtime, `npu_compiler_toolchain` puts another compiler in the place of the default one,
-`npu_vendor_compiler_toolchain` the vendor's.
+`npu_bundle_layer` makes a container image's layer of it, `npu_model_test` compares a model with its reference runtime,
+`npu_compiler_toolchain` puts another compiler in the place of the default one, `npu_vendor_compiler_toolchain` the vendor's.
 """
 
 load("//furiosa_rules/private:npu_bundle.bzl", _npu_bundle = "npu_bundle")
 load("//furiosa_rules/private:npu_bundle_info.bzl", _NpuBundleInfo = "NpuBundleInfo")
+load("//furiosa_rules/private:npu_bundle_layer.bzl", _npu_bundle_layer = "npu_bundle_layer")
 load("//furiosa_rules/private:npu_compiler_info.bzl", _NpuCompilerInfo = "NpuCompilerInfo")
 load("//furiosa_rules/private:npu_compiler_toolchain.bzl", _npu_compiler_toolchain = "npu_compiler_toolchain")
 load("//furiosa_rules/private:npu_model.bzl", _npu_model = "npu_model")
@@ -19,6 +20,7 @@ npu_model = _npu_model
 npu_model_matrix = _npu_model_matrix
 npu_model_test = _npu_model_test
 npu_bundle = _npu_bundle
+npu_bundle_layer = _npu_bundle_layer
 npu_compiler_toolchain = _npu_compiler_toolchain
 npu_vendor_compiler_toolchain = _npu_vendor_compiler_toolchain
 

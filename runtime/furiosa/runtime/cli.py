@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def bundle_main(argv: Sequence[str] | None = None, prog: str = "furiosa bundle") -> int:
-    """``furiosa bundle pack|verify|list|unpack|run``; returns the exit code."""
+    """``furiosa bundle pack|verify|list|unpack|layer|run``; returns the exit code."""
     return run_command(lambda: _bundle_parser(prog), argv)
 
 
@@ -133,10 +133,15 @@ def _bundle_parser(prog: str) -> Parser:
     p = command("unpack", _unpack, "Writes a bundle's files to a folder.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--output", "-o", required=True, metavar="DIR", help="a folder that is new or empty")
+    p = command("layer", _layer, "Writes a bundle as a layer of a container image.")
+    p.add_argument("bundle", metavar="TAR")
+    p.add_argument("--output", "-o", required=True, metavar="LAYER", help="the archive to write")
+    p.add_argument("--prefix", default="/opt/models", metavar="DIR", help="the folder in the image")
+    p.add_argument("--runtime-file", action="append", metavar="FILE", help="a file of the runtime; repeated")
     p = command("run", _run, "Runs a model of a bundle on the NPU simulator.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--model", metavar="NAME", help="which model; may be left out where there is only one")
-    _add_run_arguments(p)
+    add_run_arguments(p)
     return parser
 
 
@@ -146,12 +151,13 @@ def _run_parser() -> Parser:
     parser.add_argument(
         "source", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME"
     )
-    _add_run_arguments(parser)
+    add_run_arguments(parser)
     parser.set_defaults(run=_run, bundle=None)
     return parser
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The inputs and outputs of one inference: ``--input`` or ``--random``, ``--output``."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument(
         "--input",
@@ -217,6 +223,12 @@ def _unpack(args: argparse.Namespace) -> None:
     from furiosa.runtime.bundle.reader import Bundle
 
     Bundle.open(args.bundle).unpack(args.output)
+
+
+def _layer(args: argparse.Namespace) -> None:
+    from furiosa.runtime.deploy import layer
+
+    layer.write(args.output, args.bundle, args.prefix, args.runtime_file)
 
 
 def _run(args: argparse.Namespace) -> None:

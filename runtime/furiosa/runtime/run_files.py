@@ -48,13 +48,18 @@ def run(model: str, inputs: list[str], seed: int | None, output: str | None) -> 
         OSError: a file cannot be read or written.
     """
     with session.create(model) as sess:
-        if seed is None:
-            arrays = _read_inputs(sess, inputs)
-        else:
-            if seed < 0:
-                raise InvalidInput(f"--random {seed}: a seed of 0 or more is expected")
-            arrays = [rand(desc, seed + i) for i, desc in enumerate(sess.inputs())]
-        outputs = sess.run(arrays)
+        run_session(sess, inputs, seed, output)
+
+
+def run_session(sess: session.Session, inputs: list[str], seed: int | None, output: str | None) -> None:
+    """The same with a session; raises what ``Session.run`` raises, InvalidInput and OSError."""
+    if seed is None:
+        arrays = _read_inputs(sess, inputs)
+    else:
+        if seed < 0:
+            raise InvalidInput(f"--random {seed}: a seed of 0 or more is expected")
+        arrays = [rand(desc, seed + i) for i, desc in enumerate(sess.inputs())]
+    outputs = sess.run(arrays)
     for i, tensor in enumerate(outputs):
         print(f"{i} {tensor.desc.name!a} {tensor.shape} {tensor.numpy_dtype}: {_describe(tensor.view())}")
     if output is not None:

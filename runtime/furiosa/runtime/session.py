@@ -46,6 +46,8 @@ class Session(Model):
             desc.numpy_dtype  # noqa: B018  # refuses a type that numpy lacks now and not in the first run
         self.target_npu: str = enf.metadata.target_npu
         self.batch_size: int = enf.metadata.batch_size
+        # source formats whose reference runtimes the first run will load: "onnx", "tflite"
+        self.host_formats = frozenset(s.host_call.format for s in enf.plan.steps if s.HasField("host_call"))
         self._workers = _Workers(enf, worker_num)
 
     def run(self, inputs: Inputs) -> TensorArray:

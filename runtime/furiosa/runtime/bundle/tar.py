@@ -43,20 +43,19 @@ class Member(NamedTuple):
     size: int
 
 
-def header(name: str, size: int, is_folder: bool = False) -> bytes:
+def header(name: str, size: int, is_folder: bool = False, executable: bool = False) -> bytes:
     """The block before a file's contents, or the whole entry of a folder.
 
-    Mode is 0644 or 0755, owner 0, time 0.
+    Mode is 0644, or 0755 for folders and programs; owner 0, time 0.
 
     Raises:
-        ValueError: a name of more than 100 bytes, or 8 GiB or more.
+        ValueError: a name of more than 100 bytes that cannot be cut in two, or 8 GiB or more.
     """
     raw = (name + "/" if is_folder else name).encode("ascii")
+    prefix, raw = _halves(raw)
     if len(raw) > 100 or size > MAX_SIZE:
-        raise ValueError(
-            f"{name}: a tar file cannot hold a name of {len(raw)} bytes or a file of {size} bytes"
-        )
-    mode = b"0000755\0" if is_folder else b"0000644\0"
+        raise ValueError(f"{name}: a tar file cannot hold such a long name, or a file of {size} bytes")
+    mode = b"0000755\0" if is_folder or executable else b"0000644\0"
     zero, kind = b"0000000\0", _FOLDER if is_folder else _FILE
     empty = b""
     block = bytearray(
@@ -75,11 +74,19 @@ def header(name: str, size: int, is_folder: bool = False) -> bytes:
             empty,
             zero,
             zero,
-            empty,
+            prefix,
         )
     )
     block[_CHECKSUM] = b"%06o\0 " % sum(block)
     return bytes(block)
+
+
+def _halves(raw: bytes) -> tuple[bytes, bytes]:
+    """A path as the fields prefix (up to 155 bytes) and name; the prefix is empty where the name takes it all."""
+    if len(raw) <= 100:
+        return b"", raw
+    cut = raw.rfind(b"/", 0, min(156, len(raw) - 1))  # not the slash that ends a folder's name
+    return (raw[:cut], raw[cut + 1 :]) if cut > 0 else (b"", raw)
 
 
 def padding(size: int) -> bytes:

@@ -1,0 +1,83 @@
+"""The rule that makes a layer of a container image of a bundle."""
+
+load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
+load(":npu_bundle_info.bzl", "NpuBundleInfo")
+
+_DOC = """\
+Writes a bundle as `<name>.tar`, a layer of a container image, e.g. for `oci_image(tars = …)` of rules_oci.
+
+The archive is uncompressed POSIX ustar. Files have mode 0644, folders and `run` 0755; all have owner and group 0 and
+time 0. Folders above the prefix are no entries, so those of the image keep their mode and owner.
+
+With `runtime` the unpacked layer answers `/opt/models/run --model NAME --input X.npy` where there is a Python
+interpreter and nothing else, on the NPU simulator. The layer then is for one platform and one version of Python, those
+of the wheels of the target platform; `run` says in one sentence where they do not fit.
+"""
+
+def _runtime(runtime):
+    return Label("//runtime:portable") if runtime else None
+
+_ATTRS = {
+    "bundle": attr.label(
+        doc = "The `npu_bundle` target.",
+        mandatory = True,
+        providers = [NpuBundleInfo],
+    ),
+    "prefix": attr.string(
+        doc = "The folder of the bundle's files in the image.",
+        default = "/opt/models",
+    ),
+    "runtime": attr.bool(
+        doc = """Whether to add the program `run`, the runtime with the NPU simulator, and the wheels that it needs \
+(numpy, protobuf, threadpoolctl, xxhash). Models of which a part runs on the host need onnxruntime or LiteRT, which \
+are not among them: `run` refuses such a model.""",
+        default = False,
+    ),
+    "_bundler": attr.label(
+        default = "//runtime:furiosa_bundler",
+        cfg = "exec",
+        executable = True,
+    ),
+    # computed, so that who wants no runtime fetches no wheels for the target platform
+    "_runtime_files": attr.label(default = _runtime),
+}
+
+_PREFIX_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./"
+
+def _check_prefix(prefix):
+    parts = prefix.removeprefix("/").split("/")
+    if len(prefix) > 100 or prefix.lstrip(_PREFIX_CHARS) or [p for p in parts if p in ["", ".", ".."]]:
+        fail("prefix '%s' is no path like '/opt/models', of up to 100 letters, digits, '-', '_' and '.'" % prefix)
+
+def _impl(ctx):
+    _check_prefix(ctx.attr.prefix)
+    bundle = ctx.attr.bundle[NpuBundleInfo].bundle
+    layer = ctx.actions.declare_file(ctx.label.name + ".tar")
+    runtime = depset()
+    if ctx.attr._runtime_files:
+        info = ctx.attr._runtime_files[DefaultInfo]
+        runtime = depset(transitive = [info.files, info.default_runfiles.files])
+    args = ctx.actions.args()
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
+    args.add("layer", bundle)
+    args.add("--output", layer)
+    args.add("--prefix", ctx.attr.prefix)
+    args.add_all(runtime, before_each = "--runtime-file")
+    ctx.actions.run(
+        executable = ctx.executable._bundler,
+        arguments = [args],
+        inputs = depset([bundle], transitive = [runtime]),
+        outputs = [layer],
+        mnemonic = "NpuLayer",
+        progress_message = "Writing the layer %{label}",
+        env = {},
+        execution_requirements = EXECUTION_REQUIREMENTS,
+    )
+    return [DefaultInfo(files = depset([layer]), runfiles = ctx.runfiles([layer]))]
+
+npu_bundle_layer = rule(
+    implementation = _impl,
+    doc = _DOC,
+    attrs = _ATTRS,
+)
