@@ -4,7 +4,7 @@ load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_bundle_info.bzl", "NpuBundleInfo")
 
 _DOC = """\
-Writes a bundle as `<name>.tar`, a layer of a container image, e.g. for `oci_image(tars = …)` of rules_oci.
+Writes a bundle as `<name>.tar`, a layer of a container image, e.g. for `oci_image(tars = [...])` of rules_oci.
 
 The archive is uncompressed POSIX ustar. Files have mode 0644, folders and `run` 0755; all have owner and group 0 and
 time 0. Folders above the prefix are no entries, so those of the image keep their mode and owner.

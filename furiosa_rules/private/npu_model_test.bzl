@@ -8,7 +8,7 @@ Runs a compiled model on the NPU simulator and its source on the reference runti
 and fails where an element of any tensor that both make is more than `max_lsb` off. The log names the first layer that differs.
 
 What is run is the ENF of `model`, not one that is compiled for the test. `compare.json` and `compare.html` are among the test's outputs
-(`bazel-testlogs/…/test.outputs`).
+(`bazel-testlogs/*/test.outputs`).
 """
 
 _ATTRS = {

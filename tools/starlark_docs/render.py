@@ -1,0 +1,116 @@
+"""Writes the page of a .bzl file's public symbols: render.py EXTRACT.binaryproto PAGE.md."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+# this folder, also where the interpreter does not add it
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from messages import KWARGS, TYPES, Module
+
+_DEFS = "@furiosa_rules//furiosa_rules:defs.bzl"
+_HEAD = f"""\
+# Reference of the public symbols
+
+Of `{_DEFS}`, written from its docstrings by `//docs:generated_reference`; how they are used: [rules.md](rules.md).
+"""
+
+
+class Undocumented(Exception):
+    """A public symbol, an attribute or a field without documentation, or with one that cannot be shown."""
+
+
+def page(data: bytes) -> str:
+    """The page in Markdown.
+
+    Args:
+        data: what `starlark_doc_extract` wrote.
+
+    Raises:
+        Undocumented: something public has no documentation, or one that is not ASCII.
+    """
+    module = Module.FromString(data)
+    lines = [_HEAD]
+    for rule in module.rules:
+        lines += _symbol(rule.name, rule.doc, rule.attributes)
+    for function in module.functions:
+        lines += _symbol(function.name, function.doc, function.parameters)
+    for aspect in module.aspects:
+        lines += [f"## {aspect.name}", "", f"    --aspects={_DEFS}%{aspect.name}", ""]
+        lines += [_text(aspect.name, aspect.doc), "", *_table(aspect.name, aspect.attributes)]
+    for provider in module.providers:
+        lines += [
+            f"## {provider.name}",
+            "",
+            _text(provider.name, provider.doc),
+            "",
+            "| field | |",
+            "|---|---|",
+        ]
+        lines += [f"| `{f.name}` | {_cell(f'{provider.name}.{f.name}', f.doc)} |" for f in provider.fields]
+        lines.append("")
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _symbol(name: str, doc: str, inputs: Iterable[object]) -> list[str]:
+    """The section of a rule or a macro."""
+    inputs = [i for i in inputs if i.name != "name"]
+    inputs.sort(key=lambda i: (_is_rest(i), not i.mandatory))  # stable: else in the extract's order
+    signature = ", ".join(["name", *(_argument(i) for i in inputs)])
+    return [f"## {name}", "", f"    {name}({signature})", "", _text(name, doc), "", *_table(name, inputs)]
+
+
+def _table(name: str, inputs: Iterable[object]) -> list[str]:
+    rows = [f"| `{i.name}` | {_kind(i)} | {_cell(f'{name}.{i.name}', i.doc)} |" for i in inputs]
+    return ["| attribute | | |", "|---|---|---|", *rows, ""] if rows else []
+
+
+def _is_rest(value: object) -> bool:
+    """Whether it is a macro's ``**kwargs``; Bazel 7 names no role, but only these may be left out without a default."""
+    role = getattr(value, "role", None)
+    return role == KWARGS or (role == 0 and not value.mandatory and not value.default)
+
+
+def _argument(value: object) -> str:
+    if _is_rest(value):
+        return f"**{value.name}"
+    return value.name if value.mandatory else f"{value.name} = {value.default}"
+
+
+def _kind(value: object) -> str:
+    words = [TYPES[value.type]] if getattr(value, "type", 0) else []
+    return ", ".join([*words, "mandatory"] if value.mandatory else words)
+
+
+def _text(what: str, doc: str) -> str:
+    if not doc.strip():
+        raise Undocumented(f"{what} has no documentation")
+    if not doc.isascii():  # what Bazel makes of other characters differs between its versions
+        strange = next(c for c in doc if not c.isascii())
+        raise Undocumented(f"{what}: its documentation holds {strange!a}; write it in ASCII")
+    return doc.strip("\n")
+
+
+def _cell(what: str, doc: str) -> str:
+    return " ".join(_text(what, doc).split()).replace("|", "\\|")
+
+
+def main() -> int:
+    """Reads the extract and writes the page; an error is one line."""
+    source, target = sys.argv[1:]
+    try:
+        with open(source, "rb") as f:
+            text = page(f.read())
+    except Undocumented as e:
+        print(f"ERROR: {e}", file=sys.stderr)
+        return 1
+    with open(target, "w", encoding="ascii", newline="\n") as f:
+        f.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
