@@ -104,7 +104,11 @@ def test_chains(name: str, machine: Machine, q: tuple, shape: tuple[int, ...], s
     qx, qy = q
     entries = table.table_onnxruntime(lambda x: _function(CHAINS[name], x), *qx[1:], *qy[1:], qx.dtype)
     x = values(qx.dtype, shape, seed)
-    check(_model(CHAINS[name], qx, qy, shape), [x], lambda x: table.lookup(x, entries), machine=machine)
+    model = _model(CHAINS[name], qx, qy, shape)
+    # onnxruntime's own Sigmoid, Erf and Tanh are approximations: a few entries of a million differ by one
+    off = int(bool({op for op, *_ in CHAINS[name]} & {"Erf", "Sigmoid", "Softplus", "Tanh"}))
+    compiled = check(model, [x], machine=machine, max_lsb=off)
+    np.testing.assert_array_equal(compiled.outputs[0], table.lookup(x, entries))
 
 
 @bounded(10)

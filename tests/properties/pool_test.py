@@ -153,6 +153,7 @@ def test_onnx_average_pool(
 @bounded(20)
 @given(machine=machines(), q=together(2), shape=any_shapes(3, 4), seed=seeds())
 def test_onnx_global_max_pool(machine: Machine, q: tuple, shape: tuple[int, ...], seed: int) -> None:
+    assume(max(shape[2:]) < 1 << 16)  # what the kernel of a command can be; longer ones run on the host
     qx, qy = q
     output = onnx_op.Operand((*shape[:2], *(1 for _ in shape[2:])), *qy)
     model = onnx_op.build_qdq("GlobalMaxPool", [onnx_op.Operand(shape, *qx)], output)

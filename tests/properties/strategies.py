@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,20 +29,33 @@ def machines(sram: tuple[int | None, ...] = SRAM) -> st.SearchStrategy[Machine]:
     return st.builds(Machine, st.sampled_from(TARGETS), st.sampled_from(sram), st.booleans())
 
 
+def _drawn(function: Callable[[np.random.Generator], Any]) -> st.SearchStrategy[Any]:
+    """What the function draws: Hypothesis itself is fond of the least of everything, and of what it has had before."""
+    return seeds().map(lambda seed: function(np.random.default_rng(seed)))
+
+
 def scales(low: float = 2.0**-8, high: float = 1.0) -> st.SearchStrategy[float]:
     """float32 scales; half of them powers of two or 1.5 times one, which make ties."""
     exponents = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
     simple = [s for e in exponents for s in (2.0**e, 1.5 * 2.0**e) if s <= high]
-    return st.sampled_from(simple) | st.floats(
-        float(np.float32(low)), float(np.float32(high)), width=32, allow_subnormal=False
-    )
+
+    def draw(rng: np.random.Generator) -> float:
+        if simple and rng.random() < 0.5:
+            return float(rng.choice(simple))
+        scale = np.float32(math.exp(rng.uniform(math.log(low), math.log(high))))
+        return float(np.clip(scale, np.float32(low), np.float32(high)))
+
+    return _drawn(draw)
 
 
 def zero_points(dtype: str) -> st.SearchStrategy[int]:
     """Zero points of the type; the ends and the middle are frequent."""
     info = np.iinfo(dtype)
-    return st.sampled_from((info.min, (info.min + info.max + 1) // 2, info.max)) | st.integers(
-        info.min, info.max
+    special = (info.min, (info.min + info.max + 1) // 2, info.max)
+    return _drawn(
+        lambda rng: int(
+            rng.choice(special) if rng.random() < 0.5 else rng.integers(info.min, info.max, endpoint=True)
+        )
     )
 
 
@@ -65,8 +79,16 @@ def shapes(
     min_rank: int, max_rank: int, max_side: int = 9, max_elements: int = 4096
 ) -> st.SearchStrategy[tuple[int, ...]]:
     """Small shapes; sizes of 1 and odd sizes are frequent."""
-    sides = st.lists(st.integers(1, max_side), min_size=min_rank, max_size=max_rank)
-    return sides.map(tuple).filter(lambda shape: math.prod(shape) <= max_elements)
+
+    def draw(rng: np.random.Generator) -> tuple[int, ...]:
+        rank = int(rng.integers(min_rank, max_rank, endpoint=True))
+        sides = rng.integers(1, max_side, rank, endpoint=True)
+        sides = np.where(rng.random(rank) < 1 / 6, 1, sides).tolist()
+        while math.prod(sides) > max_elements:
+            sides[sides.index(max(sides))] //= 2
+        return tuple(sides)
+
+    return _drawn(draw)
 
 
 def big_shapes(
