@@ -1,24 +1,32 @@
 """Public API: NPU model compilation as a build step.
 
-`npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one deployable archive,
-`npu_bundle_layer` makes a container image's layer of it, `npu_model_test` compares a model with its reference runtime,
+`npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one
+deployable archive, and `npu_bundle_layer` makes a container image's layer of it. `npu_model_test` compares a model with its reference
+runtime, `npu_budget_test` with a budget, `npu_reproducibility_test` with what other surroundings give; the aspect `npu_lint` reports
+what runs on the host.
 `npu_compiler_toolchain` puts another compiler in the place of the default one, `npu_vendor_compiler_toolchain` the vendor's.
 """
 
+load("//furiosa_rules/private:npu_budget_test.bzl", _npu_budget_test = "npu_budget_test")
 load("//furiosa_rules/private:npu_bundle.bzl", _npu_bundle = "npu_bundle")
 load("//furiosa_rules/private:npu_bundle_info.bzl", _NpuBundleInfo = "NpuBundleInfo")
 load("//furiosa_rules/private:npu_bundle_layer.bzl", _npu_bundle_layer = "npu_bundle_layer")
 load("//furiosa_rules/private:npu_compiler_info.bzl", _NpuCompilerInfo = "NpuCompilerInfo")
 load("//furiosa_rules/private:npu_compiler_toolchain.bzl", _npu_compiler_toolchain = "npu_compiler_toolchain")
+load("//furiosa_rules/private:npu_lint.bzl", _npu_lint = "npu_lint")
 load("//furiosa_rules/private:npu_model.bzl", _npu_model = "npu_model")
 load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo")
 load("//furiosa_rules/private:npu_model_matrix.bzl", _npu_model_matrix = "npu_model_matrix")
 load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_test")
+load("//furiosa_rules/private:npu_reproducibility_test.bzl", _npu_reproducibility_test = "npu_reproducibility_test")
 load("//furiosa_rules/private:npu_vendor_compiler_toolchain.bzl", _npu_vendor_compiler_toolchain = "npu_vendor_compiler_toolchain")
 
 npu_model = _npu_model
 npu_model_matrix = _npu_model_matrix
 npu_model_test = _npu_model_test
+npu_budget_test = _npu_budget_test
+npu_reproducibility_test = _npu_reproducibility_test
+npu_lint = _npu_lint
 npu_bundle = _npu_bundle
 npu_bundle_layer = _npu_bundle_layer
 npu_compiler_toolchain = _npu_compiler_toolchain

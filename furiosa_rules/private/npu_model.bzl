@@ -4,6 +4,7 @@ load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":share.bzl", "check_share")
 load(":vendor_command.bzl", "check_vendor_attributes", "vendor_arguments")
 
 _DOC = """\
@@ -94,11 +95,6 @@ def _check_compatibility(release):
     if release and release not in _RELEASES:
         fail("compatibility is '%s', but must be one of %s" % (release, ", ".join(["'%s'" % r for r in _RELEASES])))
 
-def _check_coverage(share):
-    digits = share.replace(".", "", 1)
-    if share and (not digits or digits.strip("0123456789") or float(share) > 1):
-        fail("min_npu_coverage is '%s', but must be a share between 0 and 1, like '0.95'" % share)
-
 def _check_line_breaks(copts):
     for opt in copts:
         if "\n" in opt:
@@ -123,7 +119,7 @@ def _impl(ctx):
     target_npu = _target_npu(ctx, toolchain.target_npus)
     batch_size = _batch_size(ctx)
     _check_compatibility(ctx.attr.compatibility)
-    _check_coverage(ctx.attr.min_npu_coverage)
+    check_share("min_npu_coverage", ctx.attr.min_npu_coverage)
     _check_line_breaks(ctx.attr.copts)
     if toolchain.vendor_command:
         check_vendor_attributes(ctx.attr, toolchain)
@@ -166,6 +162,7 @@ def _impl(ctx):
         OutputGroupInfo(**groups),
         NpuModelInfo(
             batch_size = batch_size,
+            compile_options = _options(ctx, target_npu, batch_size) + ctx.attr.copts,
             compatibility = ctx.attr.compatibility or "latest",
             data = ctx.files.data,
             dot_graph = dot,
@@ -186,17 +183,21 @@ def _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size):
     args.add("compile")
     args.add(src)
     args.add("-o", enf)
-    args.add("--target-npu", target_npu)
-    args.add("--batch-size", batch_size)
-    if ctx.attr.compatibility:
-        args.add("--compatibility", ctx.attr.compatibility)
-    if ctx.attr.min_npu_coverage:
-        args.add("--min-npu-coverage", ctx.attr.min_npu_coverage)
+    args.add_all(_options(ctx, target_npu, batch_size))
     if report:
         args.add("--report-json", report)
     if dot:
         args.add("--dot-graph", dot)
     args.add_all(ctx.attr.copts)
+
+def _options(ctx, target_npu, batch_size):
+    """The arguments that name no file, but `copts`."""
+    options = ["--target-npu", target_npu, "--batch-size", str(batch_size)]
+    if ctx.attr.compatibility:
+        options += ["--compatibility", ctx.attr.compatibility]
+    if ctx.attr.min_npu_coverage:
+        options += ["--min-npu-coverage", ctx.attr.min_npu_coverage]
+    return options
 
 def _verify(ctx, toolchain, enf, stem):
     """Adds the action that verifies the ENF, and returns its stamp file."""

@@ -4,6 +4,7 @@ NpuModelInfo = provider(
     doc = "A model compiled for an NPU, by `npu_model`.",
     fields = {
         "batch_size": "int: samples in one inference.",
+        "compile_options": "list of strings: the arguments that the compiler got, without files.",
         "compatibility": "string: the release of the vendor's SDK whose operators the NPU may take, e.g. `0.6.3`, or `latest`.",
         "data": "list of Files: what the source refers to, in or below its folder.",
         "dot_graph": "File or None: the graph of the compiled model in Graphviz dot.",

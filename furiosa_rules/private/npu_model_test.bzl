@@ -1,6 +1,7 @@
 """The rule that compares a compiled model with its reference runtime."""
 
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
@@ -39,14 +40,11 @@ _ATTRS = {
     ),
 }
 
-# Paths are those of runfiles, in which Bazel starts a test; further arguments are the user's (--test_arg).
-_LAUNCHER = """\
-#!/bin/sh
-outputs=${TEST_UNDECLARED_OUTPUTS_DIR:-}
-exec '%s' '@%s' \\
+# What the shell of the test knows: where its outputs go.
+_OPTIONS = '''\
   ${outputs:+--json "$outputs/compare.json" --html "$outputs/compare.html"} \\
-  ${XML_OUTPUT_FILE:+--junit-xml "$XML_OUTPUT_FILE"} "$@"
-"""
+  ${XML_OUTPUT_FILE:+--junit-xml "$XML_OUTPUT_FILE"} \\
+'''
 
 def _check(ctx):
     for name in ("max_lsb", "seed"):
@@ -71,18 +69,8 @@ def _impl(ctx):
     ]
     for f in ctx.files.inputs:
         lines += ["--inputs", f.short_path]
-    arguments = ctx.actions.declare_file(ctx.label.name + ".arguments")
-    ctx.actions.write(arguments, "\n".join(lines) + "\n")
-    launcher = ctx.actions.declare_file(ctx.label.name)
-    tool = ctx.executable._compare
-    for path in (tool.short_path, arguments.short_path):
-        if "'" in path:
-            fail("the path %s has a quote in it, which no shell script can name; rename the target or its package" % path)
-    ctx.actions.write(launcher, _LAUNCHER % (tool.short_path, arguments.short_path), is_executable = True)
-
-    files = [arguments, info.enf, reference] + info.data + ctx.files.inputs
-    runfiles = ctx.runfiles(files).merge(ctx.attr._compare[DefaultInfo].default_runfiles)
-    return [DefaultInfo(executable = launcher, runfiles = runfiles)]
+    files = [info.enf, reference] + info.data + ctx.files.inputs
+    return test_launcher(ctx, ctx.attr._compare, lines, files, options = _OPTIONS)
 
 npu_model_test = rule(
     implementation = _impl,

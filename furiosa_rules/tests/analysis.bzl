@@ -26,6 +26,15 @@ def names_of(files):
     """The names of files in this package."""
     return sorted([f.short_path.removeprefix(PACKAGE) for f in files.to_list()])
 
+def written(env, name):
+    """The content of the file of that name which the target under test writes."""
+    [content] = [
+        a.content
+        for a in analysistest.target_actions(env)
+        if a.mnemonic == "FileWrite" and [f.basename for f in a.outputs.to_list()] == [name]
+    ]
+    return content
+
 def failure_test_impl(ctx):
     """Expects that analysis fails with the attribute `message`."""
     env = analysistest.begin(ctx)

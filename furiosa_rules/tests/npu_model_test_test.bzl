@@ -2,25 +2,16 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 load("//furiosa_rules:defs.bzl", "npu_model", "npu_model_test")
-load(":analysis.bzl", "PACKAGE", "failure_test")
-
-def _written(env, name):
-    """The content of the file of that name which the target under test writes."""
-    [content] = [
-        a.content
-        for a in analysistest.target_actions(env)
-        if a.mnemonic == "FileWrite" and [f.basename for f in a.outputs.to_list()] == [name]
-    ]
-    return content
+load(":analysis.bzl", "PACKAGE", "failure_test", "written")
 
 def _comparison_test_impl(ctx):
     env = analysistest.begin(ctx)
     target = analysistest.target_under_test(env)
     name = target.label.name
-    lines = _written(env, name + ".arguments").splitlines()
+    lines = written(env, name + ".arguments").splitlines()
     asserts.equals(env, ctx.attr.arguments, [line.removeprefix(PACKAGE) for line in lines])
 
-    launcher = _written(env, name)
+    launcher = written(env, name)
     asserts.true(env, "exec 'runtime/furiosa_compare' '@%s%s.arguments'" % (PACKAGE, name) in launcher, launcher)
     asserts.true(env, '--json "$outputs/compare.json" --html "$outputs/compare.html"' in launcher, launcher)
     asserts.equals(env, name, target[DefaultInfo].files_to_run.executable.basename)

@@ -40,7 +40,10 @@ def page(data: bytes) -> str:
         lines += _symbol(function.name, function.doc, function.parameters)
     for aspect in module.aspects:
         lines += [f"## {aspect.name}", "", f"    --aspects={_DEFS}%{aspect.name}", ""]
-        lines += [_text(aspect.name, aspect.doc), "", *_table(aspect.name, aspect.attributes)]
+        own = [
+            a for a in aspect.attributes if a.name != "name"
+        ]  # which Bazel 7 lists, though an aspect has none
+        lines += [_text(aspect.name, aspect.doc), "", *_table(aspect.name, own)]
     for provider in module.providers:
         lines += [
             f"## {provider.name}",

@@ -19,7 +19,9 @@ def module(request):
     function.parameters.add(name="name", doc="Its name.", mandatory=True)
     function.parameters.add(name="kwargs", doc="More.", role=role)
     function.parameters.add(name="n", doc="How many.", default="1")
-    made.aspects.add(name="npu_z", doc="Looks at x.")
+    made.aspects.add(name="npu_z", doc="Looks at x.").attributes.add(
+        name="name", doc="A name.", mandatory=True
+    )
     provider = made.providers.add(name="XInfo", doc="Of x.")
     provider.fields.add(name="x", doc="File: it.")
     return made

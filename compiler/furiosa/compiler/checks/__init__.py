@@ -1,0 +1,1 @@
+"""What Bazel's test rules and its lint aspect run on a compiled model."""

@@ -1,0 +1,114 @@
+"""Compares a compilation's report with a budget; what the rule npu_budget_test runs."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any, NamedTuple
+
+from furiosa.compiler.checks.common import FOUND, INVALID, Failed, Parser, read_report
+
+
+class Limit(NamedTuple):
+    """A figure of the report, the option that limits it, and whether the limit is the most or the least."""
+
+    figure: str
+    option: str
+    is_least: bool = False
+
+
+LIMITS = (
+    Limit("latency_us", "--max-latency-us"),
+    Limit("dram_bytes", "--max-dram-bytes"),
+    Limit("sram_peak_bytes", "--max-sram-bytes"),
+    Limit("enf_bytes", "--max-enf-bytes"),
+    Limit("npu_coverage", "--min-npu-coverage", is_least=True),
+)
+
+
+def _number(text: str) -> float:
+    """An integer stays one, so that bytes are compared and shown exactly."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def check(report: dict[str, Any], limits: dict[str, float]) -> tuple[bool, list[str]]:
+    """Whether all figures keep their limits, and a table of them.
+
+    Args:
+        report: see docs/report.md.
+        limits: by figure.
+
+    Raises:
+        Failed: the report lacks a figure.
+    """
+    rows = [("figure", "actual", "", "budget", "")]
+    kept = True
+    for limit in LIMITS:
+        if limit.figure not in limits:
+            continue
+        actual, allowed = report.get(limit.figure), limits[limit.figure]
+        if type(actual) not in (int, float) or not math.isfinite(actual):
+            raise Failed(INVALID, f"the report has no figure '{limit.figure}'; see docs/report.md")
+        excess = allowed - actual if limit.is_least else actual - allowed
+        word = "under" if limit.is_least else "over"
+        verdict = f"FAIL: {_text(excess)} {word}{_share(excess, allowed)}" if excess > 0 else "ok"
+        kept &= excess <= 0
+        sign = ">=" if limit.is_least else "<="
+        rows.append((limit.figure, _text(actual), sign, _text(allowed), verdict))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = []
+    for figure, actual, sign, allowed, verdict in rows:
+        cells = f"{figure:<{widths[0]}}  {actual:>{widths[1]}}  {sign:<{widths[2]}}  {allowed:>{widths[3]}}  {verdict}"
+        lines.append(cells.rstrip())
+    return kept, lines
+
+
+def _text(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{round(number, 6):,}"
+
+
+def _share(excess: float, allowed: float) -> str:
+    return f" ({100 * excess / allowed:.1f} %)" if allowed else ""
+
+
+def notes(report: dict[str, Any], limits: dict[str, float]) -> list[str]:
+    """What the figures are worth, in the words of the report."""
+    lines = []
+    if "latency_us" in limits:
+        lines.append(f"latency_us is {report.get('latency_note', 'an estimate')}.")
+    if "npu_coverage" in limits:
+        lines.append(f"npu_coverage is a share of the model's {report.get('npu_coverage_of', 'work')}.")
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the table.
+
+    Returns:
+        0; 1: a figure does not keep its limit; 2, 4: the report cannot be read, or is none; 255: bad arguments.
+    """
+    p = Parser("budget", __doc__)
+    p.add_argument("report", metavar="REPORT")
+    for limit in LIMITS:
+        p.add_argument(limit.option, dest=limit.figure, type=_number, metavar="N")
+    try:
+        options = vars(p.parse_args(argv))
+        report = read_report(options.pop("report"))
+        limits = {figure: value for figure, value in options.items() if value is not None}
+        kept, lines = check(report, limits)
+    except Failed as e:
+        sys.stderr.write(f"ERROR: {e}\n")
+        return e.status
+    head = f"{report.get('model')} for {report.get('target_npu')}, batch size {report.get('batch_size')}"
+    sys.stdout.write("\n".join([head, *lines, *notes(report, limits)]) + "\n")
+    return 0 if kept else FOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Turns a compilation's report into findings, one for each rule that keeps an operator off the NPU; what the aspect npu_lint runs.
+
+The findings are written twice: as SARIF 2.1.0 (OASIS), for code scanning services, and as JSON of our own, for scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+from urllib.parse import quote
+
+from furiosa.compiler.checks.common import UNREADABLE, Failed, Parser, not_a_report, read_report
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+OPERATOR = ("name", "op_type", "macs", "host_us", "transfer_us")
+REASON = ("rule", "message", "actual", "allowed", "hint")
+
+
+def findings(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """A dict for each rule that keeps an operator off the NPU, in the order of the graph."""
+    return [
+        {key: op[key] for key in OPERATOR} | {key: reason[key] for key in REASON}
+        for op in report["operators"]
+        for reason in op["reasons"]
+    ]
+
+
+def to_sarif(report: dict[str, Any], source: str, label: str) -> dict[str, Any]:
+    """A SARIF log of one run.
+
+    Args:
+        report: see docs/report.md.
+        source: the model file's path from the root of its repository.
+        label: of the target that compiles it.
+    """
+    found = findings(report)
+    rules = {f["rule"]: f for f in reversed(found)}  # the first of each
+    order = {rule: i for i, rule in enumerate(sorted(rules))}
+    location = {"uri": quote(source), "uriBaseId": "SRCROOT"}
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "npu_lint",
+                        "version": report["compiler_version"],
+                        "rules": [_rule(rules[rule]) for rule in order],
+                    }
+                },
+                # a service keeps runs apart by what is before the last slash
+                "automationDetails": {"id": f"npu_lint/{label}/"},
+                "artifacts": [{"location": location, "hashes": {"sha-256": report["source_sha256"]}}],
+                "results": [_result(f, order[f["rule"]], location, label) for f in found],
+                "columnKind": "utf16CodeUnits",
+            }
+        ],
+    }
+
+
+def _rule(finding: dict[str, Any]) -> dict[str, Any]:
+    # the hint may be one for this operator, so it is with the result
+    return {
+        "id": finding["rule"],
+        "shortDescription": {"text": finding["message"]},
+        "defaultConfiguration": {"level": "warning"},
+    }
+
+
+def _result(finding: dict[str, Any], index: int, location: dict[str, str], label: str) -> dict[str, Any]:
+    key = "\0".join((label, finding["name"], finding["op_type"], finding["rule"]))
+    return {
+        "ruleId": finding["rule"],
+        "ruleIndex": index,
+        # what does the model's arithmetic is worth a change of the model; the rest is worth knowing
+        "level": "warning" if finding["macs"] else "note",
+        "message": {"text": _sentence(finding)},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": location | {"index": 0},
+                    "region": {"startLine": 1},  # a model has no lines, but viewers show nothing without one
+                },
+                "logicalLocations": [
+                    {
+                        "name": finding["name"],
+                        "fullyQualifiedName": f"{label}/{finding['name']}",
+                        "kind": "element",
+                    }
+                ],
+            }
+        ],
+        "partialFingerprints": {"operatorAndRule/v1": hashlib.sha256(key.encode()).hexdigest()},
+        "properties": {
+            k: finding[k] for k in ("op_type", "macs", "host_us", "transfer_us", "actual", "allowed", "hint")
+        },
+    }
+
+
+def _sentence(finding: dict[str, Any]) -> str:
+    text = f"{finding['op_type']} '{finding['name']}' runs on the host. {finding['message']}"
+    text += f" Found: {finding['actual']}. Allowed: {finding['allowed']}."
+    return f"{text} {finding['hint']}" if finding["hint"] else text
+
+
+def to_json(report: dict[str, Any], source: str, label: str) -> dict[str, Any]:
+    """The findings with what they are of."""
+    kept = ("target_npu", "batch_size", "compatibility", "npu_coverage", "npu_coverage_of")
+    counts = ("npu_operators", "host_operators")
+    facts = {key: report[key] for key in (*kept, *counts)}
+    return {"label": label, "source": source} | facts | {"findings": findings(report)}
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
+    temporary = f"{path}.tmp"
+    with open(temporary, "w", encoding="ascii", newline="\n") as f:
+        f.write(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes both files.
+
+    Returns:
+        0, whatever was found; 2, 4: the report cannot be read, or is none; 255: bad arguments.
+    """
+    p = Parser("npu_lint", __doc__)
+    p.add_argument("report", metavar="REPORT")
+    for option in ("--source", "--label", "--sarif", "--json"):
+        p.add_argument(option, required=True)
+    try:
+        options = p.parse_args(argv)
+        report = read_report(options.report)
+        try:
+            made = [
+                (options.sarif, to_sarif(report, options.source, options.label)),
+                (options.json, to_json(report, options.source, options.label)),
+            ]
+        except (KeyError, TypeError):
+            raise not_a_report(options.report) from None
+        try:
+            for path, content in made:
+                _write(path, content)
+        except OSError as e:
+            raise Failed(UNREADABLE, f"cannot write {e.filename}: {e.strerror or e}") from None
+    except Failed as e:
+        sys.stderr.write(f"ERROR: {e}\n")
+        return e.status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
