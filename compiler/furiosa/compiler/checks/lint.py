@@ -39,7 +39,7 @@ def to_sarif(report: dict[str, Any], source: str, label: str) -> dict[str, Any]:
     found = findings(report)
     rules = {f["rule"]: f for f in reversed(found)}  # the first of each
     order = {rule: i for i, rule in enumerate(sorted(rules))}
-    location = {"uri": quote(source), "uriBaseId": "SRCROOT"}
+    location = {"uri": quote(source), "uriBaseId": "%SRCROOT%"}
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from furiosa.compiler.checks import reproduce
@@ -39,7 +40,9 @@ def compiler(folder: Path, leak: str) -> str:
     return str(script)
 
 
-def checked(model: Path, leak: str, worker: str = "", leak_when_built: str = "''") -> int:
+def checked(
+    model: Path, leak: str, worker: str = "", leak_when_built: str = "''", data: Path | None = None
+) -> int:
     """Builds with one leak, and checks with another."""
     folder = model.parents[1]
     outputs = {"--enf": folder / "m.enf", "--report": folder / "m.report.json", "--dot": folder / "m.dot"}
@@ -48,9 +51,9 @@ def checked(model: Path, leak: str, worker: str = "", leak_when_built: str = "''
     built = [compiler(folder, leak_when_built), "compile", str(model), *arguments, *options]
     subprocess.run(built, check=True, env={"PATH": ""}, cwd=model.parent)
     named = [a for o, path in outputs.items() for a in (o, str(path))]
-    worker_option = ["--worker", worker] if worker else []
+    more = [*(["--worker", worker] if worker else []), *(["--data", str(data)] if data else [])]
     return reproduce.main(
-        [compiler(folder, leak), str(model), *named, *worker_option, *(f"--option={o}" for o in options)]
+        [compiler(folder, leak), str(model), *named, *more, *(f"--option={o}" for o in options)]
     )
 
 
@@ -109,3 +112,14 @@ def test_a_worker_that_dies(model: Path, capsys) -> None:
     leak = "sys.exit(3) if '--persistent_worker' in sys.argv else ''"
     assert checked(model, leak, "json") == 13
     assert "ERROR: the worker " in capsys.readouterr().err
+
+
+def test_a_model_with_external_data(quantized_model: bytes, tmp_path: Path, capsys) -> None:
+    model = tmp_path / "in" / "m.onnx"
+    weights = model.parent / "weights" / "w.bin"
+    weights.parent.mkdir(parents=True)
+    proto = onnx.load_from_string(quantized_model)
+    onnx.save(proto, model, save_as_external_data=True, location="weights/w.bin", size_threshold=0)
+    assert weights.stat().st_size > 0
+    assert checked(model, "''", "proto", data=weights) == 0
+    assert "DIFFERS" not in capsys.readouterr().out
