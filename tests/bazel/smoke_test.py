@@ -129,6 +129,28 @@ def test_one_action_serves_all_configurations(bazel: InnerBazel) -> None:
     assert [entry["runner"] for entry in executions(log, "NpuCompile")] == ["disk cache hit"]
 
 
+def test_findings_of_a_repository(bazel: InnerBazel) -> None:
+    aspect = "--aspects=@furiosa_rules//furiosa_rules:defs.bzl%npu_lint"
+    bazel.run("build", "//...", aspect, "--output_groups=npu_lint")
+    bin_folder = Path(bazel.run("info", "bazel-bin").strip())
+    (run,) = json.loads((bin_folder / "tiny_float32.sarif").read_text(encoding="ascii"))["runs"]
+    assert {r["ruleId"] for r in run["results"]} >= {"eight-bit-activations", "eight-bit-weights"}
+    uris = {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in run["results"]}
+    assert uris == {"tiny_float32.onnx"}
+    for quantized in ("tiny_int8", "tiny_batch4"):
+        content = json.loads((bin_folder / f"{quantized}.lint.json").read_text(encoding="ascii"))
+        assert (content["label"], content["findings"]) == (f"//:{quantized}_enf", [])
+
+
+def test_the_platform_decides_the_npu(bazel: InnerBazel) -> None:
+    """The setting in .bazelrc says warboy-2pe; the model itself says nothing."""
+    action = 'mnemonic("NpuCompile", //:tiny_float32_enf)'
+    platform = "--platforms=@furiosa_rules//furiosa_rules/platforms:warboy"
+    for more, npu in (((), "warboy-2pe"), ((platform,), "warboy")):
+        words = [w for w in bazel.run("aquery", *more, action).split() if w != "\\"]
+        assert words[words.index("--target-npu") + 1] == npu
+
+
 def _sandboxed(bazel: InnerBazel, target: str, *flags: str):
     """Builds in linux-sandbox without network; skips the test where this machine has no such sandbox."""
     done = bazel.attempt("build", *_SANDBOXED, *flags, target)
