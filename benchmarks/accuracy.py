@@ -13,13 +13,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from furiosa.compiler.pipeline import compile_model
+from furiosa.compiler.ldfg.coverage import coverage
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.enf import container
 from furiosa.runtime import session
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,11 +36,16 @@ REFUSED = "unknown_custom_op.tflite"  # has no reference; its refusal is tested 
 
 
 class Row(NamedTuple):
-    """One model on one target: outputs compared over all inputs; ``largest`` in LSB for integer outputs."""
+    """One model on one target: outputs compared over all inputs; ``largest`` in LSB for integer outputs.
+
+    ``npu_share`` is that of the multiply-accumulates, or of the operators of a model without any; ``host`` counts the operators
+    that run on the host by type.
+    """
 
     model: str
     target: str
     npu_share: float
+    host: dict[str, int]
     inputs: int
     elements: int
     differing: int
@@ -102,7 +110,8 @@ def _image(path: Path, shape: tuple[int, ...], dtype: np.dtype, channels_last: b
 def compare(path: Path, target: str) -> Row:
     """Compiles a model and compares all outputs over all inputs."""
     data = path.read_bytes()
-    enf = compile_model(data, target_npu=target)
+    compilation = Compilation(data, Options(target)).run()
+    enf = container.to_bytes(compilation.enf)
     elements = differing = count = 0
     largest, same = 0.0, True
     with session.create(enf) as sess:
@@ -116,11 +125,10 @@ def compare(path: Path, target: str) -> Row:
                 differing += int(np.count_nonzero(difference))
                 largest = max(largest, float(difference.max(initial=0)))
                 same &= bool(ours.size == 0 or np.argmax(ours) == np.argmax(theirs))
-    from furiosa.enf import reader
-
-    metadata = reader.load(enf).metadata
-    share = metadata.npu_macs / metadata.total_macs if metadata.total_macs else 0.0
-    return Row(path.name, target, share, count, elements, differing, largest, same)
+    verdicts = compilation.ldfg.verdicts
+    host = Counter(op.op_type for op, verdict in verdicts.items() if verdict.placed_on == "host")
+    share = coverage(compilation.ldfg).share
+    return Row(path.name, target, share, host, count, elements, differing, largest, same)
 
 
 def example_models(folder: Path) -> list[Path]:
@@ -152,14 +160,15 @@ def markdown(rows: list[Row]) -> str:
         "# Accuracy\n\n"
         "Outputs of the simulator against the source format's reference runtime: LiteRT with its default kernels (XNNPACK) for TFLite,\n"
         "onnxruntime with `session.qdqisint8allowed=1` for ONNX. Every output element is compared, on seeded noise and, where a model\n"
-        "takes an image, on four photographs. Written by `benchmarks/accuracy.py`; do not edit.\n\n"
-        "| model | target | share of MACs on the NPU | inputs | elements compared | differing | largest difference | same top-1 |\n"
-        "|---|---|---|---|---|---|---|---|\n"
+        "takes an image, on four photographs. The NPU's share is that of the multiply-accumulates, of the operators where a model has\n"
+        "none; why an operator runs on the host says `furiosa compile -v`. Written by `benchmarks/accuracy.py`; do not edit.\n\n"
+        "| model | target | share of the NPU | on the host | inputs | elements compared | differing | largest difference | same top-1 |\n"
+        "|---|---|---|---|---|---|---|---|---|\n"
     )
     for r in rows:
-        share = f"{r.npu_share:.0%}" if r.npu_share else "0 % (host)"
+        host = ", ".join(f"{n} {kind}" for kind, n in sorted(r.host.items()))
         out.write(
-            f"| {r.model} | {r.target} | {share} | {r.inputs} | {r.elements:,} | {r.differing:,} | {r.largest:g} | "
+            f"| {r.model} | {r.target} | {r.npu_share:.0%} | {host if r.npu_share else 'all'} | {r.inputs} | {r.elements:,} | {r.differing:,} | {r.largest:g} | "
             f"{'yes' if r.same_top1 else 'no'} |\n"
         )
     return out.getvalue()
