@@ -1,0 +1,113 @@
+"""Remote caches for tests: nginx as Bazel's HTTP cache, buildbox-casd as a gRPC one; on loopback, on a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+_CONFIGURATION = Path(__file__).resolve().with_name("nginx.conf")
+
+
+def installed(command: str) -> str:
+    """The path of a server's command; skips the test where it is not installed."""
+    path = shutil.which(command, path=os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin")
+    return path or pytest.skip(f"{command} is not installed")
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A process that listens on a port; a context manager that stops it."""
+
+    def __init__(self, folder: Path, command: list[str], port: int) -> None:
+        """Starts `command` in `folder` and waits until `port` answers; its output goes to `server.log`."""
+        self.folder = folder
+        with open(folder / "server.log", "wb") as log:
+            self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        for _ in range(300):
+            if self._process.poll() is not None:
+                break
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.1)
+        self.stop()
+        pytest.fail(f"{command[0]} did not start: {(folder / 'server.log').read_text(errors='replace')}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the process at once; again, it does nothing."""
+        self._process.terminate()
+        self._process.wait(timeout=60)
+
+
+class HttpCache(Server):
+    """nginx, with an empty cache below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        nginx, port = installed("nginx"), free_port()
+        (folder / "cache").mkdir(parents=True)
+        user = "user root;\n" if os.getuid() == 0 else ""
+        text = user + _CONFIGURATION.read_text().replace("PORT", str(port))
+        (folder / "nginx.conf").write_text(text)
+        super().__init__(folder, [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], port)
+        self.url = f"http://127.0.0.1:{port}"
+
+    def uploads(self) -> int:
+        """How many blobs and action results have been uploaded until now."""
+        return len([line for line in self.requests() if line[0] == "PUT" and line[2].startswith("2")])
+
+    def requests(self) -> list[list[str]]:
+        """Method, path, status, bytes received and bytes sent of every request until now."""
+        return [line.split() for line in (self.folder / "access.log").read_text().splitlines()]
+
+    def blob(self, digest: str) -> Path:
+        """The file that holds what has an SHA-256."""
+        return self.folder / "cache/cas" / digest
+
+
+class GrpcCache(Server):
+    """buildbox-casd, with an empty cache below `folder`, behind a pass-through that counts."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        # grpc in here: what needs no gRPC server needs no gRPC either
+        from grpc_passthrough import Passthrough
+
+        casd, port = installed("buildbox-casd"), free_port()
+        folder.mkdir(parents=True)
+        quota = ("--quota-high=8G", "--quota-low=4G")
+        command = [casd, f"--bind=127.0.0.1:{port}", *quota, *options, str(folder / "data")]
+        super().__init__(folder, command, port)
+        self._passthrough = Passthrough(f"127.0.0.1:{port}")
+        self.url = f"grpc://127.0.0.1:{self._passthrough.port}"
+
+    def uploads(self) -> int:
+        """How many uploads of blobs and action results there have been until now."""
+        ends = ("/Write", "/BatchUpdateBlobs", "/UpdateActionResult")
+        return sum(count for name, count in self._passthrough.calls.items() if name.endswith(ends))
+
+    def blob(self, digest: str) -> Path:
+        """The file that holds what has an SHA-256."""
+        return self.folder / "data/cas/objects" / digest[:2] / digest[2:]
+
+    def stop(self) -> None:
+        if hasattr(self, "_passthrough"):
+            self._passthrough.stop()
+        super().stop()
