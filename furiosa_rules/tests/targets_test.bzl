@@ -2,6 +2,7 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts", "unittest")
 load("//furiosa_rules:defs.bzl", "NpuBundleInfo", "NpuModelInfo", "npu_bundle", "npu_model", "npu_model_matrix")
+load("//furiosa_rules/private:default_npu.bzl", "bundle_transition")
 load("//furiosa_rules/private:npu_model_matrix.bzl", "matrix_error")
 load(":analysis.bzl", "FAILURE_ATTRS", "action_of", "failure_test", "failure_test_impl", "names_of")
 
@@ -58,6 +59,32 @@ _BUNDLE_ATTRS = {
 
 _bundle_test = analysistest.make(_bundle_test_impl, attrs = _BUNDLE_ATTRS)
 _bundle_on_platform_test = analysistest.make(_bundle_test_impl, attrs = _BUNDLE_ATTRS, config_settings = {_PLATFORMS: _WARBOY_PLATFORM})
+
+_ToolInfo = provider(doc = "The compiler that a target gets.", fields = {"path": "string"})
+
+def _tool_impl(ctx):
+    return [_ToolInfo(path = ctx.toolchains["//furiosa_rules:toolchain_type"].npu_compiler.compiler.executable.path)]
+
+_tool = rule(implementation = _tool_impl, toolchains = ["//furiosa_rules:toolchain_type"])
+
+_tools = rule(
+    implementation = lambda ctx: [_ToolInfo(path = [ctx.attr.outside[_ToolInfo].path, ctx.attr.inside[0][_ToolInfo].path])],
+    doc = "The compiler outside and inside of a bundle.",
+    attrs = {
+        "inside": attr.label(cfg = bundle_transition),
+        "outside": attr.label(),
+        "target_npu": attr.string(),
+    },
+)
+
+def _one_compiler_test_impl(ctx):
+    """A compiler of another path would be another process, and other cache keys."""
+    env = analysistest.begin(ctx)
+    outside, inside = analysistest.target_under_test(env)[_ToolInfo].path
+    asserts.equals(env, outside, inside)
+    return analysistest.end(env)
+
+_one_compiler_test = analysistest.make(_one_compiler_test_impl)
 
 def _matrix_test_impl(ctx):
     env = analysistest.begin(ctx)
@@ -153,6 +180,9 @@ def targets_test_suite(name):
     npu_model_matrix(name = "matrix_enf", src = "model.onnx", batch_sizes = [1, 4], copts = ["-v"], tags = manual)
     npu_model_matrix(name = "grid", src = "model.onnx", target_npus = ["warboy"], batch_sizes = [2], tags = manual)
 
+    _tool(name = "tool", tags = manual)
+    _tools(name = "tools", outside = "tool", inside = "tool", target_npu = "warboy", tags = manual)
+
     # test: (rule, target, attributes)
     tests = {
         "default": (_model_test, "free_enf", dict(target_npu = "warboy-2pe")),
@@ -184,6 +214,7 @@ def targets_test_suite(name):
             target_npus = ["warboy", "warboy"],
             batch_sizes = [8, 1],
         )),
+        "bundle_has_the_same_compiler": (_one_compiler_test, "tools", dict()),
         "matrix": (_matrix_test, "matrix_enf", dict(files = [
             "matrix_warboy-2pe_b1.enf",
             "matrix_warboy-2pe_b4.enf",
