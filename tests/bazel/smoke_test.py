@@ -98,7 +98,13 @@ def test_same_bytes_elsewhere(bazel: InnerBazel, other_bazel: InnerBazel) -> Non
     other_bazel.run("build", "//...", _ALL_GROUPS, f"--execution_log_json_file={log}")
     assert [entry["runner"] for entry in executions(log, "NpuCompile") if "cache" in entry["runner"]] == []
     first = _artifacts(bazel)
-    assert {"tiny_int8.enf", "tiny_int8.report.json", "tiny_int8.dot", "vision.tar"} <= first.keys()
+    assert {
+        "tiny_int8.enf",
+        "tiny_int8.report.json",
+        "tiny_int8.dot",
+        "vision.tar",
+        "vision_layer.tar",
+    } <= first.keys()
     assert first == _artifacts(other_bazel)
 
 
@@ -109,7 +115,13 @@ def test_cache_hands_on_what_was_compiled(
     other_bazel.run("clean")
     log = scratch() / "log_cached.json"
     other_bazel.run("build", "//...", disk_cache, _ALL_GROUPS, f"--execution_log_json_file={log}")
-    for mnemonic, count in {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1, "NpuUnpack": 1}.items():
+    for mnemonic, count in {
+        "NpuCompile": 3,
+        "NpuVerify": 4,
+        "NpuBundle": 1,
+        "NpuLayer": 1,
+        "NpuUnpack": 1,
+    }.items():
         assert [entry["runner"] for entry in executions(log, mnemonic)] == ["disk cache hit"] * count
     assert _artifacts(bazel) == _artifacts(other_bazel)
 

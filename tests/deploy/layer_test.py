@@ -161,6 +161,42 @@ def test_an_interpreter_that_does_not_fit(empty: Path, change: dict, sentence: s
     assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def wants_python_3_99(empty: Path):
+    """The bundle as if its wheels were for a Python that is on PATH as python3.99 only."""
+    requires = empty / "vision/runtime/requires.json"
+    before = requires.read_text()
+    requires.write_text(json.dumps({**json.loads(before), "python": [3, 99]}))
+    run(empty, "true")  # makes the folder of programs
+    yield empty / "programs/python3.99"
+    (empty / "programs/python3.99").unlink()
+    requires.write_text(before)
+
+
+def test_the_right_interpreter_under_another_name(empty: Path, wants_python_3_99: Path):
+    wants_python_3_99.write_text('#!/bin/sh\necho "$@"\n')
+    wants_python_3_99.chmod(0o755)
+    done = run(empty, "./vision/run", "--model", "tiny_int8")
+    assert done.stdout == f"-I -S {os.path.realpath(empty)}/vision/run.py --model tiny_int8\n", done.stderr
+
+
+def test_an_interpreter_of_a_wrong_name_is_asked_once(empty: Path, wants_python_3_99: Path):
+    wants_python_3_99.symlink_to(os.path.realpath(sys.executable))
+    done = run(empty, "./vision/run", "--model", "tiny_int8", "--random", "0")
+    assert done.returncode == 2 and "needs CPython 3.99, and " in done.stderr
+
+
+def test_a_wheel_that_cannot_be_loaded(empty: Path):
+    numpy = empty / "vision/runtime/numpy"
+    numpy.rename(numpy.with_name("gone"))
+    done = run(empty, "./vision/run", "--model", "tiny_int8", "--random", "0")
+    numpy.with_name("gone").rename(numpy)
+    assert done.returncode == 2
+    assert (
+        done.stderr.endswith("cannot be loaded: No module named 'numpy'\n") and done.stderr.count("\n") == 1
+    )
+
+
 def test_no_interpreter(empty: Path):
     (empty / "nothing").mkdir()
     done = run(empty, "/usr/bin/env", "-i", f"PATH={empty}/nothing", "/bin/sh", "./vision/run")
