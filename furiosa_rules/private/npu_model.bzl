@@ -18,14 +18,14 @@ Output groups: `report` (the compiler's report, JSON), `dot` (the compiled graph
 
 _ATTRS = {
     "batch_size": attr.int(
-        doc = "Samples in one inference; 0 stands for the setting `//furiosa_rules/settings:batch_size` (1).",
+        doc = "Samples in one inference, at least 1; 0 stands for the setting `//furiosa_rules/settings:batch_size` (1).",
     ),
     "compatibility": attr.string(
         doc = "The release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; an empty string or " +
-              "`latest` stands for the last one.",
+              "`latest` stands for `0.10` (docs/operators.md).",
     ),
     "copts": attr.string_list(
-        doc = "More options for the compiler, one argument each.",
+        doc = "More options for the compiler, one argument each; those that are the business of the rule are refused.",
     ),
     "data": attr.label_list(
         doc = "Files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`.",
@@ -34,11 +34,11 @@ _ATTRS = {
     ),
     "min_npu_coverage": attr.string(
         doc = "The least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build " +
-              "fails with the compiler's table of what runs where and why if it does less. A string, as Bazel's attributes " +
-              "know no fractions.",
+              "fails with the compiler's table of what runs where and why if it does less, and leaves no file. For a model " +
+              "without multiply-accumulates it is the share of its operators. A string, as Bazel's attributes know no fractions.",
     ),
     "src": attr.label(
-        doc = "The model file.",
+        doc = "The model file, `.onnx` or `.tflite`.",
         allow_single_file = [".onnx", ".tflite"],
         cfg = reset_transition,
         mandatory = True,

@@ -24,7 +24,8 @@ _ATTRS = {
         values = VENDOR_COMMANDS.keys(),
     ),
     "compiler": attr.label(
-        doc = "The vendor's command: a target that can be run, or an executable file, such as a script that runs the installed one.",
+        doc = "The vendor's command: a target that can be run, or an executable file, such as a script that runs the " +
+              "installed one. What an installed compiler is, Bazel does not see: write its release into that script.",
         allow_files = True,
         cfg = "exec",
         executable = True,
