@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from furiosa.runtime.deploy import portable
@@ -76,6 +79,12 @@ def tree(tmp_path):
         return made
 
     return make
+
+
+def test_interpreters_that_cannot_load_the_runtime_can_read_what_tells_them_so():
+    text = Path(portable.__file__).with_name("run.py").read_text("ascii")
+    ast.parse(text, feature_version=(3, 6))
+    assert "from __future__" not in text, "3.6 has no annotations there"
 
 
 OWN = ("runtime/furiosa/runtime/deploy/run", "runtime/furiosa/runtime/deploy/run.py")
