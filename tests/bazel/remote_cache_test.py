@@ -141,3 +141,16 @@ def test_a_cache_that_dies_only_slows_the_build(
     assert "WARNING: Remote Cache: " in result.stderr
     assert [entry["runner"] for entry in executions(log, "NpuCompile")].count(_HIT) == 0
     assert _digests(other_bazel)["tiny_int8.enf"] == _digests(bazel)["tiny_int8.enf"]
+
+
+def test_what_only_a_dead_cache_holds_is_made_anew_without_it(other_bazel: InnerBazel) -> None:
+    """The price of few downloads: the build fails, and goes on when the cache is no longer named."""
+    other_bazel.run("clean")
+    with HttpCache(scratch() / "nginx_that_is_gone") as cache:
+        flags = (f"--remote_cache={cache.url}", "--remote_download_minimal")
+        other_bazel.run("build", flags[0], "//:tiny_int8.onnx")
+        other_bazel.run("clean")
+        other_bazel.run("build", *flags, "//:tiny_int8.onnx")
+    done = other_bazel.attempt("build", *flags, "//:tiny_int8_enf")
+    assert done.returncode == 39 and "Failed to fetch blobs" in done.stderr, done.stderr
+    other_bazel.run("build", "//:tiny_int8_enf")
