@@ -5,8 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from google.protobuf.message import DecodeError
 
@@ -28,7 +26,7 @@ _MESSAGES = {
 }
 
 # Sections that neither reader nor verifier looks into: above so many bytes their checksums are compared on a second
-# thread, side by side with the verification (hashing needs no interpreter).
+# thread, side by side with the verification and, for who does not wait, with what comes after it.
 _DATA = ("constants", "host_models")
 _LARGE = 1 << 22
 
@@ -41,12 +39,34 @@ class Enf:
     bytes.
     """
 
-    def __init__(self, data: memoryview):
+    def __init__(self, data: memoryview, *, wait: bool = True):
         self.size = len(data)
         self.sections = container.read_table(data, checksums=False)
         self.data = data
-        with _compared_checksums(data, self.sections):
+        large = [s for s in self.sections if s.name in _DATA and s.size > _LARGE]
+        for s in self.sections:
+            if s not in large:
+                container.compare_checksum(data, s)
+        self._pending = [_Comparison(data, s) for s in large]
+        try:
             self._read()
+        except BaseException:
+            self.wait()  # damage goes before what it may have led to
+            raise
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until all checksums have been compared.  Without it constants and host models must not be used.
+
+        Raises:
+            EnfFormatError: one does not match, every time.
+        """
+        for comparison in self._pending:
+            comparison.join()
+        for comparison in self._pending:
+            if comparison.error is not None:
+                raise comparison.error
 
     def _read(self) -> None:
         for name, message in _MESSAGES.items():
@@ -83,28 +103,6 @@ class Enf:
         return self.section("host_models")[call.offset : call.offset + call.size]
 
 
-@contextmanager
-def _compared_checksums(data: memoryview, sections: list[Section]) -> Iterator[None]:
-    """Compares all checksums: those of small sections before the body runs, those of large ones beside it.
-
-    Raises:
-        EnfFormatError: a checksum does not match; it goes before what the body may raise.
-    """
-    large = [s for s in sections if s.name in _DATA and s.size > _LARGE]
-    for s in sections:
-        if s not in large:
-            container.compare_checksum(data, s)
-    pending = [_Comparison(data, s) for s in large]
-    try:
-        yield
-    finally:
-        for comparison in pending:
-            comparison.join()
-        for comparison in pending:
-            if comparison.error is not None:
-                raise comparison.error
-
-
 class _Comparison(threading.Thread):
     """The comparison of one section's checksum on a thread of its own; ``error`` is its outcome."""
 
@@ -121,13 +119,15 @@ class _Comparison(threading.Thread):
             self.error = e
 
 
-def load(data: bytes | memoryview) -> Enf:
+def load(data: bytes | memoryview, *, wait: bool = True) -> Enf:
     """A verified program from bytes, which stay referenced.
+
+    Without ``wait`` it may be returned before the checksums of large sections are compared: see ``Enf.wait``.
 
     Raises:
         EnfFormatError, EnfVerifyError: the file must not be run.
     """
-    return Enf(memoryview(data).cast("B"))
+    return Enf(memoryview(data).cast("B"), wait=wait)
 
 
 def load_file(path: str | os.PathLike[str]) -> Enf:

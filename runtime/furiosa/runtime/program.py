@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
+from furiosa.enf.errors import EnfError
 from furiosa.enf.isa import Space
 from furiosa.enf.reader import Enf
+from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.tensor import DataType
 
 
@@ -30,8 +32,13 @@ class Program:
         """One inference: arrays that fit the interface in, new arrays out.
 
         Raises:
+            IncompatibleModel: the ENF is damaged, which the comparison of a large section's checksum found.
             ModelDeployFailed, ModelExecutionFailed: a host cluster could not be loaded or failed.
         """
+        try:
+            self._enf.wait()
+        except EnfError as e:
+            raise IncompatibleModel(f"the model cannot run: {e}") from e
         for descriptor, array in zip(self._inputs, inputs, strict=True):
             self._simulator.write(descriptor.address, np.ascontiguousarray(array))
         for i, step in enumerate(self._steps):

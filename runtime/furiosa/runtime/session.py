@@ -188,7 +188,8 @@ def create(
     Raises:
         TypeError: ``model`` is no path and no bytes.
         OSError: the file cannot be opened.
-        IncompatibleModel: a damaged or unsafe ENF, or one for another target or batch size.
+        IncompatibleModel: a damaged or unsafe ENF, or one for another target or batch size.  Damage of more than
+            4 MiB of weights may be found only by the first run, which then raises the same.
         BundleError: a bundle that cannot be used, or has no such model.
         CompilationFailed, InvalidCompilerConfig: the model cannot be compiled.
         InvalidSessionOption: a device, number of workers or batch size that cannot be.
@@ -247,7 +248,7 @@ def _load(
         target = chosen.target if chosen else DEFAULT_TARGET
         data = memoryview(compile_model(bytes(data), source.name, target, batch_size, source.folder, config))
     try:
-        enf = reader.load(data)
+        enf = reader.load(data, wait=False)  # the first run waits
     except EnfError as e:
         raise IncompatibleModel(f"{source.name}: {e}") from e
     target = enf.metadata.target_npu

@@ -207,6 +207,22 @@ def test_compile_config_of_an_enf_has_no_effect():
         session.create(table_enf(), compile_config={}, compiler_config={})
 
 
+def test_damage_of_large_sections_never_runs(tmp_path):
+    """Their checksums may still be compared when the session is there: then every run raises, and none computes."""
+    large = table_enf(host_models=bytes(5 << 20))
+    for at in range(len(large) - (5 << 20), len(large), 1 << 20):
+        damaged = bytearray(large)
+        damaged[at] ^= 1
+        path = tmp_path / "large.enf"
+        path.write_bytes(damaged)
+        with session.create(path) as sess:
+            for _ in range(2):
+                with pytest.raises(errors.IncompatibleModel, match="checksum does not match"):
+                    sess.run(X)
+    with session.create(large) as sess:
+        assert sess.run(X)[0] == -1 - X
+
+
 def test_damaged_files_are_refused(tmp_path):
     good = table_enf()
     damaged = bytearray(good)
