@@ -10,7 +10,7 @@ from furiosa.compiler import __version__
 from furiosa.compiler.cdfg import legality as cdfg_legality
 from furiosa.compiler.cdfg.cluster import Cluster, cluster
 from furiosa.compiler.dfg import legality as dfg_legality
-from furiosa.compiler.dfg.graph import Graph, Tensor
+from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.dfg.macs import macs
 from furiosa.compiler.enf.encode import Encoder
 from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, OutOfDram
@@ -33,6 +33,9 @@ from furiosa.enf.target import DEFAULT_TARGET, Target, load_target
 
 STAGES = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
+
+# operators of either format that only change how a tensor is written down
+CONVERSIONS = ("Cast", "CastLike", "DequantizeLinear", "QuantizeLinear", "CAST", "DEQUANTIZE", "QUANTIZE")
 
 WORK = {"macs": "multiply-accumulates", "operators": "operators (it has no multiply-accumulates)"}
 
@@ -156,8 +159,9 @@ class Compilation:
         for op in self.dfg.operators:
             placed_on = self.ldfg.verdicts[op].placed_on
             debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=macs(op))
+        origins = self.ldfg.origins
         debug.command_operator.extend(
-            order[origins[-1]] if (origins := self.ldfg.origins[op]) else 0 for op in self.lir.operators
+            order[_layer(origins[op])] if origins[op] else 0 for op in self.lir.operators
         )
         for t in self.dfg.outputs:
             if t.is_constant:
@@ -204,6 +208,11 @@ class Compilation:
             compatibility=self.release,
             **coverage(self.ldfg)._asdict(),
         )
+
+
+def _layer(origins: list[Operator]) -> Operator:
+    """Of the source operators that a command stands for the one that names it: the first that computes, most of all."""
+    return max(origins, key=lambda op: (macs(op), op.op_type not in CONVERSIONS))
 
 
 def _percent(share: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 from furiosa.compiler.ldfg.coverage import Coverage
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.report.report import report, to_json
-from furiosa.enf import container
+from furiosa.enf import container, enf_pb2
 from furiosa.enf.target import load_target
 
 KEYS = [
@@ -56,6 +56,13 @@ def test_figures(quantized_model):
     assert r["latency_us"] > 0 and "not calibrated" in r["latency_note"]
     assert 0 < r["sram_peak_bytes"] <= 16 << 20
     assert r["dram_bytes"] > r["working_dram_bytes"] > 0
+
+
+def test_commands_are_named_after_what_computes(quantized_model):
+    """The commands of DequantizeLinear, Conv, QuantizeLinear are those of the Conv; of a quantisation alone, its own."""
+    debug = enf_pb2.DebugMap.FromString(Compilation(quantized_model, Options()).run().enf["debug"])
+    names = [debug.operators[i].name for i in debug.command_operator]
+    assert list(dict.fromkeys(names)) == ["quantize_x", "conv", "dequantize_conv"]
 
 
 def test_operators(quantized_model):
