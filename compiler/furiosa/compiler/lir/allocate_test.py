@@ -44,6 +44,38 @@ def test_no_address_beyond_the_capacity(seed: int) -> None:
     assert (failed is None) == (len(placed) == len(lifetimes))
 
 
+def _largest_first_peak(lifetimes: list[Lifetime]) -> int:
+    assert allocate(lifetimes, 1 << 30, ALIGNMENT, effort=0) is None
+    return max(x.end(ALIGNMENT) for x in lifetimes)
+
+
+def test_a_better_order_reaches_the_lower_bound() -> None:
+    """Random programs of short lives, of which largest first misses the bound in many: the improvement reaches it in most."""
+    missed = reached = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        lifetimes = []
+        for i in range(24):
+            size = ALIGNMENT * rng.randint(1, 40)
+            lifetimes.append(Lifetime(Buffer(f"b{i}", size, Space.SRAM), i, i + rng.randint(1, 4)))
+        bound = peak_bytes(lifetimes)[0]
+        first = _largest_first_peak(lifetimes)
+        assert allocate(lifetimes, bound + first, ALIGNMENT) is None
+        improved = max(x.end(ALIGNMENT) for x in lifetimes)
+        assert bound <= improved <= first
+        missed += first > bound
+        reached += first > bound and improved == bound
+    assert missed >= 20
+    assert reached >= 0.9 * missed
+
+
+def test_the_same_addresses_every_time() -> None:
+    a, b = _random_lifetimes(3), _random_lifetimes(3)
+    allocate(a, 1 << 30, ALIGNMENT)
+    allocate(b, 1 << 30, ALIGNMENT)
+    assert [x.address for x in a] == [x.address for x in b]
+
+
 def test_what_cannot_fit_is_named() -> None:
     large = Lifetime(Buffer("large", 200, Space.SRAM), 0, 1)
     assert allocate([large, Lifetime(Buffer("small", 10, Space.SRAM), 0, 1)], 100, ALIGNMENT) is large
@@ -61,4 +93,5 @@ def test_peak_is_the_most_that_lives_at_once() -> None:
         Lifetime(Buffer("b", 50, Space.SRAM), 2, 3),
         Lifetime(Buffer("c", 70, Space.SRAM), 4, 4),
     ]
-    assert peak_bytes(lifetimes) == (170, 4)
+    assert peak_bytes(lifetimes, 1) == (170, 4)
+    assert peak_bytes(lifetimes, ALIGNMENT) == (4 * ALIGNMENT, 4)

@@ -84,7 +84,7 @@ def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tenso
                 lifetimes = _lifetimes(works)
                 failed = allocate(lifetimes, target.sram_bytes, ALIGNMENT)
                 if failed is None:
-                    used = max((x.address + x.buffer.size for x in lifetimes), default=0)
+                    used = max((x.end(ALIGNMENT) for x in lifetimes), default=0)
                     return Segment(works, lifetimes, tiler.scratch, used, tiler.homes())
                 _, at = peak_bytes(lifetimes)
                 crowded = places[works[at].operator]
@@ -118,6 +118,11 @@ class Linear:
     addresses: dict[Buffer, int] = field(default_factory=dict)
     dram_bytes: int = 0
     sram_peak: int = 0
+
+    @property
+    def sram_lower_bound(self) -> int:
+        """The most bytes of SRAM that live at one time: no addresses can need less."""
+        return peak_bytes(self.sram)[0]
 
 
 class Linearizer:

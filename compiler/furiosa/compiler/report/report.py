@@ -46,6 +46,7 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         "npu_operators": metadata.npu_operators,
         "host_operators": metadata.host_operators,
         "sram_peak_bytes": metadata.sram_peak_bytes,
+        "sram_lower_bound_bytes": compilation.lir.sram_lower_bound,
         "dram_bytes": metadata.dram_bytes,
         "working_dram_bytes": metadata.working_dram_bytes,
         "enf_bytes": enf_bytes,
