@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from furiosa.compiler import __version__
 from furiosa.compiler.cdfg import legality as cdfg_legality
@@ -29,6 +30,7 @@ from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.enf import container, enf_pb2, timing
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Space
+from furiosa.enf.performance import Performance, analyze
 from furiosa.enf.target import DEFAULT_TARGET, Target, load_target
 
 STAGES = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
@@ -154,6 +156,15 @@ class Compilation:
             )
 
     def _enf(self) -> None:
+        for t in self.dfg.outputs:
+            if t.is_constant:
+                self.pool.place(t)
+        self.enf = self._encoder().sections(self.metadata(), self._debug())
+
+    def _encoder(self) -> Encoder:
+        return Encoder(self.dfg, self.lir, self.pool, self.steps, self.dram)
+
+    def _debug(self) -> enf_pb2.DebugMap:
         order = {op: i for i, op in enumerate(self.dfg.operators)}
         debug = enf_pb2.DebugMap()
         for op in self.dfg.operators:
@@ -163,12 +174,7 @@ class Compilation:
         debug.command_operator.extend(
             order[_layer(origins[op])] if origins[op] else 0 for op in self.lir.operators
         )
-        for t in self.dfg.outputs:
-            if t.is_constant:
-                self.pool.place(t)
-        self.enf = Encoder(
-            self.dfg, self.lir, self.pool, self.steps, self.metadata(), debug, self.dram
-        ).sections()
+        return debug
 
     # -- figures ----------------------------------------------------------------------------------------------------
 
@@ -176,18 +182,18 @@ class Compilation:
     def dram_bytes(self) -> int:
         return self.pool.buffer.size + self.lir.dram_bytes
 
+    @cached_property
+    def performance(self) -> Performance:
+        """What one run is predicted to take, from the stage "lir" on."""
+        encoder = self._encoder()
+        batch = enf_pb2.Metadata(batch_size=self.options.batch_size)
+        plan, _ = encoder.plan()
+        return analyze(self.lir.commands, plan.steps, self._debug(), encoder.interface(), batch, self.target)
+
     @property
     def latency_us(self) -> float:
-        """The estimate for one run, weights loaded in it: PCIe in and out, NPU and DMA, host clusters.  Not calibrated."""
-        ranges = [(s.first, s.count) for s in self.steps if isinstance(s, NpuStep)]
-        spans = timing.schedule(self.lir.commands, ranges, self.target)
-        npu = max((s.end for s in spans), default=0) / self.target.clock_hz
-        npu_made = {t for c in self.cdfg if c.kind == "npu" for t in c.outputs}
-        npu_read = {t for c in self.cdfg if c.kind == "npu" for t in c.inputs}
-        host_read = {t for c in self.cdfg if c.kind == "host" for t in c.inputs}.union(self.dfg.outputs)
-        crossing = sum(self.dram[t].size for t in (npu_read - npu_made) | (npu_made & host_read))
-        host = sum(s.estimated_us for s in self.steps if isinstance(s, HostStep))
-        return round(npu * 1e6 + timing.transfer_us(self.target, crossing) + host, 3)
+        """Microseconds of one run, see furiosa.enf.performance."""
+        return round(self.performance.latency_us, 3)
 
     def _host_us(self, c: Cluster) -> float:
         count, moved = sum(map(macs, c.operators)), sum(map(moved_bytes, c.operators))

@@ -21,6 +21,7 @@ class Target(NamedTuple):
     name: str
     description: str
     pes: int
+    pes_per_card: int
     slices_per_pe: int
     sram_bytes_per_slice: int
     mac_width: int
@@ -33,6 +34,7 @@ class Target(NamedTuple):
     commit_bytes_per_cycle_per_slice: int
     warmup_cycles: int
     dma_setup_cycles: int
+    run_overhead_us: float
     host_macs_per_s: int
     host_bytes_per_s: int
 

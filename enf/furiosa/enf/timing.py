@@ -7,6 +7,7 @@ bytes at the DRAM's bandwidth after a fixed set-up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from furiosa.enf.isa import Command, Engine, Region
@@ -60,11 +61,9 @@ def _distinct_bytes(region: Region) -> int:
     return n
 
 
-def cycles(command: Command, target: Target) -> int:
-    """Clock cycles that one command keeps its engine busy."""
+def work_cycles(command: Command, target: Target) -> int:
+    """Clock cycles of a PE command's work: what its arithmetic and its streams of bytes take, once it has started."""
     operands = command.operands
-    if command.engine in (Engine.LOAD, Engine.STORE):
-        return target.dma_setup_cycles + _up(operands[0].nbytes * target.clock_hz, target.dram_bytes_per_s)
     out = operands[-1]
     name = command.instruction.name
     slices = target.slices
@@ -74,7 +73,7 @@ def cycles(command: Command, target: Target) -> int:
         _up(out.nbytes, target.commit_bytes_per_cycle_per_slice * slices),
     )
     if name not in _CONTRACTIONS:
-        return target.warmup_cycles + stream
+        return stream
     p = command.arguments
     split = (int(p["split_pixels"]), int(p["split_channels"]))
     pixels = out.shape[0] * out.shape[1] * out.shape[2]
@@ -85,7 +84,30 @@ def cycles(command: Command, target: Target) -> int:
         macs = conv_cycles(target, pixels, out.shape[3], weight[1] * weight[2], weight[3], split)
     else:
         macs = depthwise_cycles(target, pixels, out.shape[3], weight[0] * weight[1], split)
-    return target.warmup_cycles + max(macs, stream)
+    return max(macs, stream)
+
+
+def dma_cycles(command: Command, target: Target) -> int:
+    """Clock cycles for which a LOAD or STORE takes the DRAM's whole bandwidth, its set-up not counted."""
+    return _up(command.operands[0].nbytes * target.clock_hz, target.dram_bytes_per_s)
+
+
+def cycles(command: Command, target: Target) -> int:
+    """Clock cycles that one command keeps its engine busy, where it has the DRAM for itself."""
+    if command.engine == Engine.PE:
+        return target.warmup_cycles + work_cycles(command, target)
+    return target.dma_setup_cycles + dma_cycles(command, target)
+
+
+def waste(command: Command, target: Target) -> str | None:
+    """A sentence about what a PE command's shape leaves of the MAC array unused, if anything."""
+    if command.instruction.name not in _CONTRACTIONS:
+        return None
+    channels = command.operands[-1].shape[3]
+    rounded = _up(channels, target.mac_height) * target.mac_height
+    if rounded == channels:
+        return None
+    return f"{channels} output channel{'s' * (channels > 1)} cost as much as {rounded}"
 
 
 def host_us(target: Target, macs: int, nbytes: int) -> float:
@@ -105,23 +127,71 @@ class Span(NamedTuple):
     end: int
 
 
-def schedule(commands: list[Command], steps: list[tuple[int, int]], target: Target) -> list[Span]:
+def schedule(commands: Sequence[Command], steps: Sequence[tuple[int, int]], target: Target) -> list[Span]:
     """Runs a program through the engines: each in order, each command after all that it waits for.
 
-    ``steps`` are (first, count) of each range of commands; a step starts when the one before it has run dry.
+    ``steps`` are (first, count) of each range of commands; a step starts when the one before it has run dry.  Commands
+    before the first step are the setup: it runs before cycle 0, and everything of it has ended then.  LOAD and STORE share
+    the DRAM: one transfer at a time has its bandwidth, while the set-up of the other engine's next one may go on.
     """
+    first = min((first for first, count in steps if count), default=len(commands))
     ends: list[list[int]] = [[] for _ in range(Engine.COUNT)]
-    spans = []
-    floor = 0
-    for first, count in steps:
-        for c in commands[first : first + count]:
-            own = ends[c.engine]
-            start = max(floor, own[-1] if own else 0)
-            for other, wait in enumerate(c.waits):
-                if wait:
-                    start = max(start, ends[other][wait - 1])
-            end = start + cycles(c, target)
-            own.append(end)
-            spans.append(Span(start, end))
-        floor = max((e[-1] for e in ends if e), default=0)
+    setup = _run_dry(commands, 0, first, ends, 0, target)
+    length = max((s.end for s in setup), default=0)
+    spans = [Span(s.start - length, s.end - length) for s in setup]
+    for own in ends:
+        own[:] = [end - length for end in own]
+    now = 0
+    for at, count in steps:
+        spans += _run_dry(commands, at, count, ends, now, target)
+        now = max((own[-1] for own in ends if own), default=now)
+        now = max(now, 0)
     return spans
+
+
+def _run_dry(
+    commands: Sequence[Command], first: int, count: int, ends: list[list[int]], now: int, target: Target
+) -> list[Span]:
+    """The spans of one range of commands that starts at cycle ``now``; appends to the ends of each engine's commands."""
+    queues: list[list[int]] = [[] for _ in range(Engine.COUNT)]
+    for i in range(first, first + count):
+        queues[commands[i].engine].append(i)
+    heads = [0] * Engine.COUNT
+    ready: list[int | None] = [
+        None
+    ] * Engine.COUNT  # when each engine's next command may start, once that is known
+    spans: dict[int, Span] = {}
+    dram_free = now
+    while len(spans) < count:
+        chosen, start = -1, 0
+        for engine, queue in enumerate(queues):
+            if heads[engine] == len(queue):
+                continue
+            at = ready[engine]
+            if at is None:
+                at = ready[engine] = _ready(commands[queue[heads[engine]]], ends, now)
+            if at is not None and (chosen < 0 or at < start):
+                chosen, start = engine, at
+        command = commands[index := queues[chosen][heads[chosen]]]
+        if chosen == Engine.PE:
+            end = start + cycles(command, target)
+        else:
+            end = max(start + target.dma_setup_cycles, dram_free) + dma_cycles(command, target)
+            dram_free = end
+        spans[index] = Span(start, end)
+        ends[chosen].append(end)
+        heads[chosen] += 1
+        ready[chosen] = None
+    return [spans[i] for i in range(first, first + count)]
+
+
+def _ready(command: Command, ends: list[list[int]], now: int) -> int | None:
+    """When a command may start: its engine is free and what it waits for has ended; None while that is not known."""
+    own = ends[command.engine]
+    start = max(now, own[-1]) if own else now
+    for other, wait in enumerate(command.waits):
+        if wait:
+            if wait > len(ends[other]):
+                return None
+            start = max(start, ends[other][wait - 1])
+    return start

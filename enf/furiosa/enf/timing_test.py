@@ -12,7 +12,7 @@ from furiosa.enf import timing
 from furiosa.enf.isa import Command
 from furiosa.enf.machine import Engine
 from furiosa.enf.target import load_target
-from furiosa.enf.testing.programs import COMPUTING, command, const, lookup, sram, typical
+from furiosa.enf.testing.programs import COMPUTING, command, const, dram, lookup, sram, typical
 
 TARGET = load_target("warboy")
 LOAD, STORE, PE = range(Engine.COUNT)
@@ -148,6 +148,7 @@ def test_a_schedule_keeps_order_waits_and_steps(data):
     spans = timing.schedule(commands, steps, TARGET)
     assert len(spans) == len(commands)
     ends: list[list[int]] = [[] for _ in range(Engine.COUNT)]
+    transfers = []
     for i, (c, span) in enumerate(zip(commands, spans)):
         reasons = [0]
         if ends[c.engine]:
@@ -156,8 +157,34 @@ def test_a_schedule_keeps_order_waits_and_steps(data):
         if i >= steps[1][0]:
             reasons += [s.end for s in spans[: steps[1][0]]]
         assert span.start == max(reasons), "as early as it may, and no earlier"
-        assert span.end == span.start + timing.cycles(c, TARGET)
+        length = timing.cycles(c, TARGET)
+        if c.engine == PE:
+            assert span.end == span.start + length
+        else:
+            assert span.end >= span.start + length
+            transfers.append((span.end - timing.dma_cycles(c, TARGET), span.end))
         ends[c.engine].append(span.end)
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(sorted(transfers))), "one at a time has the DRAM"
+
+
+def test_setup_ends_before_the_run_begins():
+    """Its commands count among those that others wait for."""
+    tile = sram(0, 1, 1, 1, 1000)
+    load = command("LOAD", LOAD, const(0, 1, 1, 1, 1000), tile)
+    commands = [load, load, command("FILL", PE, tile, waits=(2, 0, 0))]
+    spans = timing.schedule(commands, [(2, 1)], TARGET)
+    assert spans[0].end == spans[1].start < spans[1].end == spans[2].start == 0
+    with_setup = timing.schedule(commands, [(0, 3)], TARGET)
+    assert with_setup[2].end - with_setup[0].start == spans[2].end - spans[0].start
+
+
+def test_load_and_store_share_the_memory():
+    tile, other = sram(0, 1, 1, 1, 1 << 20), sram(1 << 20, 1, 1, 1, 1 << 20)
+    load = command("LOAD", LOAD, const(0, 1, 1, 1, 1 << 20), tile)
+    store = command("STORE", STORE, other, dram(0, 1, 1, 1, 1 << 20))
+    spans = timing.schedule([load, store], [(0, 2)], TARGET)
+    assert [s.start for s in spans] == [0, 0]
+    assert spans[1].end == TARGET.dma_setup_cycles + 2 * timing.dma_cycles(load, TARGET)
 
 
 def test_engines_run_side_by_side():

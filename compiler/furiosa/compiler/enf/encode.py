@@ -23,28 +23,29 @@ class Encoder:
     linear: Linear
     pool: ConstantPool
     steps: list[Step]
-    metadata: enf_pb2.Metadata
-    debug: enf_pb2.DebugMap
     dram_of: dict[Tensor, object]
 
-    def sections(self) -> dict[str, bytes | Chunked]:
+    def sections(self, metadata: enf_pb2.Metadata, debug: enf_pb2.DebugMap) -> dict[str, bytes | Chunked]:
         """The content of each section, in no particular order."""
-        plan, models = self._plan()
-        interface = enf_pb2.Interface(
-            inputs=[self.descriptor(t) for t in self.graph.inputs],
-            outputs=[self.descriptor(t) for t in self.graph.outputs],
-        )
+        plan, models = self.plan()
         pieces = [(at, memoryview(data).cast("B")) for at, data in self.pool.pieces if data.nbytes]
         return {
-            "metadata": _serialize(self.metadata),
-            "interface": _serialize(interface),
+            "metadata": _serialize(metadata),
+            "interface": _serialize(self.interface()),
             "plan": _serialize(plan),
             "code": codec.encode(self.linear.commands),
             "memory": _serialize(self._memory()),
-            "debug": _serialize(self.debug),
+            "debug": _serialize(debug),
             "host_models": models,
             "constants": Chunked(self.pool.buffer.size, pieces),
         }
+
+    def interface(self) -> enf_pb2.Interface:
+        """The tensors that users hand over and get."""
+        return enf_pb2.Interface(
+            inputs=[self.descriptor(t) for t in self.graph.inputs],
+            outputs=[self.descriptor(t) for t in self.graph.outputs],
+        )
 
     def descriptor(self, t: Tensor) -> enf_pb2.TensorDescriptor:
         """A tensor at the interface, or between clusters."""
@@ -67,7 +68,8 @@ class Encoder:
             return ""
         return "NHWC" if self.graph.format == "tflite" else "NCHW"
 
-    def _plan(self) -> tuple[enf_pb2.Plan, Chunked]:
+    def plan(self) -> tuple[enf_pb2.Plan, Chunked]:
+        """The steps, and the models of the host calls among them."""
         plan = enf_pb2.Plan()
         models: list[tuple[int, bytes]] = []
         at = 0
