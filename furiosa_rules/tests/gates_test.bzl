@@ -91,8 +91,10 @@ _with_leaking_compiler = rule(
 
 # Refused tests: (name, attributes, the sentence).
 _REFUSED = [
-    ("nothing", dict(), "no budget is given; set at least one of max_dram_bytes, max_enf_bytes, max_latency_us, max_sram_bytes, min_npu_coverage"),
+    ("nothing", dict(), "no budget is given; set at least one of max_dram_bytes, max_dram_traffic_bytes, max_enf_bytes, "),
     ("negative", dict(max_enf_bytes = -2), "max_enf_bytes is -2, but must not be negative"),
+    ("negative_dram", dict(max_dram_bytes = -1), "max_dram_bytes is '-1', but must be a number of bytes"),
+    ("no_number", dict(max_dram_traffic_bytes = "8 GiB"), "max_dram_traffic_bytes is '8 GiB', but must be a number of bytes"),
     ("share", dict(min_npu_coverage = "95%"), "min_npu_coverage is '95%', but must be a share between 0 and 1"),
     ("no_model", dict(model = "bare_compiler", max_enf_bytes = 1), "does not have mandatory providers: 'NpuModelInfo'"),
 ]
@@ -117,6 +119,15 @@ def gates_test_suite(name):
         target_npu = "warboy",
     )
     npu_budget_test(name = "gated_budget", model = "gated_enf", max_latency_us = 5, max_dram_bytes = 0, min_npu_coverage = "0.9", tags = manual)
+    npu_budget_test(
+        name = "selected_budget",
+        max_dram_bytes = select({"//conditions:default": "8589934592"}),
+        max_latency_us = select({"//conditions:default": 7}),
+        min_throughput_per_s = 1000,
+        max_dram_traffic_bytes = "17179869184",
+        model = select({"//conditions:default": "gated_enf"}),
+        tags = manual,
+    )
     npu_reproducibility_test(name = "gated_reproducibility", model = "gated_enf", tags = manual)
     npu_model(name = "linted_model_enf", src = "model.onnx", tags = manual)
     npu_bundle(name = "linted_bundle", models = ["gated_enf", "linted_model_enf"], tags = manual)
@@ -129,6 +140,12 @@ def gates_test_suite(name):
     tests = {
         "budget": (_arguments_test, "gated_budget", dict(
             arguments = ["gated.report.json", "--max-dram-bytes", "0", "--max-latency-us", "5", "--min-npu-coverage", "0.9"],
+            runfiles = [PACKAGE + "gated.report.json"],
+            tool = "compiler/furiosa_budget",
+        )),
+        "selected_budget": (_arguments_test, "selected_budget", dict(
+            arguments = ["gated.report.json", "--max-dram-bytes", "8589934592", "--max-dram-traffic-bytes", "17179869184"] +
+                        ["--max-latency-us", "7", "--min-throughput-per-s", "1000"],
             runfiles = [PACKAGE + "gated.report.json"],
             tool = "compiler/furiosa_budget",
         )),

@@ -10,16 +10,33 @@ from furiosa.compiler.checks.common import FOUND, INVALID, Failed, Parser, read_
 
 
 class Limit(NamedTuple):
-    """A figure of the report, the option that limits it, and whether the limit is the most or the least."""
+    """A figure, the option that limits it, whether the limit is the most or the least, and the keys of the report that add up to it."""
 
     figure: str
     option: str
     is_least: bool = False
+    keys: tuple[str, ...] = ()
+
+    def actual(self, report: dict[str, Any]) -> float:
+        """The figure of a report.
+
+        Raises:
+            Failed: the report lacks a key.
+        """
+        total: float = 0
+        for key in self.keys or (self.figure,):
+            value = report.get(key)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise Failed(INVALID, f"the report has no figure '{key}'; see docs/report.md")
+            total += value
+        return total
 
 
 LIMITS = (
     Limit("latency_us", "--max-latency-us"),
+    Limit("throughput_per_s", "--min-throughput-per-s", is_least=True),
     Limit("dram_bytes", "--max-dram-bytes"),
+    Limit("dram_traffic_bytes", "--max-dram-traffic-bytes", keys=("dram_bytes_read", "dram_bytes_written")),
     Limit("sram_peak_bytes", "--max-sram-bytes"),
     Limit("enf_bytes", "--max-enf-bytes"),
     Limit("npu_coverage", "--min-npu-coverage", is_least=True),
@@ -52,9 +69,7 @@ def check(report: dict[str, Any], limits: dict[str, float]) -> tuple[bool, list[
     for limit in LIMITS:
         if limit.figure not in limits:
             continue
-        actual, allowed = report.get(limit.figure), limits[limit.figure]
-        if type(actual) not in (int, float) or not math.isfinite(actual):
-            raise Failed(INVALID, f"the report has no figure '{limit.figure}'; see docs/report.md")
+        actual, allowed = limit.actual(report), limits[limit.figure]
         excess = allowed - actual if limit.is_least else actual - allowed
         word = "under" if limit.is_least else "over"
         verdict = f"FAIL: {_text(excess)} {word}{_share(excess, allowed)}" if excess > 0 else "ok"
@@ -80,8 +95,10 @@ def _share(excess: float, allowed: float) -> str:
 def notes(report: dict[str, Any], limits: dict[str, float]) -> list[str]:
     """What the figures are worth, in the words of the report."""
     lines = []
-    if "latency_us" in limits:
-        lines.append(f"latency_us is {report.get('latency_note', 'an estimate')}.")
+    estimated = [figure for figure in ("latency_us", "throughput_per_s") if figure in limits]
+    if estimated:
+        verb = "are" if len(estimated) > 1 else "is"
+        lines.append(f"{' and '.join(estimated)} {verb} {report.get('latency_note', 'an estimate')}.")
     if "npu_coverage" in limits:
         lines.append(f"npu_coverage is a share of the model's {report.get('npu_coverage_of', 'work')}.")
     return lines

@@ -15,6 +15,9 @@ REPORT = {
     "batch_size": 2,
     "latency_us": 251.5,
     "latency_note": "an estimate, not calibrated",
+    "throughput_per_s": 7952.25,
+    "dram_bytes_read": 3 << 30,
+    "dram_bytes_written": 1 << 30,
     "npu_coverage": 0.9,
     "npu_coverage_of": "macs",
     "sram_peak_bytes": 1024,
@@ -35,6 +38,13 @@ def path(tmp_path: Path) -> Path:
     ("option", "kept", "broken", "row"),
     [
         ("--max-latency-us", "251.5", "251", "latency_us   251.5  <=     251  FAIL: 0.5 over (0.2 %)"),
+        (
+            "--min-throughput-per-s",
+            "7952",
+            "8000",
+            "throughput_per_s  7,952.25  >=   8,000  FAIL: 47.75 under (0.6 %)",
+        ),
+        ("--max-dram-traffic-bytes", str(4 << 30), str(2 << 30), "FAIL: 2,147,483,648 over (100.0 %)"),
         ("--max-sram-bytes", "1024", "1023", "sram_peak_bytes   1,024  <=   1,023  FAIL: 1 over (0.1 %)"),
         ("--max-dram-bytes", str(3 << 30), str((3 << 30) - 1), "FAIL: 1 over (0.0 %)"),
         ("--max-enf-bytes", "48488", "0", "enf_bytes  48,488  <=       0  FAIL: 48,488 over"),
@@ -69,6 +79,7 @@ def test_all_at_once(path: Path, tmp_path: Path, capsys) -> None:
         ("[]", 4, "is not the report of a compilation"),
         ("{", 4, "is not the report of a compilation"),
         (json.dumps(REPORT | {"enf_bytes": "1"}), 4, "has no figure 'enf_bytes'"),
+        (json.dumps({k: v for k, v in REPORT.items() if k != "enf_bytes"}), 4, "has no figure 'enf_bytes'"),
         (json.dumps(REPORT | {"enf_bytes": float("nan")}), 4, "has no figure 'enf_bytes'"),
         (None, 2, "No such file or directory"),
     ],
@@ -79,6 +90,11 @@ def test_no_report(content: str | None, status: int, sentence: str, tmp_path: Pa
         file.write_text(content)
     assert budget.main([str(file), "--max-enf-bytes", "1"]) == status
     assert sentence in capsys.readouterr().err
+
+
+def test_estimates_say_what_they_are_worth(path: Path, capsys) -> None:
+    assert budget.main([str(path), "--max-latency-us", "300", "--min-throughput-per-s", "1"]) == 0
+    assert "latency_us and throughput_per_s are an estimate, not calibrated.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", ["much", "nan", "inf"])
