@@ -45,7 +45,7 @@ class InvalidNpuId(CompileError):
 
 
 class OutOfDram(CompileError):
-    """A program whose tensors do not fit the NPU's DRAM."""
+    """A program that needs more than the NPU's DRAM where that is denied, or than the host memory behind it."""
 
     code = 7
 

@@ -25,7 +25,7 @@ from furiosa.compiler.ldfg.coverage import coverage, estimate_host, moved_bytes
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.lir import legality as lir_legality
-from furiosa.compiler.lir.linear import Linear, Linearizer, Segment, place
+from furiosa.compiler.lir.linear import Linear, Linearizer, Segment, out_of_memory, place
 from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.enf import container, enf_pb2, timing
 from furiosa.enf.dtypes import ITEMSIZE
@@ -35,6 +35,7 @@ from furiosa.enf.target import DEFAULT_TARGET, Target, load_target
 
 STAGES = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
+WARNINGS = ("out-of-dram",)
 
 # operators of either format that only change how a tensor is written down
 CONVERSIONS = ("Cast", "CastLike", "DequantizeLinear", "QuantizeLinear", "CAST", "DEQUANTIZE", "QUANTIZE")
@@ -54,6 +55,7 @@ class Options:
         vendor.LATEST
     )  # the release of the vendor's SDK whose operators the NPU may take, or "latest"
     min_npu_coverage: float = 0.0  # the least share of the work, 0 to 1, that the NPU must do
+    deny: tuple[str, ...] = ()  # of WARNINGS, those that are errors
 
 
 class Compilation:
@@ -83,6 +85,9 @@ class Compilation:
             self.release = vendor.release(options.compatibility)
         except ValueError as e:
             raise InvalidConfig(str(e)) from None
+        unknown = [w for w in options.deny if w not in WARNINGS]
+        if unknown:
+            raise InvalidConfig(f"unknown warning '{unknown[0]}' to deny, known: {', '.join(WARNINGS)}")
         if not 0 <= options.min_npu_coverage <= 1:
             raise InvalidConfig(f"min NPU coverage {options.min_npu_coverage} is not between 0 and 1")
         self.data, self.options, self.folder, self.real_folder = data, options, folder, real_folder
@@ -149,11 +154,10 @@ class Compilation:
                 self.steps.append(HostStep(c, model, self._host_us(c)))
         self.lir = linearizer.linear
         lir_legality.check(self.lir, self.steps, self.target)
-        if self.dram_bytes > self.target.dram_bytes:
-            raise OutOfDram(
-                f"the program needs {self.dram_bytes} bytes of DRAM, {self.target.name} has {self.target.dram_bytes}: "
-                "use a smaller batch"
-            )
+        if self.dram_bytes > self.target.memory_bytes:
+            raise OutOfDram(out_of_memory(self.target))
+        if self.beyond_dram and "out-of-dram" in self.options.deny:
+            raise OutOfDram(f"{self.beyond_dram} (denied: out-of-dram)")
 
     def _enf(self) -> None:
         for t in self.dfg.outputs:
@@ -186,9 +190,21 @@ class Compilation:
     def performance(self) -> Performance:
         """What one run is predicted to take, from the stage "lir" on."""
         encoder = self._encoder()
-        batch = enf_pb2.Metadata(batch_size=self.options.batch_size)
+        facts = enf_pb2.Metadata(batch_size=self.options.batch_size, dram_bytes=self.dram_bytes)
         plan, _ = encoder.plan()
-        return analyze(self.lir.commands, plan.steps, self._debug(), encoder.interface(), batch, self.target)
+        return analyze(self.lir.commands, plan.steps, self._debug(), encoder.interface(), facts, self.target)
+
+    @property
+    def beyond_dram(self) -> str | None:
+        """A sentence about a program that DRAM does not hold, with what that costs; else None."""
+        beyond = self.target.host_memory_bytes(self.dram_bytes)
+        if not beyond:
+            return None
+        return (
+            f"the program needs {self.dram_bytes} bytes of DRAM, {self.target.name} has {self.target.dram_bytes}: the other "
+            f"{beyond} stay in host memory and cross PCIe in every run, which is estimated to take "
+            f"{timing.transfer_us(self.target, beyond):,.0f} us; use a smaller batch"
+        )
 
     @property
     def latency_us(self) -> float:
@@ -232,6 +248,7 @@ def compile_model(
     batch_size: int = 1,
     compatibility: str = vendor.LATEST,
     min_npu_coverage: float = 0.0,
+    deny: tuple[str, ...] = (),
     folder: str | None = None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
@@ -243,11 +260,12 @@ def compile_model(
         compatibility: the release of the vendor's SDK whose operators the NPU may take, "0.6.3" or "0.10", or "latest".
         min_npu_coverage: the least share of the multiply-accumulates, 0 to 1, that the NPU must do; of the operators
             in a model without any.
+        deny: the warnings that are errors, of WARNINGS: "out-of-dram", a program that the card's DRAM does not hold.
         folder: where ONNX external data may lie; None refuses it.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
-    options = Options(target_npu, batch_size, compatibility, min_npu_coverage)
+    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny)
     compilation = Compilation(data, options, folder=folder)
     return container.to_bytes(compilation.run().enf)

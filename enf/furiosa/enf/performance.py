@@ -53,7 +53,7 @@ class Performance:
     """The figures of one run.
 
     ``latency_us`` is what MLPerf's single stream measures: input in host memory to output in host memory, weights on the
-    card; it is ``npu_us`` + ``transfer_us`` (PCIe, both ways) + ``host_us`` (clusters on the host) + ``overhead_us``.
+    card; it is ``npu_us`` + ``transfer_us`` (PCIe, both ways, and what DRAM does not hold) + ``host_us`` (clusters on the host) + ``overhead_us``.
     ``throughput_per_s`` are samples a second of one card whose workers overlap transfers and host work with NPU work; a
     program for one PE runs on each of them, sharing DRAM and PCIe.
     ``setup_us`` is what runs once before the first run.  ``dram_bytes_*`` are of one run.
@@ -86,7 +86,7 @@ def analyze(
     metadata: enf_pb2.Metadata,
     target: Target,
 ) -> Performance:
-    """The performance of a program from its parts; of ``metadata`` only the batch size is read."""
+    """The performance of a program from its parts; of ``metadata`` only the batch size and dram_bytes are read."""
     ranges = [(s.commands.first, s.commands.count) for s in plan_steps if s.HasField("commands")]
     calls = [s.host_call for s in plan_steps if s.HasField("host_call")]
     setup = min((first for first, count in ranges if count), default=len(commands))
@@ -94,6 +94,7 @@ def analyze(
     microseconds = 1e6 / target.clock_hz
 
     inward, outward = _crossing_bytes(commands[setup:], calls, interface)
+    inward += target.host_memory_bytes(metadata.dram_bytes)
     npu_us = max((s.end for s in spans[setup:]), default=0) * microseconds
     transfer_us = timing.transfer_us(target, inward) + timing.transfer_us(target, outward)
     host_us = sum(c.estimated_us for c in calls)

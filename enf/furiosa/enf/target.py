@@ -46,6 +46,15 @@ class Target(NamedTuple):
     def sram_bytes(self) -> int:
         return self.slices * self.sram_bytes_per_slice
 
+    @property
+    def memory_bytes(self) -> int:
+        """The most that a program may need: the DRAM and three times as much of the host's memory (this project's bound)."""
+        return 4 * self.dram_bytes
+
+    def host_memory_bytes(self, dram_bytes: int) -> int:
+        """What of a program's ``dram_bytes`` does not fit the DRAM, stays in host memory and crosses PCIe in every run."""
+        return max(0, dram_bytes - self.dram_bytes)
+
 
 @cache
 def load_target(name: str) -> Target:

@@ -1,7 +1,7 @@
 """The verifier: proves of a program, without running it, that it is safe to run.
 
 Of the program:
-- it fits the memories of its target, and the figures about it are finite and agree with it;
+- it fits SRAM, and DRAM with three times as much host memory behind it; the figures about it are finite and agree with it;
 - the steps of its plan run every command once and in order;
 - buffers lie within their memory and live within the program; those that live at the same time do not overlap.
 
@@ -98,7 +98,7 @@ class _Verifier:
 
     def _figures(self) -> None:
         m, target = self.enf.metadata, self.target
-        if m.dram_bytes > target.dram_bytes or m.sram_peak_bytes > target.sram_bytes:
+        if m.dram_bytes > target.memory_bytes or m.sram_peak_bytes > target.sram_bytes:
             raise EnfVerifyError(f"the program needs more memory than {target.name} has")
         if m.dram_bytes != m.working_dram_bytes + self.constants_size:
             raise EnfVerifyError("the metadata's dram_bytes is not the sum of constants and working memory")
@@ -246,7 +246,7 @@ class _Verifier:
             raise EnfVerifyError(f"{what} '{tensor.name}' has axes that do not fit its shape")
         start, itemsize, shape = tensor.address, _ITEMSIZE[name], tuple(tensor.shape)
         if (
-            itemsize * math.prod(d or 1 for d in shape) > self.target.dram_bytes
+            itemsize * math.prod(d or 1 for d in shape) > self.target.memory_bytes
         ):  # also where one dimension is 0
             raise EnfVerifyError(f"{what} '{tensor.name}' is too large")
         nbytes = itemsize * math.prod(shape)

@@ -18,12 +18,12 @@ LOAD, STORE, PE = range(Engine.COUNT)
 
 CASES = Cases()
 
-DRAM_BYTES = 1 << 34
+MEMORY_BYTES = 4 << 34  # 16 GiB of DRAM, 48 GiB of the host
 CASES.each(
     "needs more memory than warboy-2pe has",
     {
         "too_much_dram": lambda p: p.metadata.update(
-            working_dram_bytes=DRAM_BYTES - 255, dram_bytes=DRAM_BYTES + 1
+            working_dram_bytes=MEMORY_BYTES - 255, dram_bytes=MEMORY_BYTES + 1
         ),
         "huge_dram": lambda p: p.metadata.update(dram_bytes=HUGE),
         "too_much_sram": lambda p: p.metadata.update(sram_peak_bytes=(32 << 20) + 1),

@@ -10,9 +10,10 @@ from typing import NoReturn
 from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
-# furiosa.compiler.pipeline.STAGES and MAX_BATCH, written again because importing them takes as long as a small compilation
+# furiosa.compiler.pipeline.STAGES, MAX_BATCH and WARNINGS, written again because importing them takes as long as a small compilation
 IRS = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
+WARNINGS = ("out-of-dram",)
 
 DESCRIPTION = "Compiles a TFLite or ONNX model to an ENF, a program for the NPU."
 
@@ -79,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
         default=0.0,
         help="fail where the NPU does less of the multiply-accumulates, e.g. 0.95 (default: 0)",
     )
+    p.add_argument(
+        "--deny",
+        action="append",
+        metavar="WARNING",
+        default=[],
+        help="fail on this warning, out-of-dram: a program that needs host memory beyond the NPU's DRAM; may be repeated",
+    )
     p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
     p.add_argument(
         "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"
@@ -116,6 +124,9 @@ def parse(argv: list[str]) -> Namespace:
         )
     if not 1 <= options.batch_size <= MAX_BATCH:
         raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
+    for warning in options.deny:
+        if warning not in WARNINGS:
+            raise BadArguments(f"unknown warning '{warning}' to deny, known: {', '.join(WARNINGS)}")
     if options.report_json is not None and options.target_ir != "enf":
         raise BadArguments(
             "--report-json needs --target-ir enf: the figures are those of a whole compilation"

@@ -89,6 +89,8 @@ def _compile(options: arguments.Namespace) -> None:
     progress.finish()
     if options.target_ir != "dfg":
         _tell_placement(compilation, options, loud)
+    if options.target_ir in ("lir", "enf") and compilation.beyond_dram:
+        terminal.say(f"WARNING: {options.source}: {compilation.beyond_dram}")
     if loud:
         terminal.say(f"output has been saved to {options.output}")
 
@@ -103,7 +105,13 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, termina
     progress = terminal.Progress(last + 1, loud)
     compilation = Compilation(
         data,
-        Options(options.target_npu, options.batch_size, options.compatibility, options.min_npu_coverage),
+        Options(
+            options.target_npu,
+            options.batch_size,
+            options.compatibility,
+            options.min_npu_coverage,
+            tuple(options.deny),
+        ),
         folder=os.path.dirname(os.path.abspath(options.source)),
         real_folder=os.path.dirname(os.path.realpath(options.source)),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
-from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.errors import OutOfDram, OutOfSram
 from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.storage import Storage
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
@@ -125,6 +125,14 @@ class Linear:
         return peak_bytes(self.sram)[0]
 
 
+def out_of_memory(target: Target) -> str:
+    """The sentence about a program that host memory cannot help either."""
+    return (
+        f"the program needs more than {target.memory_bytes} bytes, the {target.dram_bytes} of DRAM of {target.name} and three "
+        "times as many of host memory: use a smaller batch"
+    )
+
+
 class Linearizer:
     """Turns segments into commands, one after the other."""
 
@@ -132,13 +140,20 @@ class Linearizer:
         self.linear = Linear()
         self._clocks = hazards.Clocks()
         self._sram = hazards.Memory("sram", target.sram_bytes)
-        self._dram = hazards.Memory("dram", target.dram_bytes)
+        self._target = target
+        self._dram = hazards.Memory("dram", target.memory_bytes)
         self._open: dict[Buffer, hazards.Buffer] = {}
 
     def dram_buffer(self, buffer: Buffer) -> int:
-        """The address of a DRAM buffer, given at its first use."""
+        """The address of a DRAM buffer, given at its first use.
+
+        Raises:
+            OutOfDram: not even host memory is left.
+        """
         lin = self.linear
         if buffer not in lin.addresses:
+            if buffer.size > self._target.memory_bytes - lin.dram_bytes:
+                raise OutOfDram(out_of_memory(self._target))
             lin.addresses[buffer] = lin.dram_bytes
             self._open[buffer] = self._dram.open(buffer.name, lin.dram_bytes, max(buffer.size, 1))
             lin.dram_bytes += -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import numpy as np
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Command, Region, Space
 from furiosa.enf.reader import Enf
+from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.simulator.blas import single_threaded
 from furiosa.runtime.simulator.dispatch import KERNELS
 from furiosa.runtime.simulator.halves import halves
@@ -29,6 +31,9 @@ class Simulator:
     Commands run one after the other in the program's order; it is the order of every engine, and what a command waits for
     stands before it, so the verifier's proof that the engines do not race makes it one of the orders that the machine may
     take.  A large command is cut in two, and a second thread runs one half.  Not for several threads at once.
+
+    Raises:
+        IncompatibleModel: the program needs more memory than this machine has.
     """
 
     def __init__(self, enf: Enf):
@@ -37,9 +42,10 @@ class Simulator:
             "bfloat16": np.dtype("uint16")
         }
         used = zip(enf.memory.sram_address, enf.memory.sram_size)
+        sram = max((a + n for a, n in used), default=0)
         self._memories = {
-            Space.SRAM: np.zeros(max((a + n for a, n in used), default=0), np.uint8),
-            Space.DRAM: np.zeros(enf.metadata.working_dram_bytes, np.uint8),
+            Space.SRAM: np.zeros(sram, np.uint8),
+            Space.DRAM: _working_memory(enf.metadata.working_dram_bytes),
             Space.CONST: np.frombuffer(enf.constants, np.uint8),
         }
         self._bound: list[Bound | None] = [None] * len(enf.commands)
@@ -90,6 +96,24 @@ class Simulator:
         return np.ndarray(
             region.shape, self._dtypes[region.dtype], memory.data, region.address, region.strides
         )
+
+
+def _working_memory(size: int) -> np.ndarray:
+    """Zeros in the place of the card's DRAM, and of the host memory that a program uses beyond it.
+
+    Raises:
+        IncompatibleModel: this machine has not as much; to find that out page by page would be to freeze it.
+    """
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        if size <= available:
+            return np.zeros(size, np.uint8)
+    except MemoryError:
+        pass
+    raise IncompatibleModel(
+        f"the model needs {size} bytes of working memory, this machine has {available} in all and cannot give as much: "
+        "use a smaller batch"
+    )
 
 
 class _Assistant:

@@ -10,6 +10,7 @@ import pytest
 
 from furiosa.enf import enf_pb2, reader
 from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space
+from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.simulator import machine
 from furiosa.runtime.simulator.machine import Simulator
 from furiosa.runtime.testing.enf_files import build, descriptor, place
@@ -97,6 +98,24 @@ def test_a_failure_of_either_half_reaches_the_caller_and_no_thread_stays(
     with pytest.raises(MemoryError, match="no memory left"):
         simulator.run(0, len(enf.commands))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("working", [1 << 62, 1 << 20])
+def test_more_memory_than_the_machine_has(working: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    enf = _program()
+    enf.metadata.working_dram_bytes = working
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 255}.__getitem__)
+    with pytest.raises(IncompatibleModel, match=f"needs {working} bytes .* this machine has 1044480 in all"):
+        Simulator(enf)
+
+
+def test_memory_that_the_machine_has_but_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(size: int, dtype: object) -> np.ndarray:
+        raise MemoryError
+
+    monkeypatch.setattr(machine.np, "zeros", refuse)
+    with pytest.raises(IncompatibleModel, match="cannot give as much: use a smaller batch"):
+        machine._working_memory(64)
 
 
 def test_constants_cannot_be_written() -> None:
