@@ -54,11 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     diff = commands.add_parser(
         "diff",
-        help="say what differs between two files",
-        description="Says what differs between two ENF files; exit status 0 where nothing does, else 1.",
+        help="say what changed between two files",
+        description="Says what changed from one ENF file to another, the verdict first, then what changed most: options, "
+        "source, operators that moved, estimated times, bytes. Exit status 0 where nothing did, else 1.",
     )
     diff.add_argument("a", metavar="A")
     diff.add_argument("b", metavar="B")
+    diff.add_argument("--json", action="store_true", help="everything, as JSON")
     return p
 
 
@@ -160,11 +162,16 @@ def _write(path: str, text: str) -> None:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from furiosa.enf.diff import diff
+    from furiosa.enf import comparison
 
-    lines = diff(_load(options.a), _load(options.b))
-    _print(lines)
-    return DIFFERENT if lines else 0
+    result = comparison.compare(_load(options.a), _load(options.b))
+    if options.json:
+        import json
+
+        _print([json.dumps(comparison.as_json(result), indent=2)])
+    else:
+        _print(comparison.text(result))
+    return 0 if result.same else DIFFERENT
 
 
 _COMMANDS = {"dump": _dump, "verify": _verify, "diff": _diff}

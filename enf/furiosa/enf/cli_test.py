@@ -106,9 +106,13 @@ def test_help(folder, capsys):
 
 def test_diff_is_like_diff(folder, capsys):
     assert cli.main(["diff", "a.enf", "a.enf"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("the same, byte for byte\n", "")
     assert cli.main(["diff", "a.enf", "b.enf"]) == 1
-    assert "constants: 255 of 256 bytes differ" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("same program, other weights (same source, options and compiler)\n")
+    assert "constants: 255 of 256 bytes differ" in out
+    assert cli.main(["diff", "a.enf", "b.enf", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["same"] is False
 
 
 def test_dump(folder, capsys):

@@ -63,25 +63,26 @@ def _tensor(t: TensorDescriptor | None) -> str:
 
 def _placement(a: Enf, b: Enf) -> Iterator[str]:
     """Operators that came, went, or moved between NPU and host; those of one name are told apart by their order."""
-    old, new = _operators(a), _operators(b)
+    old, new = operators(a), operators(b)
     lines = []
     for key in {**old, **new}:
         if key not in new:
-            lines.append(f"{_label(key)} ({old[key]}) is gone")
+            lines.append(f"{label(key)} ({old[key]}) is gone")
         elif key not in old:
-            lines.append(f"{_label(key)} ({new[key]}) is new")
+            lines.append(f"{label(key)} ({new[key]}) is new")
         elif old[key] != new[key]:
-            lines.append(f"{_label(key)}: {old[key]} -> {new[key]}")
+            lines.append(f"{label(key)}: {old[key]} -> {new[key]}")
     yield from _limited("operators", lines)
 
 
-def _label(key: tuple[str, str, int]) -> str:
+def label(key: tuple[str, str, int]) -> str:
+    """How an operator is called in a line."""
     name, op_type, number = key
     return f"{op_type} '{name}'" + (f" number {number + 1}" if number else "")
 
 
-def _operators(enf: Enf) -> dict[tuple[str, str, int], str]:
-    """(name, type, number among those) -> where it runs."""
+def operators(enf: Enf) -> dict[tuple[str, str, int], str]:
+    """(name, type, number among those) -> where it runs, in the order of the debug map."""
     seen: Counter[tuple[str, str]] = Counter()
     out = {}
     for o in enf.debug.operators:
