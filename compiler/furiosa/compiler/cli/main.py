@@ -17,6 +17,7 @@ COMMANDS = {
         "main",
         "compare a model with its reference runtime, layer by layer",
     ),
+    "tune": ("furiosa.compiler.tune.cli", "main", "predict latency and throughput for many batch sizes"),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
 }
 
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
     try:
         arguments = _expand(sys.argv[1:] if argv is None else argv)
-        if argv is None and arguments[:1] == ["compile"]:
+        if argv is None and arguments[:1] in (["compile"], ["tune"]):
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
