@@ -112,5 +112,9 @@ def _start(work: Callable[[str, int], Point], wanted: tuple[str, int]) -> tuple[
 def _point(wanted: tuple[str, int], status: int, answer: bytes) -> Point:
     if status == 0:
         return Point(**json.loads(answer))
-    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with a defect, {answer.decode()}"
+    how = (
+        f"by {signal.Signals(-status).name}"
+        if status < 0
+        else f"with a defect, {answer.decode('utf-8', 'replace')}"
+    )
     return failed(*wanted, Crashed(f"the compiler was ended {how}"))
