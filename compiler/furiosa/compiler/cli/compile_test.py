@@ -66,7 +66,8 @@ def test_auto_batch_size(capfd):
     size, tried = report["batch_size"], report["auto_batch_size"]["tried"]
     assert size == load_file("a.enf").metadata.batch_size
     assert [t["batch_size"] for t in tried] == [1 << k for k in range(len(tried))]
-    assert max(tried, key=lambda t: t["throughput_per_s"])["batch_size"] == size
+    most = max(t["throughput_per_s"] for t in tried)
+    assert next(t["batch_size"] for t in tried if t["throughput_per_s"] >= 0.99 * most) == size
     assert report["latency_us"] in [t["latency_us"] for t in tried if t["batch_size"] == size]
     compile_ok("m.onnx", "--batch-size", str(size), "-o", "b.enf", "--report-json", "b.json")
     assert Path("a.enf").read_bytes() == Path("b.enf").read_bytes()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
 
 OK = "ok"
+EQUAL = 0.99  # throughputs closer than this count as equal: the model's own error is larger
 
 
 @dataclass(slots=True)
@@ -92,10 +93,12 @@ def failed(target_npu: str, batch_size: int, error: Exception) -> Point:
 
 
 def best(points: list[Point]) -> Point | None:
-    """The point of the highest throughput among those that fit DRAM, of equals the smallest batch; None without any.
+    """The smallest batch whose throughput equals the highest, among those that fit DRAM; None without any.
 
-    Where none fits, which only small machines see, the highest of all.
+    Where none fits, among all.
     """
     compiled = [p for p in points if p.outcome == OK]
     within = [p for p in compiled if not p.host_memory_bytes] or compiled
-    return max(within, key=lambda p: (p.throughput_per_s, -p.batch_size), default=None)
+    most = max((p.throughput_per_s for p in within), default=0.0)
+    equal = [p for p in within if p.throughput_per_s >= EQUAL * most]
+    return min(equal, key=lambda p: p.batch_size, default=None)

@@ -21,7 +21,7 @@ def test_a_point_has_the_figures_of_the_program(quantized_model, batch_size):
     assert p.latency_us == enf.metadata.latency_us
     assert (p.sram_peak_bytes, p.dram_bytes) == (enf.metadata.sram_peak_bytes, enf.metadata.dram_bytes)
     moved = sum(x.operands[0].nbytes for x in enf.commands if x.engine in (Engine.LOAD, Engine.STORE))
-    assert 0 < p.weight_bytes <= p.traffic_bytes <= moved
+    assert 0 <= p.weight_bytes <= p.traffic_bytes <= moved and p.traffic_bytes > 0
     assert p.traffic_bytes_per_sample == round(p.traffic_bytes / batch_size, 3)
     assert p.spilled_bytes == p.host_memory_bytes == 0
     assert p.row()["traffic_bytes_per_sample"] == p.traffic_bytes_per_sample
@@ -44,6 +44,7 @@ def test_spilled_tensors(quantized_model):
     c.target = c.target._replace(sram_bytes_per_slice=(8 << 10) // c.target.slices)
     small = measure(c.run("lir"))
     assert whole.spilled_bytes == 0 < small.spilled_bytes
+    assert whole.weight_bytes == 0 < small.weight_bytes, "the weights stay in SRAM where it has room for them"
     assert small.traffic_bytes >= whole.traffic_bytes + 2 * small.spilled_bytes
     assert small.dram_bytes >= whole.dram_bytes + small.spilled_bytes
 
@@ -53,6 +54,8 @@ def test_the_best_point():
     assert best([failed("warboy", 1, OutOfSram("too large"))]) is None
     a, b, c = point(1, 10.0), point(2, 30.0), point(4, 30.0)
     assert best([a, b, c]) is b, "of equals the smaller batch"
+    assert best([a, b, point(4, 30.3), point(8, 30.1)]) is b, "what the model cannot tell apart is equal"
+    assert best([a, b, d := point(4, 30.4)]) is d
     assert best([a, point(2, 90.0, host_memory_bytes=1)]) is a, "within DRAM"
     beyond = point(2, 90.0, host_memory_bytes=1)
     assert best([point(1, 10.0, host_memory_bytes=1), beyond]) is beyond

@@ -35,7 +35,7 @@ def choose(
 ) -> Choice:
     """Compiles for growing batch sizes until throughput no longer grows, or one is refused.
 
-    Of equal throughputs the smaller batch is taken.  Nothing but the model, the options and the timing model decides.
+    Of equal throughputs (see ``best``) the smaller batch is taken.  Nothing but the model, the options and the timing model decides.
 
     Args:
         data: the model file.

@@ -51,6 +51,7 @@ def machine(monkeypatch):
         ({1: 5, 2: 9, 4: 8, 8: 7}, 2, 4, "did not grow"),
         ({1: 5, 2: 4, 4: 9, 8: 7, 16: 8}, 4, 5, "did not grow"),
         ({1: 5, 2: 5, 4: 5}, 1, 3, "did not grow"),
+        ({1: 5, 2: 5.02, 4: 5.04}, 1, 3, "did not grow"),
         ({1: 1, 2: 2, 4: 3, 8: 4, 16: 5, 32: 6, 64: 7}, 64, 7, "64 is the largest that is tried"),
         ({1: 1, 2: 2, 4: 3, 8: 4, 16: 5, 32: 6, 64: 6}, 32, 7, "64 is the largest that is tried"),
         ({1: 5, 2: OutOfSram("no tile of 'a' fits")}, 1, 1, "no tile of 'a' fits"),
@@ -91,7 +92,7 @@ def test_the_choice_is_the_best_of_all_candidates(quantized_model, target):
     choice = search.choose(quantized_model, Options(target, batch_size=7))
     assert choice.tried == every[: len(choice.tried)]
     top = max(p.throughput_per_s for p in every)
-    assert choice.batch_size == next(p.batch_size for p in every if p.throughput_per_s == top)
+    assert choice.batch_size == next(p.batch_size for p in every if p.throughput_per_s >= 0.99 * top)
 
 
 def test_a_model_that_mixes_samples_stays_at_1():
