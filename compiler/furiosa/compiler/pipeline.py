@@ -172,12 +172,14 @@ class Compilation:
         for t in self.dfg.outputs:
             if t.is_constant:
                 self.pool.place(t)
-        self.enf = self._encoder().sections(self.metadata(), self._debug())
+        self.enf = self._encoder().sections(self.metadata(), self.debug_map)
 
     def _encoder(self) -> Encoder:
         return Encoder(self.dfg, self.lir, self.pool, self.steps, self.dram)
 
-    def _debug(self) -> enf_pb2.DebugMap:
+    @cached_property
+    def debug_map(self) -> enf_pb2.DebugMap:
+        """Where each command comes from, from the stage "lir" on."""
         order = {op: i for i, op in enumerate(self.dfg.operators)}
         debug = enf_pb2.DebugMap()
         for op in self.dfg.operators:
@@ -201,7 +203,7 @@ class Compilation:
         encoder = self._encoder()
         facts = enf_pb2.Metadata(batch_size=self.options.batch_size, dram_bytes=self.dram_bytes)
         plan, _ = encoder.plan()
-        return analyze(self.lir.commands, plan.steps, self._debug(), encoder.interface(), facts, self.target)
+        return analyze(self.lir.commands, plan.steps, self.debug_map, encoder.interface(), facts, self.target)
 
     @property
     def beyond_dram(self) -> str | None:
