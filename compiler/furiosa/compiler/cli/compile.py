@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         return e.code
     except MemoryError:
         terminal.error(
-            f"{options.source}: not enough memory to compile it: free some, or use a smaller batch"
+            f"{options.source}: not enough memory to compile it{_memory_limit()}, or use a smaller batch"
         )
         return OTHER
     except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
@@ -64,6 +64,16 @@ def main(argv: list[str]) -> int:
             f"{options.source}: a defect of the compiler, {type(e).__name__} ({e}); -v shows where"
         )
         return OTHER
+
+
+def _memory_limit() -> str:
+    """What to do about too little memory."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return ": free some"
+    return f" within the limit of {limit >> 20:,} MiB that this process has: raise it"
 
 
 def _start_quickly() -> None:

@@ -61,10 +61,10 @@ class _Refused(Exception):
 
 def _dispatch(argv: list[str]) -> int:
     name = argv[0] if argv else None
-    if argv == ["--persistent_worker"]:  # Bazel starts the compiler once for many actions
+    if "--persistent_worker" in argv:  # Bazel starts the compiler once for many actions
         from furiosa.compiler.worker import server
 
-        return server.main(main)
+        return server.main(main, [a for a in argv if a != "--persistent_worker"])
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0
