@@ -130,14 +130,14 @@ def test_cache_hands_on_what_was_compiled(
     assert _artifacts(bazel) == _artifacts(other_bazel)
 
 
-@pytest.mark.parametrize("way", _MAPPED)
-def test_one_action_serves_all_configurations(bazel: InnerBazel, way: str) -> None:
+@pytest.mark.parametrize(("way", "model"), zip(_MAPPED, ("//:tiny_int8_enf", "//:tiny_float32_enf")))
+def test_one_action_serves_all_configurations(bazel: InnerBazel, way: str, model: str) -> None:
     """With mapped paths, what was compiled in one configuration is a cache hit in another."""
     flags = [
         "--experimental_output_paths=strip",
         *_MAPPED[way],
         f"--disk_cache={scratch() / f'mapped_cache_{way}'}",
-        "//:tiny_int8_enf",
+        model,
     ]
     for mode, runner in (("fastbuild", way), ("opt", "disk cache hit")):
         log = scratch() / f"log_mapped_{way}_{mode}.json"
