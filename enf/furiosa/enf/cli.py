@@ -1,4 +1,4 @@
-"""The command ``furiosa enf``: dump, verify and compare ENF files."""
+"""The command ``furiosa enf``: dump, verify and compare ENF files, and reports of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = _Parser(prog="furiosa enf", description="Shows, verifies and compares ENF files.")
+    p = _Parser(prog="furiosa enf", description="Shows, verifies, compares and reports on ENF files.")
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     dump = commands.add_parser(
         "dump", help="show what is in a file", description="Shows what is in an ENF file."
@@ -61,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("a", metavar="A")
     diff.add_argument("b", metavar="B")
     diff.add_argument("--json", action="store_true", help="everything, as JSON")
+    report = commands.add_parser(
+        "report",
+        help="write pages and a trace to look at",
+        description="Writes what `furiosa compile` writes with the options of the same names, without compiling again.",
+    )
+    report.add_argument("file", metavar="FILE")
+    report.add_argument("json", metavar="REPORT", help="what --report-json wrote with FILE")
+    report.add_argument("--report", metavar="OUT", help="a page: where the time goes, memory, layers, why")
+    report.add_argument("--analyze-memory", metavar="OUT", help="a page of what lies where in SRAM when")
+    report.add_argument(
+        "--chrome-trace", metavar="OUT", help="the simulated timeline for Perfetto or chrome://tracing"
+    )
     return p
 
 
@@ -135,7 +147,40 @@ def _verify(options: argparse.Namespace) -> int:
         raise _Failed(BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files")
     enf = _load(options.file)
     if stamp is not None:
-        _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n")
+        _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n".encode("ascii"))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    outputs = [p for p in (options.report, options.analyze_memory, options.chrome_trace) if p is not None]
+    if not outputs:
+        raise _Failed(
+            BAD_ARGUMENTS, "nothing to write, name a file: --report, --analyze-memory or --chrome-trace"
+        )
+    named = [options.file, options.json]
+    for path in outputs:
+        if any(_same(path, other) for other in named):
+            raise _Failed(BAD_ARGUMENTS, f"{path} is named twice: inputs and outputs must be different files")
+        named.append(path)
+    enf = _load(options.file)
+    from furiosa.enf.performance import analyze_enf
+    from furiosa.enf.report import html, loaded, trace
+    from furiosa.enf.report.program import of_enf
+
+    try:
+        with open(options.json, "rb") as f:
+            content = loaded.parse(f.read(loaded.MAX_BYTES + 1), enf)
+    except loaded.ReportError as e:
+        raise _Failed(INVALID, f"{options.json}: {e}") from None
+    except (OSError, ValueError) as e:
+        raise _Failed(IO_ERROR, f"cannot read {options.json}: {getattr(e, 'strerror', None) or e}") from None
+    program, performance = of_enf(enf), analyze_enf(enf)
+    if options.report is not None:
+        _write(options.report, html.page(program, performance, content))
+    if options.analyze_memory is not None:
+        _write(options.analyze_memory, html.memory_page(program, performance, content))
+    if options.chrome_trace is not None:
+        _write(options.chrome_trace, trace.chrome_trace(program, performance, content["model"]))
     return 0
 
 
@@ -146,12 +191,12 @@ def _same(path: str, other: str) -> bool:
         return False
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, content: bytes) -> None:
     """A whole file or none."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "x", encoding="ascii", newline="\n") as f:
-            f.write(text)
+        with open(temporary, "xb") as f:
+            f.write(content)
         os.replace(temporary, path)
     except (OSError, ValueError) as e:
         try:
@@ -174,7 +219,7 @@ def _diff(options: argparse.Namespace) -> int:
     return 0 if result.same else DIFFERENT
 
 
-_COMMANDS = {"dump": _dump, "verify": _verify, "diff": _diff}
+_COMMANDS = {"dump": _dump, "verify": _verify, "diff": _diff, "report": _report}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ IRS = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
 WARNINGS = ("out-of-dram",)
 
+# options that name a file about a whole compilation
+REPORTS = ("report_json", "report", "analyze_memory", "chrome_trace")
+
 DESCRIPTION = "Compiles a TFLite or ONNX model to an ENF, a program for the NPU."
 
 
@@ -22,9 +25,7 @@ class BadArguments(Exception):
     """Arguments that cannot be used, in one sentence."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Raises BadArguments where argparse would end the process."""
-
+class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BadArguments(f"{message}; see {self.prog} -h")
 
@@ -39,15 +40,14 @@ def _share(text: str) -> float:
     return share
 
 
-def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """The width of the terminal, found without what argparse imports for it."""
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
     # asked for the width, argparse would import shutil and with it every compression library, for each argument
     return argparse.HelpFormatter(prog, width=int(os.environ.get("COLUMNS") or 100), max_help_position=28)
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser; ``parse`` is what checks the rest."""
-    p = Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=help_formatter)
+    p = _Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=_help_formatter)
     p.add_argument("source", nargs="?", metavar="SOURCE", help="a .tflite or .onnx file")
     p.add_argument("-o", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)")
     p.add_argument(
@@ -60,12 +60,8 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size",
         type=int,
         metavar="N",
+        default=1,
         help="multiplies dimension 0 of inputs and outputs (default: 1)",
-    )
-    p.add_argument(
-        "--auto-batch-size",
-        action="store_true",
-        help="take the batch size, a power of two up to 64, with the best predicted throughput",
     )
     p.add_argument(
         "--target-ir",
@@ -99,6 +95,13 @@ def parser() -> argparse.ArgumentParser:
         "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"
     )
     p.add_argument(
+        "--report", metavar="FILE", help="write a page to look at: where the time goes, memory, layers, why"
+    )
+    p.add_argument("--analyze-memory", metavar="FILE", help="write a page of what lies where in SRAM when")
+    p.add_argument(
+        "--chrome-trace", metavar="FILE", help="write the simulated timeline for Perfetto or chrome://tracing"
+    )
+    p.add_argument(
         "-v", "--verbose", action="store_true", help="tell more, and also where stderr is not a terminal"
     )
     p.add_argument("--version", action="store_true", help="print the version and exit")
@@ -129,30 +132,32 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"
         )
-    if options.auto_batch_size and options.batch_size is not None:
-        raise BadArguments("--batch-size and --auto-batch-size exclude each other")
-    if options.batch_size is None:
-        options.batch_size = 1
     if not 1 <= options.batch_size <= MAX_BATCH:
         raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
     for warning in options.deny:
         if warning not in WARNINGS:
             raise BadArguments(f"unknown warning '{warning}' to deny, known: {', '.join(WARNINGS)}")
-    if options.report_json is not None and options.target_ir != "enf":
-        raise BadArguments(
-            "--report-json needs --target-ir enf: the figures are those of a whole compilation"
-        )
+    for name in REPORTS:
+        if getattr(options, name) is not None and options.target_ir != "enf":
+            option = f"--{name.replace('_', '-')}"
+            raise BadArguments(
+                f"{option} needs --target-ir enf: the figures are those of a whole compilation"
+            )
     if options.output is None:
         options.output = f"output.{options.target_ir}"
     named = [options.source]
-    for path in (options.output, options.dot_graph, options.report_json):
-        if path is not None:
-            if any(same(path, other) for other in named):
-                raise BadArguments(f"{path} is named twice: source and outputs must be different files")
-            named.append(path)
+    for path in outputs(options):
+        if any(_same(path, other) for other in named):
+            raise BadArguments(f"{path} is named twice: source and outputs must be different files")
+        named.append(path)
     return options
 
 
-def same(path: str, other: str) -> bool:
-    """Whether two paths are the same file."""
+def outputs(options: Namespace) -> list[str]:
+    """The files that are to be written."""
+    named = (options.output, options.dot_graph, *(getattr(options, name) for name in REPORTS))
+    return [path for path in named if path is not None]
+
+
+def _same(path: str, other: str) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)

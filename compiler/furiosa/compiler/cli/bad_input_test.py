@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from furiosa.compiler.cli.main import main
 
 SHARED_MODELS = Path(__file__).parents[5] / "shared" / "models"
+REPORTS = ("--report-json", "--report", "--analyze-memory", "--chrome-trace")
 IO_ERROR, INVALID_FORMAT, INVALID_MODEL, OTHER, BAD_ARGUMENTS = 2, 4, 5, 13, 255
 
 
@@ -139,7 +140,6 @@ def test_external_data_inside_the_folder(folder):
     [
         (["--batch-size", "0"], "batch size 0"),
         (["--batch", "-3"], "-3"),
-        (["--batch-size", "1", "--auto-batch-size"], "exclude each other"),
         (["--batch-size", "two"], "two"),
         (["--batch-size", "9999999999999"], "9999999999999"),
         (["--target-npu", "warb"], "warboy-2pe"),
@@ -150,7 +150,8 @@ def test_external_data_inside_the_folder(folder):
         (["-o", "m.onnx"], "m.onnx"),
         (["-o", "./m.onnx"], "m.onnx"),
         (["-o", "a", "--dot-graph", "a"], "named twice"),
-        (["--report-json", "r.json", "--target-ir", "dfg"], "--report-json"),
+        (["--report", "a", "--chrome-trace", "./a"], "named twice"),
+        *(([option, "r", "--target-ir", "dfg"], option) for option in REPORTS),
     ],
 )
 def test_bad_arguments(capfd, quantized_model, arguments, word):
@@ -185,7 +186,7 @@ def test_unreadable_source(capfd, quantized_model):
     check(["compile", "m.onnx"], IO_ERROR, capfd, "m.onnx")
 
 
-@pytest.mark.parametrize("option", ["-o", "--dot-graph", "--report-json"])
+@pytest.mark.parametrize("option", ["-o", "--dot-graph", *REPORTS])
 @pytest.mark.parametrize("path", ["missing/out", "folder", "new/", "/dev/null", "m.onnx/out", ""])
 def test_output_that_cannot_be_written(capfd, folder, quantized_model, option, path):
     Path("m.onnx").write_bytes(quantized_model)

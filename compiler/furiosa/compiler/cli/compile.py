@@ -14,7 +14,6 @@ from furiosa.compiler.errors import CompileError, IoError, LowCoverage
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
-    from furiosa.compiler.tune.search import Choice
 
 OTHER = 13  # the native code for what has no code of its own
 
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> int:
         return e.code
     except MemoryError:
         terminal.error(
-            f"{options.source}: not enough memory to compile it{_memory_limit()}, or use a smaller batch"
+            f"{options.source}: not enough memory to compile it: free some, or use a smaller batch"
         )
         return OTHER
     except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
@@ -66,16 +65,6 @@ def main(argv: list[str]) -> int:
         return OTHER
 
 
-def _memory_limit() -> str:
-    """What to do about too little memory."""
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
-        return ": free some"
-    return f" within the limit of {limit >> 20:,} MiB that this process has: raise it"
-
-
 def _start_quickly() -> None:
     """Spares a short process what only a long one needs."""
     # compiling is no matrix work: OpenBLAS need not start a thread for each core when numpy is imported
@@ -86,15 +75,15 @@ def _start_quickly() -> None:
 
 def _compile(options: arguments.Namespace) -> None:
     loud = options.verbose or sys.stderr.isatty()
-    paths = [p for p in (options.output, options.dot_graph, options.report_json) if p is not None]
+    paths = arguments.outputs(options)
     for path in paths:
         check_writable(path)
     if loud:
         terminal.say(f"Using furiosa-compiler {__version__}")
-    compilation, choice, progress = _run(options, loud)
+    compilation, progress = _run(options, loud)
     try:
         with interrupt.cleaning_up(), Outputs() as outputs:
-            _write(compilation, choice, options, outputs)
+            _write(compilation, options, outputs)
     except OSError as e:
         raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
     progress.finish()
@@ -106,69 +95,68 @@ def _compile(options: arguments.Namespace) -> None:
         terminal.say(f"output has been saved to {options.output}")
 
 
-def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice | None, terminal.Progress]:
-    """Reads the model, finds the batch size where that is asked for, and runs the stages that the outputs need."""
+def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
+    """Reads the model and runs the stages that the outputs need."""
     from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
 
     data = read_model(options.source)
     last = max(STAGES.index(options.target_ir), STAGES.index("cdfg") if options.dot_graph is not None else 0)
-    chosen = Options(
-        options.target_npu,
-        options.batch_size,
-        options.compatibility,
-        options.min_npu_coverage,
-        tuple(options.deny),
-    )
-    folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
-    choice = None
-    if options.auto_batch_size:
-        from furiosa.compiler.tune.search import choose
-
-        try:
-            choice = choose(data, chosen, folder=folder, real_folder=real_folder)
-        except CompileError:  # of a batch of 1: it comes again below, where a table goes with it
-            pass
-        else:
-            _tell_choice(choice, options, loud)
-            chosen.batch_size = choice.batch_size
     progress = terminal.Progress(last + 1, loud)
-    compilation = Compilation(data, chosen, folder=folder, real_folder=real_folder)
+    compilation = Compilation(
+        data,
+        Options(
+            options.target_npu,
+            options.batch_size,
+            options.compatibility,
+            options.min_npu_coverage,
+            tuple(options.deny),
+        ),
+        folder=os.path.dirname(os.path.abspath(options.source)),
+        real_folder=os.path.dirname(os.path.realpath(options.source)),
+    )
     try:
         compilation.run(STAGES[last], progress.stage)
     except LowCoverage:
         _tell_table(compilation, options)
         raise
     progress.done()
-    return compilation, choice, progress
+    return compilation, progress
 
 
-def _tell_choice(choice: Choice, options: arguments.Namespace, loud: bool) -> None:
-    """What was tried.  That a batch is impossible is said in any case: it is not what was asked for."""
-    if loud:
-        from furiosa.compiler.tune.formats import lines
-
-        for line in lines(choice.tried):
-            terminal.say(line)
-        terminal.say(f"batch size {choice.batch_size} is chosen, no more were tried: {choice.ended}")
-    elif choice.is_refused and len(choice.tried) == 1:
-        terminal.say(f"NOTE: {options.source}: the batch size stays 1: {choice.ended}")
-
-
-def _write(
-    compilation: Compilation, choice: Choice | None, options: arguments.Namespace, outputs: Outputs
-) -> None:
+def _write(compilation: Compilation, options: arguments.Namespace, outputs: Outputs) -> None:
     size = _write_ir(compilation, options.target_ir, outputs.open(options.output))
     if options.dot_graph is not None:
         from furiosa.compiler.report.dot import dot
 
         graph = dot(compilation.dfg, compilation.cdfg, compilation.ldfg.verdicts)
         outputs.open(options.dot_graph).write(graph.encode("utf-8", "backslashreplace"))
-    if options.report_json is not None:
-        from furiosa.compiler.report.report import report, to_json
+    if any(getattr(options, name) is not None for name in arguments.REPORTS):
+        _write_reports(compilation, options, size, outputs)
 
-        content = report(compilation, os.path.basename(options.source), size, choice)
+
+def _write_reports(
+    compilation: Compilation, options: arguments.Namespace, size: int, outputs: Outputs
+) -> None:
+    from furiosa.compiler.report.report import program, report, to_json
+
+    content = report(compilation, os.path.basename(options.source), size)
+    if options.report_json is not None:
         outputs.open(options.report_json).write(to_json(content).encode("ascii"))
+    if options.report is not None:
+        from furiosa.enf.report.html import page
+
+        outputs.open(options.report).write(page(program(compilation), compilation.performance, content))
+    if options.analyze_memory is not None:
+        from furiosa.enf.report.html import memory_page
+
+        html = memory_page(program(compilation), compilation.performance, content)
+        outputs.open(options.analyze_memory).write(html)
+    if options.chrome_trace is not None:
+        from furiosa.enf.report.trace import chrome_trace
+
+        trace = chrome_trace(program(compilation), compilation.performance, content["model"])
+        outputs.open(options.chrome_trace).write(trace)
 
 
 def _write_ir(compilation: Compilation, ir: str, file: BinaryIO) -> int:

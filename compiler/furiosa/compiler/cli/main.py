@@ -10,14 +10,13 @@ from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED, READER_GONE
 # sub-command -> (module, function taking the arguments and returning the exit status, line for -h)
 COMMANDS = {
     "compile": ("furiosa.compiler.cli.compile", "main", "compile a TFLite or ONNX model to an ENF"),
-    "enf": ("furiosa.enf.cli", "main", "dump, verify or compare ENF files"),
+    "enf": ("furiosa.enf.cli", "main", "dump, verify, compare or report on ENF files"),
     "bundle": ("furiosa.runtime.cli", "bundle_main", "verify, list, unpack or run a bundle of ENF files"),
     "compare": (
         "furiosa.runtime.compare.cli",
         "main",
         "compare a model with its reference runtime, layer by layer",
     ),
-    "tune": ("furiosa.compiler.tune.cli", "main", "predict latency and throughput for many batch sizes"),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
 }
 
@@ -26,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
     try:
         arguments = _expand(sys.argv[1:] if argv is None else argv)
-        if argv is None and arguments[:1] in (["compile"], ["tune"]):
+        if argv is None and arguments[:1] == ["compile"]:
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
@@ -61,10 +60,10 @@ class _Refused(Exception):
 
 def _dispatch(argv: list[str]) -> int:
     name = argv[0] if argv else None
-    if "--persistent_worker" in argv:  # Bazel starts the compiler once for many actions
+    if argv == ["--persistent_worker"]:  # Bazel starts the compiler once for many actions
         from furiosa.compiler.worker import server
 
-        return server.main(main, [a for a in argv if a != "--persistent_worker"])
+        return server.main(main)
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0

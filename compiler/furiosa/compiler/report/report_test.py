@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
+import fastjsonschema
 import pytest
 
 from furiosa.compiler.ldfg.coverage import Coverage
@@ -20,10 +22,17 @@ KEYS = [
     "compiler_version",
     "target_npu",
     "batch_size",
-    "auto_batch_size",
     "compatibility",
     "latency_us",
     "latency_note",
+    "throughput_per_s",
+    "npu_us",
+    "transfer_us",
+    "host_us",
+    "overhead_us",
+    "setup_us",
+    "dram_bytes_read",
+    "dram_bytes_written",
     "npu_coverage",
     "npu_coverage_of",
     "npu_macs",
@@ -34,11 +43,12 @@ KEYS = [
     "sram_lower_bound_bytes",
     "dram_bytes",
     "working_dram_bytes",
-    "host_memory_bytes",
     "enf_bytes",
     "host_cost_note",
     "operators",
+    "layers",
 ]
+DOCS = Path(__file__).parents[4] / "docs"
 
 
 def reported(data: bytes, batch_size: int = 1) -> dict:
@@ -61,15 +71,50 @@ def test_figures(quantized_model):
     assert r["dram_bytes"] > r["working_dram_bytes"] > 0
 
 
+@pytest.mark.parametrize("model", ["quantized_model", "float_model"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_reports_follow_their_schema(model, batch_size, request):
+    schema = json.loads((DOCS / "report.schema.json").read_text("ascii"))
+    validate = fastjsonschema.compile(schema)
+    r = reported(request.getfixturevalue(model), batch_size)
+    validate(r)
+    with pytest.raises(fastjsonschema.JsonSchemaValueException):
+        validate(r | {"latency_us": "1"})
+
+
+def test_schema_and_documentation_know_every_key(quantized_model):
+    """No key of a report is unknown to the schema or to report.md, and neither has another one."""
+    schema = json.loads((DOCS / "report.schema.json").read_text("ascii"))
+    page = (DOCS / "report.md").read_text("utf-8")
+    r = reported(quantized_model)
+    (host,) = (o for o in r["operators"] if o["placed_on"] == "host")
+    for name, example in (("operator", host), ("layer", r["layers"][0])):
+        assert list(schema["definitions"][name]["properties"]) == list(example)
+        assert schema["definitions"][name]["required"] == list(example)
+    assert list(schema["properties"]) == schema["required"] == KEYS
+    assert [k for k in (*r, *host, *r["layers"][0], *host["reasons"][0]) if f"`{k}`" not in page] == []
+
+
+def test_layers_and_their_bounds(quantized_model):
+    r = reported(quantized_model)
+    layers = {x["name"]: x for x in r["layers"]}
+    assert list(layers) == ["quantize_x", "conv", "dequantize_conv"]
+    assert layers["conv"]["op_type"] == "Conv" and layers["conv"]["macs"] == 8 * 8 * 4 * 27
+    for x in r["layers"]:
+        assert max(x["compute_bound_us"], x["memory_bound_us"]) <= x["simulated_us"]
+        assert 0 <= x["utilization"] <= 1
+    assert sum(x["busy_us"] for x in r["layers"]) == pytest.approx(r["npu_us"], abs=1e-3)
+    assert r["latency_us"] == pytest.approx(
+        r["npu_us"] + r["transfer_us"] + r["host_us"] + r["overhead_us"], abs=2e-3
+    )
+    assert sum(x["dram_bytes_read"] for x in r["layers"]) == r["dram_bytes_read"] > 0
+
+
 def test_commands_are_named_after_what_computes(quantized_model):
     """The commands of DequantizeLinear, Conv, QuantizeLinear are those of the Conv; of a quantisation alone, its own."""
     debug = enf_pb2.DebugMap.FromString(Compilation(quantized_model, Options()).run().enf["debug"])
     names = [debug.operators[i].name for i in debug.command_operator]
-    assert list(dict.fromkeys(names)) == [
-        "conv",
-        "quantize_x",
-        "dequantize_conv",
-    ]  # setup loads weights first
+    assert list(dict.fromkeys(names)) == ["quantize_x", "conv", "dequantize_conv"]
 
 
 def test_operators(quantized_model):
