@@ -14,10 +14,9 @@ def worker_requirements(protocol):
     if not protocol:
         return {}
 
-    # Not supports-multiplex-sandboxing, although the worker honours the folder of a request: Bazel 7.7.1 leaves a folder out of
-    # the worker's runfiles that a py_binary of another repository needs.
     return {
         "requires-worker-protocol": protocol,
+        "supports-multiplex-sandboxing": "1",
         "supports-multiplex-workers": "1",
         "supports-worker-cancellation": "1",
         "supports-workers": "1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +14,11 @@ from inner_bazel import InnerBazel, copy_checkout, executions, scratch
 
 _CHECKS = "@furiosa_rules//tests/bazel/checks:"
 _SANDBOXED = ("--spawn_strategy=linux-sandbox", "--nosandbox_default_allow_network")
-
+# the ways to run an action in which Bazel 7.7.1 maps paths, by how its log calls them
+_MAPPED = {
+    "linux-sandbox": ("--strategy=NpuCompile=sandboxed", "--strategy=NpuVerify=sandboxed"),
+    "worker": ("--worker_sandboxing", "--noworker_multiplex"),
+}
 
 _ALL_GROUPS = "--output_groups=+report,+dot,+tree,+manifest"
 
@@ -126,19 +130,46 @@ def test_cache_hands_on_what_was_compiled(
     assert _artifacts(bazel) == _artifacts(other_bazel)
 
 
-def test_one_action_serves_all_configurations(bazel: InnerBazel) -> None:
+@pytest.mark.parametrize(("way", "model"), zip(_MAPPED, ("//:tiny_int8_enf", "//:tiny_float32_enf")))
+def test_one_action_serves_all_configurations(bazel: InnerBazel, way: str, model: str) -> None:
     """With mapped paths, what was compiled in one configuration is a cache hit in another."""
     flags = [
         "--experimental_output_paths=strip",
-        "--strategy=NpuCompile=sandboxed",
-        "--strategy=NpuVerify=sandboxed",
-        f"--disk_cache={scratch() / 'mapped_cache'}",
-        "//:tiny_int8_enf",
+        *_MAPPED[way],
+        f"--disk_cache={scratch() / f'mapped_cache_{way}'}",
+        model,
     ]
-    bazel.run("build", *flags)
-    log = scratch() / "log_mapped.json"
-    bazel.run("build", "-c", "opt", *flags, f"--execution_log_json_file={log}")
-    assert [entry["runner"] for entry in executions(log, "NpuCompile")] == ["disk cache hit"]
+    for mode, runner in (("fastbuild", way), ("opt", "disk cache hit")):
+        log = scratch() / f"log_mapped_{way}_{mode}.json"
+        bazel.run("build", "-c", mode, *flags, f"--execution_log_json_file={log}")
+        for mnemonic in ("NpuCompile", "NpuVerify"):
+            (entry,) = executions(log, mnemonic)
+            assert entry["runner"] == runner
+            paths = [*entry["commandArgs"], *(i["path"] for i in entry["inputs"])]
+            assert _unmapped(paths) == [], "the action names a folder of its configuration"
+            assert any("bazel-out/cfg/" in path for path in entry["commandArgs"])
+
+
+def test_the_compiler_sees_mapped_paths_only(bazel: InnerBazel) -> None:
+    """Also in its argument file, which the execution log names by its digest."""
+    flags = [
+        "--experimental_output_paths=strip",
+        *_MAPPED["linux-sandbox"],
+        f"--extra_toolchains={_CHECKS}reporting_toolchain",
+        f"{_CHECKS}tiny_enf",
+    ]
+    _sandboxed(bazel, *flags)
+    (report,) = bazel.outputs(flags[-1], *flags[:-1]).values()
+    seen = json.loads(report.read_text())
+    assert len([line for line in seen["lines"] if line.startswith("bazel-out/cfg/bin/")]) == 4, (
+        "model, ENF, report, graph"
+    )
+    assert _unmapped([*seen["arguments"], *seen["lines"]]) == []
+
+
+def _unmapped(paths: Iterable[str]) -> list[str]:
+    """Those that lead to an output folder of one configuration."""
+    return [path for path in paths if "bazel-out/" in path.replace("bazel-out/cfg/", "")]
 
 
 def test_findings_of_a_repository(bazel: InnerBazel) -> None:

@@ -1,4 +1,4 @@
-"""Bazel in Bazel: the compiler as a persistent worker, in both protocols, with and without a sandbox, and after an edit."""
+"""Bazel in Bazel: the compiler as a persistent worker, in both protocols, with and without a sandbox, short of memory, after an edit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,25 @@ _WAYS = {
     "multiplex": (),
     "singleplex": ("--noworker_multiplex",),
     "sandboxed": ("--noworker_multiplex", "--worker_sandboxing"),
+    "sandboxed multiplex": ("--experimental_worker_multiplex_sandboxing", "--worker_sandboxing"),
     "json": ("--extra_toolchains=@furiosa_rules//tests/bazel/checks:json_toolchain",),
     "mapped paths": ("--noworker_multiplex", "--worker_sandboxing", "--experimental_output_paths=strip"),
+    # the worker begins anew after each request
+    "recycled": ("--worker_extra_flag=NpuCompile=--recycle_mb=1",),
+    "recycled singleplex": ("--worker_extra_flag=NpuCompile=--recycle_mb=1", "--noworker_multiplex"),
+    # Bazel ends each worker as soon as it may
+    "evicted": (
+        "--experimental_total_worker_memory_limit_mb=1",
+        "--experimental_shrink_worker_pool",
+        "--experimental_worker_metrics_poll_interval=1s",
+    ),
+}
+# what Bazel says of the worker that it starts
+_KINDS = {
+    "multiplex": "non-sandboxed NpuCompile multiplex-worker",
+    "singleplex": "non-sandboxed NpuCompile worker",
+    "sandboxed": "sandboxed NpuCompile worker",
+    "sandboxed multiplex": "sandboxed NpuCompile multiplex-worker",
 }
 
 
@@ -40,6 +57,28 @@ def _build(bazel: InnerBazel, name: str, *flags: str) -> dict[str, bytes]:
     files = _outputs(bazel, "*.enf", "*.report.json", "*.dot")
     assert len(files) == 3 * len(_MODELS)
     return {f.name: f.read_bytes() for f in files}
+
+
+@pytest.mark.parametrize("way", _KINDS)
+def test_the_worker_is_of_the_kind_that_was_asked_for(bazel: InnerBazel, way: str) -> None:
+    for file in _outputs(bazel, "tiny_int8.enf"):
+        file.unlink()
+    # another key than that of a worker that runs already
+    flags = (*_WAYS[way], "--worker_extra_flag=NpuCompile=--recycle_mb=511", "--worker_verbose")
+    done = bazel.attempt("build", *flags, "//:tiny_int8_enf")
+    assert done.returncode == 0 and f"Created new {_KINDS[way]} " in done.stderr, done.stderr
+
+
+def test_a_request_beyond_the_limit_of_memory_fails_the_build_with_a_sentence(bazel: InnerBazel) -> None:
+    for file in _outputs(bazel, "tiny_int8.enf"):
+        file.unlink()
+    done = bazel.attempt("build", "--worker_extra_flag=NpuCompile=--memory_mb=1", "//:tiny_int8_enf")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert (
+        " 1 MiB that its worker allows; --worker_extra_flag=NpuCompile=--memory_mb=N allows more"
+        in done.stderr
+    )
+    bazel.run("build", "//:tiny_int8_enf")
 
 
 def _outputs(bazel: InnerBazel, *patterns: str) -> list[Path]:

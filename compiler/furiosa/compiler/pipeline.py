@@ -18,6 +18,7 @@ from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, Ou
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
 from furiosa.compiler.gir import legality as gir_legality
 from furiosa.compiler.gir.constants import ConstantPool
+from furiosa.compiler.gir.residents import choose, spare
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.ldfg import legality as ldfg_legality
 from furiosa.compiler.ldfg import vendor
@@ -135,7 +136,14 @@ class Compilation:
         for t in crossing:
             if t not in self.dram and not t.is_constant:
                 self.dram[t] = Buffer(t.name, t.size * ITEMSIZE.get(t.dtype, 1), Space.DRAM)
-        self.gir = {c: place(c, self.target, self.pool, self.dram) for c in self.cdfg if c.kind == "npu"}
+        npu = [c for c in self.cdfg if c.kind == "npu"]
+        budget = spare(npu, self.target)
+        while True:
+            self.residents = choose(npu, self.target, self.pool, budget)
+            self.gir = {c: place(c, self.target, self.pool, self.dram, self.residents) for c in npu}
+            if not self.residents.nbytes or not any(s.spilled for s in self.gir.values()):
+                break
+            budget = budget // 2 if budget > self.target.sram_bytes // 16 else 0
         for segment in self.gir.values():
             gir_legality.check(segment, self.target)
 
@@ -143,6 +151,7 @@ class Compilation:
         linearizer = Linearizer(self.target)
         for buffer in self.dram.values():
             linearizer.dram_buffer(buffer)
+        linearizer.setup(self.residents)
         for c in self.cdfg:
             if c.kind == "npu":
                 segment = self.gir[c]
@@ -163,12 +172,14 @@ class Compilation:
         for t in self.dfg.outputs:
             if t.is_constant:
                 self.pool.place(t)
-        self.enf = self._encoder().sections(self.metadata(), self._debug())
+        self.enf = self._encoder().sections(self.metadata(), self.debug_map)
 
     def _encoder(self) -> Encoder:
         return Encoder(self.dfg, self.lir, self.pool, self.steps, self.dram)
 
-    def _debug(self) -> enf_pb2.DebugMap:
+    @cached_property
+    def debug_map(self) -> enf_pb2.DebugMap:
+        """Where each command comes from, from the stage "lir" on."""
         order = {op: i for i, op in enumerate(self.dfg.operators)}
         debug = enf_pb2.DebugMap()
         for op in self.dfg.operators:
@@ -192,7 +203,7 @@ class Compilation:
         encoder = self._encoder()
         facts = enf_pb2.Metadata(batch_size=self.options.batch_size, dram_bytes=self.dram_bytes)
         plan, _ = encoder.plan()
-        return analyze(self.lir.commands, plan.steps, self._debug(), encoder.interface(), facts, self.target)
+        return analyze(self.lir.commands, plan.steps, self.debug_map, encoder.interface(), facts, self.target)
 
     @property
     def beyond_dram(self) -> str | None:

@@ -117,7 +117,7 @@ def test_diff_is_like_diff(folder, capsys):
 
 def test_dump(folder, capsys):
     assert cli.main(["dump", "a.enf"]) == 0
-    assert capsys.readouterr().out.startswith("ENF 1.0, 4352 bytes, for warboy-2pe, batch size 1\n")
+    assert capsys.readouterr().out.startswith("ENF 1.1, 4352 bytes, for warboy-2pe, batch size 1\n")
     assert cli.main(["dump", "--commands", "a.enf"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
     assert cli.main(["dump", "a.enf", "--json"]) == 0

@@ -16,7 +16,7 @@ import xxhash
 from furiosa.enf.errors import EnfFormatError
 
 MAGIC = b"FENF\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 PAGE = 4096  # alignment of the sections that a runtime maps
 REQUIRED = 1  # section flag: a reader that does not know the section must refuse the file
 
@@ -72,7 +72,9 @@ SECTIONS: dict[str, Kind] = {
         8, True, "message Metadata: what the program was compiled from and for, and figures about it"
     ),
     "interface": Kind(8, True, "message Interface: the tensors that users hand over and get"),
-    "plan": Kind(8, True, "message Plan: ranges of commands and host clusters, in order"),
+    "plan": Kind(
+        8, True, "message Plan: what runs once, then ranges of commands and host clusters, in order"
+    ),
     "code": Kind(8, True, "the commands, one record after the other"),
     "memory": Kind(
         8, True, "message MemoryPlan: the buffers in SRAM and working DRAM, and how long they live"

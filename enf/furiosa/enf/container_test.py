@@ -44,14 +44,14 @@ def test_the_order_of_the_dict_does_not_matter():
 
 
 def test_golden_layout():
-    """Files of version 1.0 are read for ever: where everything lies is spelled out once more here."""
+    """Files of version 1 are read for ever: where everything lies is spelled out once more here."""
     data = container.to_bytes(MINIMAL | {"code": b"abc", "constants": b"xyz"})
     assert data[:8] == b"FENF\r\n\x1a\n"
-    assert data[8:24].hex() == "01000000" + "b0010000" + "0310000000000000"
+    assert data[8:24].hex() == "01000100" + "b0010000" + "0310000000000000"
     assert data[24:32].hex() == "0700000000000000"
     assert data[HEADER.size : HEADER.size + 24].hex() == b"metadata".hex() + "00" * 8 + "0100000000000000"
     assert data[-3:] == b"xyz" and data.index(b"abc") == 432 and len(data) == PAGE + 3
-    assert data[32:40].hex() == "6b3b51848310ee03"
+    assert data[32:40].hex() == "6bac671546cb186d"
 
 
 def test_chunks_are_the_same_as_joined_bytes():
@@ -88,8 +88,9 @@ def test_not_an_enf(data):
 
 
 def test_versions(monkeypatch):
-    refused(seal(FILE, major=2), "version 2.0, this reader knows 1.0 to 1.0")
-    refused(seal(FILE, minor=1), "version 1.1, this reader knows 1.0 to 1.0")
+    refused(seal(FILE, major=2), "version 2.1, this reader knows 1.0 to 1.1")
+    refused(seal(FILE, minor=2), "version 1.2, this reader knows 1.0 to 1.1")
+    assert read(seal(FILE, minor=0)) == read(FILE)
     monkeypatch.setattr(container, "MINOR", 3)
     assert read(seal(FILE, minor=2)) == read(FILE)
     assert read(FILE)

@@ -122,6 +122,8 @@ def _changes(old: dict[str, str], new: dict[str, str]) -> str:
 
 
 def _plan(a: Enf, b: Enf) -> Iterator[str]:
+    if a.plan.setup != b.plan.setup:
+        yield f"plan: setup: {dump.setup_text(a.plan.setup)} -> {dump.setup_text(b.plan.setup)}"
     pairs = zip_longest(a.plan.steps, b.plan.steps)
     lines = [f"step {i}: {_step(s)} -> {_step(t)}" for i, (s, t) in enumerate(pairs) if s != t]
     yield from _limited("plan", lines)

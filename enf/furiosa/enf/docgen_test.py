@@ -26,7 +26,7 @@ def test_the_page_is_not_stale():
 
 def test_what_is_said_first():
     title, first = docgen.markdown().split("\n\n")[:2]
-    assert title.startswith("# ENF 1.0")
+    assert title.startswith("# ENF 1.1")
     assert "not public" in first and "This is not it" in first
 
 

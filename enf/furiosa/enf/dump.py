@@ -13,7 +13,7 @@ from furiosa.enf.isa import Command
 from furiosa.enf.machine import Engine, Space
 
 if TYPE_CHECKING:
-    from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
+    from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
     from furiosa.enf.reader import Enf
 
 
@@ -35,7 +35,9 @@ def summary(enf: Enf) -> Iterator[str]:
     )
     yield from _table("inputs", [tensor_facts(t) for t in enf.interface.inputs])
     yield from _table("outputs", [tensor_facts(t) for t in enf.interface.outputs])
-    yield from _table("plan", [(str(i), step_text(step)) for i, step in enumerate(enf.plan.steps)])
+    steps = [(str(i), step_text(step)) for i, step in enumerate(enf.plan.steps)]
+    setup = [("once", setup_text(enf.plan.setup))] if enf.plan.setup.count else []
+    yield from _table("plan", setup + steps)
     counts = Counter(c.instruction.name for c in enf.commands)
     yield from _table("commands", [(name, str(n)) for name, n in sorted(counts.items())])
     plan = enf.memory
@@ -68,6 +70,11 @@ def tensor_facts(t: TensorDescriptor) -> tuple[str, ...]:
         quantization,
         f"{Space.NAMES[t.space]}[0x{t.address:x}]",
     )
+
+
+def setup_text(setup: CommandRange) -> str:
+    """What runs once, before the first run."""
+    return f"commands {setup.first} to {setup.first + setup.count - 1}" if setup.count else "nothing"
 
 
 def step_text(step: Any) -> str:

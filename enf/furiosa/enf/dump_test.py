@@ -32,7 +32,7 @@ def hosted() -> Program:
 def test_summary():
     text = "\n".join(dump.summary(hosted().load()))
     for line in (
-        "ENF 1.0, 8448 bytes, for warboy-2pe, batch size 1",
+        "ENF 1.1, 8448 bytes, for warboy-2pe, batch size 1",
         "compiler 1.2.3, from onnx 000102",
         "multiply-accumulates: 4, 75.0 % of them on the NPU",
         "memory: 384 bytes of SRAM at most, 448 of DRAM, 192 of it working",

@@ -163,6 +163,11 @@ class Memory:
         self._live: list[Buffer] = []
         self._past = Past()
 
+    @property
+    def live(self) -> tuple[Buffer, ...]:
+        """The live buffers by address."""
+        return tuple(self._live)
+
     def open(self, name: str, address: int, size: int) -> Buffer:
         """Begins a buffer's life.
 

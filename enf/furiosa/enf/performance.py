@@ -7,8 +7,9 @@ steady state: commands that no step of the plan names (the setup, which runs onc
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Layer:
     """A source operator that has commands; no bound exceeds ``simulated_us``.
 
-    ``compute_bound_us``: what its commands keep the PE busy, without what each costs to start.
+    ``compute_bound_us``: the work of its commands on the PE, and the start of one command.
     ``memory_bound_us``: its traffic at the DRAM's bandwidth.
     ``simulated_us``: from the start of its first command to the end of its last.
     ``busy_us``: its share of the NPU's time; the shares of all layers add up to ``Performance.npu_us``.  Time in which
@@ -48,12 +49,13 @@ class Layer:
     waste: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass
 class Performance:
     """The figures of one run.
 
     ``latency_us`` is what MLPerf's single stream measures: input in host memory to output in host memory, weights on the
-    card; it is ``npu_us`` + ``transfer_us`` (PCIe, both ways, and what DRAM does not hold) + ``host_us`` (clusters on the host) + ``overhead_us``.
+    card; it is ``npu_us`` + ``transfer_us`` (PCIe, both ways, and what DRAM does not hold) + ``host_us``
+    (clusters on the host) + ``overhead_us``.
     ``throughput_per_s`` are samples a second of one card whose workers overlap transfers and host work with NPU work; a
     program for one PE runs on each of them, sharing DRAM and PCIe.
     ``setup_us`` is what runs once before the first run.  ``dram_bytes_*`` are of one run.
@@ -70,7 +72,12 @@ class Performance:
     dram_bytes_read: int
     dram_bytes_written: int
     spans: list[Span]
-    layers: list[Layer]
+    find_layers: Callable[[], list[Layer]] = field(repr=False, compare=False)
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The source operators that have commands, in the order of the debug map; none without a debug map."""
+        return self.find_layers()
 
 
 def analyze_enf(enf: Enf) -> Performance:
@@ -121,7 +128,7 @@ def analyze(
         dram_bytes_read=read,
         dram_bytes_written=written,
         spans=spans,
-        layers=_layers(commands, ranges, setup, spans, debug, target),
+        find_layers=partial(_layers, commands, ranges, setup, spans, debug, target),
     )
 
 
@@ -158,7 +165,6 @@ def _layers(
     debug: enf_pb2.DebugMap,
     target: Target,
 ) -> list[Layer]:
-    """One layer for each source operator that has commands, in the order of the debug map; none without a debug map."""
     owner = debug.command_operator
     if not owner:
         return []
@@ -178,10 +184,10 @@ def _layers(
         elif c.engine == Engine.STORE:
             layer.dram_bytes_written += c.operands[0].nbytes
         else:
+            if not layer.compute_bound_us:
+                layer.compute_bound_us = timing.overhead_cycles(target) * microseconds
             layer.compute_bound_us += timing.work_cycles(c, target) * microseconds
-            sentence = timing.waste(c, target)
-            if sentence and sentence not in layer.waste:
-                layer.waste.append(sentence)
+            layer.waste += [sentence for sentence in timing.waste(c, target) if sentence not in layer.waste]
     for at, cycles in _shares(commands, ranges, spans):
         found[owner[at]].busy_us += cycles * microseconds
     peak = target.slices * target.mac_width * target.mac_height * target.clock_hz / 1e6

@@ -1,7 +1,12 @@
-"""Target descriptions: the public parameters of the machine, one JSON file a target under ``targets/``.
+"""Target descriptions: the parameters of the machine, one JSON file a target under ``targets/``.
 
-Sources: the vendor's public microarchitecture data (slices, SRAM, MAC array, clock) and specification sheet (DRAM, PCIe).
-``dma_setup_cycles`` and the ``host_*`` rates are this project's own first guesses, not calibrated.
+Most are the vendor's: `num_slices`, SRAM, MAC array, shift register, `fetch_network_width` 16, `sram_access_width` 8 (what a slice commits),
+`num_table_ports` 2, `warmup_base` 20, `hop_cycles` 2 for each slice and `ctrl_delay` 2 are in the microarchitecture data of its MLPerf v1.1 submission
+(closed/FuriosaAI/code/common/npu_config); clock, DRAM and PCIe are in its specification sheet.
+
+``command_overhead_cycles``, ``run_overhead_us`` and ``pcie_bytes_per_s`` (at most the nominal 15.75 GB/s) are fitted to published
+times by benchmarks/calibrate.py, see docs/calibration.md.  ``dma_setup_cycles`` and the ``host_*`` rates are this project's own guesses: no
+published time depends on them.
 """
 
 from __future__ import annotations
@@ -30,9 +35,14 @@ class Target(NamedTuple):
     dram_bytes: int
     dram_bytes_per_s: int
     pcie_bytes_per_s: int
+    shift_register_bytes: int
     fetch_bytes_per_cycle_per_slice: int
     commit_bytes_per_cycle_per_slice: int
-    warmup_cycles: int
+    table_lookups_per_cycle_per_slice: int
+    warmup_base_cycles: int
+    hop_cycles: int
+    ctrl_delay_cycles: int
+    command_overhead_cycles: int
     dma_setup_cycles: int
     run_overhead_us: float
     host_macs_per_s: int
@@ -41,6 +51,11 @@ class Target(NamedTuple):
     @property
     def slices(self) -> int:
         return self.pes * self.slices_per_pe
+
+    @property
+    def warmup_cycles(self) -> int:
+        """Clock cycles until the pipeline of the last slice is filled."""
+        return self.warmup_base_cycles + self.ctrl_delay_cycles + self.hop_cycles * self.slices
 
     @property
     def sram_bytes(self) -> int:

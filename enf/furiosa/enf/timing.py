@@ -1,8 +1,9 @@
-"""How long commands take: a first simple model, not calibrated against silicon.
+"""How long commands take, and when each runs.
 
-Contraction: a slice does ``mac_width`` multiply-accumulates along the contraction for ``mac_height`` output channels a
-cycle; whatever does not fill those is lost.  Other work is bound by what a slice fetches and commits a cycle.  DMA moves
-bytes at the DRAM's bandwidth after a fixed set-up.
+A command of the PE takes a fixed time to be set up and to fill the pipeline, then its work: the MAC arrays (furiosa.enf.contraction) for
+convolutions, matrix products and pooling windows, what the slices fetch and commit a cycle for all others.  DMA moves bytes at the DRAM's
+bandwidth after a set-up, transfers to and from the host at PCIe's.  The parameters are the target's (furiosa.enf.target); which
+of them are fitted to published times, and how well, is in docs/calibration.md.
 """
 
 from __future__ import annotations
@@ -10,46 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from furiosa.enf import contraction
+from furiosa.enf.contraction import Contraction, up
 from furiosa.enf.isa import Command, Engine, Region
 from furiosa.enf.target import Target
-
-_CONTRACTIONS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL"}
-
-
-def _up(a: int, b: int) -> int:
-    return -(-a // b)
-
-
-def conv_cycles(
-    target: Target, pixels: int, channels: int, taps: int, depth: int, split: tuple[int, int]
-) -> int:
-    """Cycles of the MAC array for a convolution tile, its output split over slices by (pixels, channels)."""
-    steps = taps * _up(depth, target.mac_width)
-    return _up(pixels, split[0]) * _up(_up(channels, target.mac_height), split[1]) * steps
-
-
-def depthwise_cycles(target: Target, pixels: int, channels: int, taps: int, split: tuple[int, int]) -> int:
-    """The same for a depthwise convolution, where the MAC array's width lies along the pixels."""
-    return (
-        _up(_up(pixels, split[0]), target.mac_width) * _up(_up(channels, target.mac_height), split[1]) * taps
-    )
-
-
-def best_split(target: Target, pixels: int, channels: int, taps: int, depth: int | None) -> tuple[int, int]:
-    """The split over slices with the fewest cycles; ``depth`` None for a depthwise convolution."""
-    best: tuple[int, tuple[int, int]] | None = None
-    parts = 1
-    while parts <= target.slices:
-        split = (target.slices // parts, parts)
-        if depth is None:
-            cycles = depthwise_cycles(target, pixels, channels, taps, split)
-        else:
-            cycles = conv_cycles(target, pixels, channels, taps, depth, split)
-        if best is None or cycles < best[0]:
-            best = (cycles, split)
-        parts *= 2
-    assert best is not None
-    return best[1]
 
 
 def _distinct_bytes(region: Region) -> int:
@@ -61,53 +26,80 @@ def _distinct_bytes(region: Region) -> int:
     return n
 
 
+def _contraction(command: Command, target: Target) -> Contraction | None:
+    """What a command asks of the MAC arrays; None where it uses none."""
+    name, out = command.instruction.name, command.operands[-1].shape
+    if name not in _ON_ARRAYS:
+        return None
+    p = command.arguments
+    if name == "MATMUL":
+        return Contraction(out[0] * out[1] * out[2], 1, out[3], depth=command.operands[1].shape[2])
+    rows, columns, channels = out[0] * out[1], out[2], out[3]
+    window = int(p["stride_w"]), int(p.get("dilation_w", 1))
+    if name == "CONV2D":
+        _, kernel_h, kernel_w, depth = command.operands[1].shape
+        groups = int(p["groups"])
+        return Contraction(rows, columns, channels, kernel_h, kernel_w, depth, *window, groups)
+    if name == "DEPTHWISE_CONV2D":
+        kernel = command.operands[1].shape[:2]
+        multiplier = up(channels, command.operands[0].shape[3])
+        return contraction.depthwise(target, rows, columns, channels, kernel, *window, multiplier)
+    kernel = int(p["kernel_h"]), int(p["kernel_w"])
+    return contraction.depthwise(target, rows, columns, channels, kernel, *window)
+
+
+_ON_ARRAYS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL", "MAX_POOL2D", "AVERAGE_POOL2D"}
+_TWO_PASSES = {"SOFTMAX", "L2_NORMALIZE"}  # once for the sum, once to divide by it
+_TABLES = {"TABLE_LOOKUP", "SOFTMAX"}
+
+
+def _split(command: Command) -> tuple[int, int]:
+    p = command.arguments
+    return int(p["split_pixels"]), int(p["split_channels"])
+
+
 def work_cycles(command: Command, target: Target) -> int:
     """Clock cycles of a PE command's work: what its arithmetic and its streams of bytes take, once it has started."""
-    operands = command.operands
-    out = operands[-1]
-    name = command.instruction.name
-    slices = target.slices
-    fetched = sum(_distinct_bytes(r) for r in operands[:-1])
-    stream = max(
-        _up(fetched, target.fetch_bytes_per_cycle_per_slice * slices),
-        _up(out.nbytes, target.commit_bytes_per_cycle_per_slice * slices),
+    array = _contraction(command, target)
+    if array is not None:
+        return contraction.cycles(target, array, _split(command))
+    name, out, slices = command.instruction.name, command.operands[-1], target.slices
+    fetched = sum(_distinct_bytes(r) for r in command.operands[:-1])
+    if name == "RESIZE":
+        rows, columns = command.operands[1].shape[0], command.operands[3].shape[0]
+        fetched += (rows * columns - 1) * out.nbytes
+    elif name in _TWO_PASSES:
+        fetched *= 2
+    work = max(
+        up(fetched, target.fetch_bytes_per_cycle_per_slice * slices),
+        up(out.nbytes, target.commit_bytes_per_cycle_per_slice * slices),
     )
-    if name not in _CONTRACTIONS:
-        return stream
-    p = command.arguments
-    split = (int(p["split_pixels"]), int(p["split_channels"]))
-    pixels = out.shape[0] * out.shape[1] * out.shape[2]
-    weight = operands[1].shape
-    if name == "MATMUL":
-        macs = conv_cycles(target, pixels, out.shape[3], 1, weight[2], split)
-    elif name == "CONV2D":
-        macs = conv_cycles(target, pixels, out.shape[3], weight[1] * weight[2], weight[3], split)
-    else:
-        macs = depthwise_cycles(target, pixels, out.shape[3], weight[0] * weight[1], split)
-    return max(macs, stream)
+    if name in _TABLES:
+        work = max(work, up(out.nbytes, target.table_lookups_per_cycle_per_slice * slices))
+    return work
+
+
+def overhead_cycles(target: Target) -> int:
+    """Clock cycles of a PE command before its work starts."""
+    return target.command_overhead_cycles + target.warmup_cycles
 
 
 def dma_cycles(command: Command, target: Target) -> int:
     """Clock cycles for which a LOAD or STORE takes the DRAM's whole bandwidth, its set-up not counted."""
-    return _up(command.operands[0].nbytes * target.clock_hz, target.dram_bytes_per_s)
+    return up(command.operands[0].nbytes * target.clock_hz, target.dram_bytes_per_s)
 
 
 def cycles(command: Command, target: Target) -> int:
     """Clock cycles that one command keeps its engine busy, where it has the DRAM for itself."""
     if command.engine == Engine.PE:
-        return target.warmup_cycles + work_cycles(command, target)
+        return overhead_cycles(target) + work_cycles(command, target)
     return target.dma_setup_cycles + dma_cycles(command, target)
 
 
-def waste(command: Command, target: Target) -> str | None:
-    """A sentence about what a PE command's shape leaves of the MAC array unused, if anything."""
-    if command.instruction.name not in _CONTRACTIONS:
-        return None
-    channels = command.operands[-1].shape[3]
-    rounded = _up(channels, target.mac_height) * target.mac_height
-    if rounded == channels:
-        return None
-    return f"{channels} output channel{'s' * (channels > 1)} cost as much as {rounded}"
+def waste(command: Command, target: Target) -> tuple[str, ...]:
+    """Sentences about what a PE command's shape leaves of the MAC arrays unused."""
+    array = _contraction(command, target)
+    return contraction.waste(target, array, _split(command)) if array is not None else ()
 
 
 def host_us(target: Target, macs: int, nbytes: int) -> float:

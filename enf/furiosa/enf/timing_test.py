@@ -1,4 +1,4 @@
-"""The first cost model: what it must keep to, whatever its numbers."""
+"""The timing of commands and programs: what it must keep to, whatever its numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from furiosa.enf import timing
+from furiosa.enf import contraction, timing
+from furiosa.enf.contraction import Contraction
 from furiosa.enf.isa import Command
 from furiosa.enf.machine import Engine
 from furiosa.enf.target import load_target
@@ -18,12 +19,12 @@ TARGET = load_target("warboy")
 LOAD, STORE, PE = range(Engine.COUNT)
 
 sizes = st.integers(1, 4096)
-splits = st.sampled_from([(64, 1), (32, 2), (8, 8), (1, 64)])
 
 
-def conv(pixels: int, out: int, taps: int, depth: int, split: tuple[int, int] | None = None) -> Command:
+def conv(pixels: int, out: int, taps: int, depth: int) -> Command:
     """A convolution of [1, 1, pixels + taps - 1, depth] by a kernel of one row."""
-    split = split or timing.best_split(TARGET, pixels, out, taps, depth)
+    work = Contraction(1, pixels, out, 1, taps, depth)
+    split = contraction.best_split(TARGET, work)
     operands = (
         sram(0, 1, 1, pixels + taps - 1, depth),
         sram(0, out, 1, taps, depth),
@@ -34,46 +35,51 @@ def conv(pixels: int, out: int, taps: int, depth: int, split: tuple[int, int] | 
     return command("CONV2D", PE, *operands, split_pixels=split[0], split_channels=split[1])
 
 
-@given(sizes, sizes, st.integers(1, 49), sizes, splits, st.integers(0, 3))
-def test_more_work_is_never_cheaper(pixels, channels, taps, depth, split, which):
+OVERHEAD = TARGET.command_overhead_cycles + 20 + 2 + 2 * 64
+
+
+@given(sizes, sizes, st.integers(1, 49), sizes, st.integers(0, 3))
+def test_more_work_is_never_cheaper(pixels, channels, taps, depth, which):
     work = [pixels, channels, taps, depth]
     more = list(work)
     more[which] += 1
-    assert timing.conv_cycles(TARGET, *work, split) <= timing.conv_cycles(TARGET, *more, split)
-    assert timing.cycles(conv(*work, split), TARGET) <= timing.cycles(conv(*more, split), TARGET)
     assert timing.cycles(conv(*work), TARGET) <= timing.cycles(conv(*more), TARGET)
-    if which < 3:
-        light, heavy = work[:3], more[:3]
-        assert timing.depthwise_cycles(TARGET, *light, split) <= timing.depthwise_cycles(
-            TARGET, *heavy, split
-        )
 
 
-@given(sizes, st.integers(0, 500), st.integers(1, 49), sizes, splits)
-def test_channels_cost_in_steps_of_the_array_height(pixels, rows, taps, depth, split):
-    """17 output channels take as long as 20: the array computes four at a time."""
-    costs = {
-        timing.conv_cycles(TARGET, pixels, 4 * rows + extra, taps, depth, split) for extra in (1, 2, 3, 4)
-    }
-    assert len(costs) == 1
+def test_a_convolution_is_its_contraction():
+    """2 images of 56 rows over 16 parts, 10 blocks of channels over 4: 7 rows and 3 blocks."""
+    operands = (
+        sram(0, 2, 112, 112, 64),
+        sram(0, 40, 3, 3, 32),
+        sram(0, 40, dtype="int32"),
+        sram(0, 40, dtype="float32"),
+        sram(0, 2, 56, 56, 40),
+    )
+    c = command("CONV2D", PE, *operands, split_pixels=16, split_channels=4, groups=2, stride_w=2)
+    work = Contraction(112, 56, 40, 3, 3, 32, stride=2, groups=2)
+    assert timing.cycles(c, TARGET) == OVERHEAD + contraction.cycles(TARGET, work, (16, 4))
+    # 23 + 23 + 10 pixels of 47, 47 and 21 bytes
+    assert contraction.cycles(TARGET, work, (16, 4)) == 7 * (5 + 5 + 4) * 3 * 32 * 3 + 7 * 56 * 12 // 8
 
 
-@given(sizes, sizes, st.integers(1, 49), st.integers(0, 100), splits)
-def test_depth_costs_in_steps_of_the_array_width(pixels, channels, taps, steps, split):
-    costs = {
-        timing.conv_cycles(TARGET, pixels, channels, taps, 32 * steps + extra, split) for extra in (1, 17, 32)
-    }
-    assert len(costs) == 1
+def test_a_depthwise_convolution_is_its_contraction():
+    operands = (
+        sram(0, 1, 32, 34, 8),
+        sram(0, 3, 3, 16),
+        sram(0, 16, dtype="int32"),
+        sram(0, 16, dtype="float32"),
+        sram(0, 1, 32, 32, 16),
+    )
+    c = command("DEPTHWISE_CONV2D", PE, *operands, split_pixels=16, split_channels=4)
+    # 2 rows, one block of 4 channels that read two inputs of 34 bytes: 5 fetches
+    assert timing.cycles(c, TARGET) == OVERHEAD + 2 * 3 * (5 + 2) + 2 * 32 * 4 // 8
 
 
-def test_17_channels_cost_as_much_as_20():
-    costs = [timing.cycles(conv(3136, channels, 9, 64, (64, 1)), TARGET) for channels in (16, 17, 20, 21)]
-    assert costs[0] < costs[1] == costs[2] < costs[3]
-
-
-@given(sizes, sizes, sizes, st.sampled_from([(1, 1), (4, 16), (64, 1)]))
-def test_a_matrix_product_costs_what_its_convolution_does(rows, columns, depth, split):
+@given(sizes, sizes, sizes)
+def test_a_matrix_product_costs_what_its_convolution_does(rows, columns, depth):
     """Its bias is one number for all."""
+    product = conv(rows, columns, 1, depth)
+    split = product.params[-2:]
     operands = (
         sram(0, 1, 1, rows, depth),
         sram(0, 1, 1, depth, columns),
@@ -81,32 +87,38 @@ def test_a_matrix_product_costs_what_its_convolution_does(rows, columns, depth, 
         sram(0, columns, dtype="float32"),
         sram(0, 1, 1, rows, columns),
     )
-    product = command("MATMUL", PE, *operands, split_pixels=split[0], split_channels=split[1])
-    cost = timing.cycles(product, TARGET)
-    assert cost >= timing.conv_cycles(TARGET, rows, columns, 1, depth, split)
-    assert cost <= timing.cycles(conv(rows, columns, 1, depth, split), TARGET)
+    other = command("MATMUL", PE, *operands, split_pixels=split[0], split_channels=split[1])
+    assert timing.cycles(other, TARGET) == timing.cycles(product, TARGET)
 
 
-@given(sizes, sizes, st.integers(1, 49), st.one_of(st.none(), sizes))
-def test_the_best_split_is_the_best(pixels, channels, taps, depth):
-    def cost(split: tuple[int, int]) -> int:
-        if depth is None:
-            return timing.depthwise_cycles(TARGET, pixels, channels, taps, split)
-        return timing.conv_cycles(TARGET, pixels, channels, taps, depth, split)
+@pytest.mark.parametrize(
+    ("name", "operands", "work"),
+    [
+        # 64 slices fetch 1024 bytes a cycle and commit 512
+        ("ADD", [sram(0, 1, 1, 1, 1 << 20)] * 3, 2048),
+        ("ADD", [sram(0, 1, 1, 8, 8), sram(0, 1, 1, 8, 8, strides=(0, 0, 0, 1)), sram(0, 1, 1, 8, 8)], 1),
+        ("COPY", [sram(0, 1, 1, 1, 1, 1, 1 << 20)] * 2, 2048),
+        ("FILL", [sram(0, 1, 1, 1, 513)], 2),
+        ("REDUCE", [sram(0, 1, 1, 1, 1 << 20), sram(0, 1, 1, 1, 1)], 1024),
+        # two lookups a cycle
+        ("TABLE_LOOKUP", [sram(0, 1, 1, 1, 1 << 20), sram(0, 1, 256), sram(0, 1, 1, 1, 1 << 20)], 8192),
+        ("L2_NORMALIZE", [sram(0, 1, 1, 1 << 20)] * 2, 2048),
+        # a window of 3x3 over 4 rows of 32 pixels of 256 channels, a block on each slice: 4 x 34 bytes are 9 fetches
+        ("MAX_POOL2D", [sram(0, 1, 6, 34, 256), sram(0, 1, 4, 32, 256)], 4 * 3 * (9 + 2) + 64),
+    ],
+)
+def test_other_work(name, operands, work):
+    windows = {"kernel_h": 3, "kernel_w": 3, "split_pixels": 1, "split_channels": 64}
+    c = command(name, PE, *operands, **(windows if "POOL" in name else {}))
+    assert timing.work_cycles(c, TARGET) == work
+    assert timing.cycles(c, TARGET) == OVERHEAD + work
 
-    best = timing.best_split(TARGET, pixels, channels, taps, depth)
-    assert best[0] * best[1] == TARGET.slices_per_pe
-    assert all(cost(best) <= cost((64 >> i, 1 << i)) for i in range(7))
 
-
-@given(sizes, sizes, st.integers(1, 25), sizes)
-def test_never_faster_than_the_array_and_the_memory_allow(pixels, channels, taps, depth):
-    """Bound <= simulated: multiply-accumulates over the peak, and bytes over the streams."""
-    c = conv(pixels, channels, taps, depth)
-    peak = TARGET.slices_per_pe * TARGET.mac_width * TARGET.mac_height
-    out = c.operands[-1].nbytes
-    assert timing.cycles(c, TARGET) >= pixels * channels * taps * depth / peak
-    assert timing.cycles(c, TARGET) >= out / (TARGET.slices_per_pe * TARGET.commit_bytes_per_cycle_per_slice)
+def test_resizing_fetches_every_tap():
+    tables = [sram(0, 2, 64, dtype=t) for t in ("int32", "float32", "int32", "float32")]
+    c = command("RESIZE", PE, sram(0, 1, 32, 32, 256), *tables, sram(0, 1, 64, 64, 256))
+    fetched = 32 * 32 * 256 + 4 * 2 * 64 * 4 + 3 * 64 * 64 * 256
+    assert timing.work_cycles(c, TARGET) == -(-fetched // 1024)
 
 
 @pytest.mark.parametrize("name", COMPUTING)

@@ -2,7 +2,9 @@
 
 Of the program:
 - it fits SRAM, and DRAM with three times as much host memory behind it; the figures about it are finite and agree with it;
-- the steps of its plan run every command once and in order;
+- its setup and the steps of its plan run every command once and in order;
+- setup only loads constants to buffers that live to the end of the program, and no step writes to those, so that each
+  run finds them as the one before;
 - buffers lie within their memory and live within the program; those that live at the same time do not overlap.
 
 Of every command:
@@ -69,12 +71,13 @@ class _Verifier:
         self.clocks = Clocks()
         self.effort = Effort()
         self.layouts: dict[tuple[object, ...], tuple[int, int]] = {}
+        self.residents: set[Buffer] = set()  # what setup has filled
 
     def run(self) -> None:
         self._figures()
         self._open_dram()
         self._plan_lifetimes()
-        done = 0
+        done = self._setup()
         for number, step in enumerate(self.enf.plan.steps):
             kind = step.WhichOneof("step")
             if kind == "commands":
@@ -135,6 +138,23 @@ class _Verifier:
                 raise EnfVerifyError(f"buffer '{name}' lives outside the program")
             self.births.setdefault(first, []).append((name, address, size, last))
 
+    def _setup(self) -> int:
+        """The commands that run once; what they loaded is constant from then on.  Returns their number."""
+        setup = self.enf.plan.setup
+        if setup.first or setup.count > len(self.commands):
+            raise EnfVerifyError("the commands of setup are not the program's first")
+        end = len(self.commands) - 1
+        for i in range(setup.count):
+            command = self.commands[i]
+            if command.instruction.name != "LOAD" or command.operands[0].space != Space.CONST:
+                raise EnfVerifyError(f"command {i} ({command.instruction}) of setup does not load constants")
+            if any(last != end for _, _, _, last in self.births.get(i, ())):
+                raise EnfVerifyError("a buffer of setup does not live to the end of the program")
+            self._command(i, command)
+        self.clocks.barrier()
+        self.residents = set(self.sram.live)
+        return setup.count
+
     # -- commands -----------------------------------------------------------------------------------------------------
 
     def _command(self, number: int, command: Command) -> None:
@@ -182,6 +202,8 @@ class _Verifier:
             if buffer is out and start < out_end and out_start < end:
                 raise EnfVerifyError(f"it writes where it reads, in buffer '{buffer.name}'")
         self._ordered(clock, out.needed_to_write(clock, out_start, out_end), out)
+        if out in self.residents:
+            raise EnfVerifyError(f"it writes to buffer '{out.name}', which setup has filled for every run")
 
         index = self.clocks.issue(engine, clock)
         for buffer, start, end in inputs:

@@ -11,7 +11,7 @@ from furiosa.enf import enf_pb2
 from furiosa.enf.errors import EnfVerifyError
 from furiosa.enf.machine import Engine
 from furiosa.enf.testing.cases import HUGE, Cases, Change, row
-from furiosa.enf.testing.programs import Program, lookup, ranged
+from furiosa.enf.testing.programs import Program, dram, lookup, ranged, resident, sram
 
 LOAD, STORE, PE = range(Engine.COUNT)
 
@@ -96,6 +96,36 @@ CASES.each("the plan runs 0 of 4 commands", {"plan_of_nothing": steps()})
 @CASES.breaks("step 1 of the plan is empty")
 def empty_step(p):
     p.steps = [ranged(0, 4), enf_pb2.Step()]
+
+
+def setup(count: int) -> Change:
+    return lambda p: setattr(p, "setup", count)
+
+
+CASES.each(
+    "setup are not the program's first",
+    {"setup_too_long": setup(5), "setup_huge": setup(2**32 - 1)},
+    resident,
+)
+CASES.each("of setup does not load constants", {"setup_loads_an_input": setup(2)}, resident)
+CASES.each("a buffer of setup does not live to the end", {"setup_dies": row(0, 64, 256, 0, 2)}, resident)
+
+
+@CASES.breaks("the commands of setup are not the program's first", resident)
+def late_setup(p):
+    messages = p.messages()
+    messages["plan"].setup.first = 1
+    p.messages = lambda: messages
+
+
+@CASES.breaks("it writes to buffer '', which setup has filled for every run", resident)
+def overwritten(p):
+    p.add("LOAD", LOAD, dram(0, 1, 1, 1, 64), sram(64, 1, 1, 1, 64), waits=(0, 0, 1))
+    row(0, 64, 256, 0, 4)(p)
+
+
+def test_a_setup_is_verified():
+    assert resident().load().plan.setup.count == 1
 
 
 def column(name: str, *values: object) -> Change:

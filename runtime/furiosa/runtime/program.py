@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
 from furiosa.enf.errors import EnfError
 from furiosa.enf.isa import Space
 from furiosa.enf.reader import Enf
+from furiosa.runtime import recording
 from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.tensor import DataType
 
@@ -35,14 +39,32 @@ class Program:
             IncompatibleModel: the ENF is damaged, which the comparison of a large section's checksum found.
             ModelDeployFailed, ModelExecutionFailed: a host cluster could not be loaded or failed.
         """
+        self._write(inputs)
+        for i, step in enumerate(self._steps):
+            self._run_step(i, step)
+        return self._read()
+
+    def run_timed(self, inputs: list[np.ndarray], timed: Callable[..., Any]) -> list[np.ndarray]:
+        """The same, each part of it by ``timed(name, facts, function, *arguments)``, which calls the function."""
+        timed(recording.WRITE, {}, self._write, inputs)
+        for i, step in enumerate(self._steps):
+            if isinstance(step, HostCall):
+                facts = {"execution_index": i, "format": step.format, "estimated_us": step.estimated_us}
+                timed(recording.HOST, facts, self._call_host, i, step)
+            else:
+                facts = {"execution_index": i, "commands": step.count}
+                timed(recording.SIMULATE, facts, self._run_step, i, step)
+        return timed(recording.READ, {}, self._read)
+
+    def _write(self, inputs: list[np.ndarray]) -> None:
         try:
             self._enf.wait()
         except EnfError as e:
             raise IncompatibleModel(f"the model cannot run: {e}") from e
         for descriptor, array in zip(self._inputs, inputs, strict=True):
             self._simulator.write(descriptor.address, np.ascontiguousarray(array))
-        for i, step in enumerate(self._steps):
-            self._run_step(i, step)
+
+    def _read(self) -> list[np.ndarray]:
         return [self._view(d).copy() for d in self._outputs]
 
     def _run_step(self, index: int, step: HostCall | CommandRange) -> None:

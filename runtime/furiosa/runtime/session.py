@@ -10,8 +10,8 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from furiosa.enf import reader
 from furiosa.enf.errors import EnfError
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import device as devices
+from furiosa.runtime import recording
 from furiosa.runtime import source as sources
 from furiosa.runtime.errors import IncompatibleModel, InvalidInput, InvalidSessionOption, SessionClosed
 from furiosa.runtime.model import Model, find
@@ -26,7 +27,9 @@ from furiosa.runtime.program import Program
 from furiosa.runtime.tensor import Tensor, TensorArray, TensorDesc, as_array
 
 if TYPE_CHECKING:
+    from furiosa.enf.performance import Performance
     from furiosa.runtime.async_session import AsyncSession, CompletionQueue
+    from furiosa.runtime.profiler import Profiler
 
 Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | np.generic | Tensor]
 
@@ -34,9 +37,10 @@ Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | 
 class Session(Model):
     """A model that is ready to run on the NPU simulator, from any thread; close it, or use it in a ``with``."""
 
-    def __init__(self, enf: reader.Enf, worker_num: int = 1):
+    def __init__(self, enf: reader.Enf, worker_num: int = 1, name: str = "the model"):
         """A session of a verified program; up to ``worker_num`` inferences run at once, each in its own memory."""
-        self._workers: _Workers | None = None
+        self._workers: Workers | None = None
+        self.name = name
         self.worker_num = worker_num
         super().__init__(
             [TensorDesc.from_descriptor(d) for d in enf.interface.inputs],
@@ -48,7 +52,7 @@ class Session(Model):
         self.batch_size: int = enf.metadata.batch_size
         # source formats whose reference runtimes the first run will load: "onnx", "tflite"
         self.host_formats = frozenset(s.host_call.format for s in enf.plan.steps if s.HasField("host_call"))
-        self._workers = _Workers(enf, worker_num)
+        self._workers = Workers(enf, worker_num)
 
     def run(self, inputs: Inputs) -> TensorArray:
         """One inference.
@@ -118,10 +122,41 @@ class Session(Model):
             arrays.append(array)
         return arrays
 
-    def _execute(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        workers = self._workers
+    def warm_up(self, inputs: Inputs) -> None:
+        """One inference on each worker, so that no later one allocates memory or loads a runtime of a host cluster.
+
+        Raises:
+            FuriosaRuntimeError: as ``run``.
+        """
+        arrays = self.check(inputs)
+        self._open_workers().run_on_each(arrays)
+
+    def performance(self) -> Performance:
+        """What one inference is estimated to take on the NPU, by the timing model: nothing is run or measured.
+
+        Raises:
+            SessionClosed: the session is closed.
+        """
+        from furiosa.enf.performance import analyze_enf
+
+        return analyze_enf(self._open_workers().enf)
+
+    def profile(self, **options: Any) -> Profiler:
+        """A context manager that records this session's inferences; options are those of ``profiler.profile``."""
+        from furiosa.runtime.profiler import Profiler
+
+        return Profiler(session=self, **options)
+
+    def _open_workers(self) -> Workers:
+        workers = self._workers  # read once: another thread may close the session
         if workers is None:
             raise SessionClosed("the session is closed")
+        return workers
+
+    def _execute(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        workers = self._open_workers()
+        if recording.active:
+            return recording.run(self, workers, arrays)
         with workers.take() as program:
             return program.run(arrays)
 
@@ -139,25 +174,33 @@ class Session(Model):
         return f"Session({state}, NPU simulator of {self.target_npu}, batch size {self.batch_size})"
 
 
-class _Workers:
+class Workers:
     """Up to ``count`` programs over one ENF; a thread takes an idle one or waits."""
 
     def __init__(self, enf: reader.Enf, count: int):
-        self._enf = enf
+        self.enf = enf
+        self.count = count
         self._slots = threading.Semaphore(count)
         self._idle = [Program(enf)]
 
     @contextmanager
     def take(self) -> Iterator[Program]:
+        """A program for one thread at a time."""
         with self._slots:
             try:
                 program = self._idle.pop()
             except IndexError:  # all are at work and a slot is free
-                program = Program(self._enf)
+                program = Program(self.enf)
             try:
                 yield program
             finally:
                 self._idle.append(program)
+
+    def run_on_each(self, inputs: list[np.ndarray]) -> None:
+        """One inference on every worker, one after the other."""
+        with ExitStack() as stack:
+            for program in [stack.enter_context(self.take()) for _ in range(self.count)]:
+                program.run(inputs)
 
 
 def create(
@@ -193,14 +236,21 @@ def create(
         BundleError: a bundle that cannot be used, or has no such model.
         CompilationFailed, InvalidCompilerConfig: the model cannot be compiled.
         InvalidSessionOption: a device, number of workers or batch size that cannot be.
+
+    With FURIOSA_PROFILER_OUTPUT_PATH in the environment all inferences of the process are recorded, and a Chrome trace is
+    written to that path at its end (see ``furiosa.runtime.profiler``).
     """
     if compile_config is not None and compiler_config is not None:
         raise TypeError("compile_config and compiler_config are two names of one thing: give one of them")
     chosen = devices.choose(device)
     worker_num = _at_least_one("worker_num", worker_num)
     batch_size = _at_least_one("batch_size", batch_size)
-    enf = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
-    return Session(enf, worker_num or (chosen.count if chosen else 1))
+    if "FURIOSA_PROFILER_OUTPUT_PATH" in os.environ:
+        from furiosa.runtime.profiler import profile_process
+
+        profile_process(os.environ["FURIOSA_PROFILER_OUTPUT_PATH"])
+    enf, name = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
+    return Session(enf, worker_num or (chosen.count if chosen else 1), name)
 
 
 def create_async(
@@ -236,7 +286,8 @@ def create_async(
 
 def _load(
     model: object, chosen: devices.Device | None, config: Mapping[str, object], batch_size: int | None
-) -> reader.Enf:
+) -> tuple[reader.Enf, str]:
+    """The program, and the name of the file without its folder."""
     source = sources.read(model)
     data = source.data
     compiled = source.is_enf
@@ -262,7 +313,7 @@ def _load(
             f"{source.name} is compiled for batch size {enf.metadata.batch_size}, "
             f"but batch_size is {batch_size}"
         )
-    return enf
+    return enf, os.path.basename(source.name)
 
 
 def _at_least_one(name: str, value: int | None) -> int | None:

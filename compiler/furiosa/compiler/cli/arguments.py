@@ -25,7 +25,9 @@ class BadArguments(Exception):
     """Arguments that cannot be used, in one sentence."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises BadArguments where argparse would end the process."""
+
     def error(self, message: str) -> NoReturn:
         raise BadArguments(f"{message}; see {self.prog} -h")
 
@@ -40,14 +42,15 @@ def _share(text: str) -> float:
     return share
 
 
-def _help_formatter(prog: str) -> argparse.HelpFormatter:
+def help_formatter(prog: str) -> argparse.HelpFormatter:
+    """The width of the terminal, found without what argparse imports for it."""
     # asked for the width, argparse would import shutil and with it every compression library, for each argument
     return argparse.HelpFormatter(prog, width=int(os.environ.get("COLUMNS") or 100), max_help_position=28)
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser; ``parse`` is what checks the rest."""
-    p = _Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=_help_formatter)
+    p = Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=help_formatter)
     p.add_argument("source", nargs="?", metavar="SOURCE", help="a .tflite or .onnx file")
     p.add_argument("-o", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)")
     p.add_argument(
@@ -60,8 +63,12 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size",
         type=int,
         metavar="N",
-        default=1,
         help="multiplies dimension 0 of inputs and outputs (default: 1)",
+    )
+    p.add_argument(
+        "--auto-batch-size",
+        action="store_true",
+        help="take the batch size, a power of two up to 64, with the best predicted throughput",
     )
     p.add_argument(
         "--target-ir",
@@ -132,6 +139,10 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"
         )
+    if options.auto_batch_size and options.batch_size is not None:
+        raise BadArguments("--batch-size and --auto-batch-size exclude each other")
+    if options.batch_size is None:
+        options.batch_size = 1
     if not 1 <= options.batch_size <= MAX_BATCH:
         raise BadArguments(f"batch size {options.batch_size} is not between 1 and {MAX_BATCH}")
     for warning in options.deny:
@@ -147,7 +158,7 @@ def parse(argv: list[str]) -> Namespace:
         options.output = f"output.{options.target_ir}"
     named = [options.source]
     for path in outputs(options):
-        if any(_same(path, other) for other in named):
+        if any(same(path, other) for other in named):
             raise BadArguments(f"{path} is named twice: source and outputs must be different files")
         named.append(path)
     return options
@@ -159,5 +170,6 @@ def outputs(options: Namespace) -> list[str]:
     return [path for path in named if path is not None]
 
 
-def _same(path: str, other: str) -> bool:
+def same(path: str, other: str) -> bool:
+    """Whether two paths are the same file."""
     return os.path.realpath(path) == os.path.realpath(other)

@@ -140,6 +140,7 @@ def test_external_data_inside_the_folder(folder):
     [
         (["--batch-size", "0"], "batch size 0"),
         (["--batch", "-3"], "-3"),
+        (["--batch-size", "1", "--auto-batch-size"], "exclude each other"),
         (["--batch-size", "two"], "two"),
         (["--batch-size", "9999999999999"], "9999999999999"),
         (["--target-npu", "warb"], "warboy-2pe"),

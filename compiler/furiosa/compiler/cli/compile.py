@@ -14,6 +14,7 @@ from furiosa.compiler.errors import CompileError, IoError, LowCoverage
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
+    from furiosa.compiler.tune.search import Choice
 
 OTHER = 13  # the native code for what has no code of its own
 
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
         return e.code
     except MemoryError:
         terminal.error(
-            f"{options.source}: not enough memory to compile it: free some, or use a smaller batch"
+            f"{options.source}: not enough memory to compile it{_memory_limit()}, or use a smaller batch"
         )
         return OTHER
     except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
@@ -63,6 +64,16 @@ def main(argv: list[str]) -> int:
             f"{options.source}: a defect of the compiler, {type(e).__name__} ({e}); -v shows where"
         )
         return OTHER
+
+
+def _memory_limit() -> str:
+    """What to do about too little memory."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return ": free some"
+    return f" within the limit of {limit >> 20:,} MiB that this process has: raise it"
 
 
 def _start_quickly() -> None:
@@ -80,10 +91,10 @@ def _compile(options: arguments.Namespace) -> None:
         check_writable(path)
     if loud:
         terminal.say(f"Using furiosa-compiler {__version__}")
-    compilation, progress = _run(options, loud)
+    compilation, choice, progress = _run(options, loud)
     try:
         with interrupt.cleaning_up(), Outputs() as outputs:
-            _write(compilation, options, outputs)
+            _write(compilation, choice, options, outputs)
     except OSError as e:
         raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
     progress.finish()
@@ -95,36 +106,58 @@ def _compile(options: arguments.Namespace) -> None:
         terminal.say(f"output has been saved to {options.output}")
 
 
-def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, terminal.Progress]:
-    """Reads the model and runs the stages that the outputs need."""
+def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice | None, terminal.Progress]:
+    """Reads the model, finds the batch size where that is asked for, and runs the stages that the outputs need."""
     from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
 
     data = read_model(options.source)
     last = max(STAGES.index(options.target_ir), STAGES.index("cdfg") if options.dot_graph is not None else 0)
-    progress = terminal.Progress(last + 1, loud)
-    compilation = Compilation(
-        data,
-        Options(
-            options.target_npu,
-            options.batch_size,
-            options.compatibility,
-            options.min_npu_coverage,
-            tuple(options.deny),
-        ),
-        folder=os.path.dirname(os.path.abspath(options.source)),
-        real_folder=os.path.dirname(os.path.realpath(options.source)),
+    chosen = Options(
+        options.target_npu,
+        options.batch_size,
+        options.compatibility,
+        options.min_npu_coverage,
+        tuple(options.deny),
     )
+    folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
+    choice = None
+    if options.auto_batch_size:
+        from furiosa.compiler.tune.search import choose
+
+        try:
+            choice = choose(data, chosen, folder=folder, real_folder=real_folder)
+        except CompileError:  # of a batch of 1: it comes again below, where a table goes with it
+            pass
+        else:
+            _tell_choice(choice, options, loud)
+            chosen.batch_size = choice.batch_size
+    progress = terminal.Progress(last + 1, loud)
+    compilation = Compilation(data, chosen, folder=folder, real_folder=real_folder)
     try:
         compilation.run(STAGES[last], progress.stage)
     except LowCoverage:
         _tell_table(compilation, options)
         raise
     progress.done()
-    return compilation, progress
+    return compilation, choice, progress
 
 
-def _write(compilation: Compilation, options: arguments.Namespace, outputs: Outputs) -> None:
+def _tell_choice(choice: Choice, options: arguments.Namespace, loud: bool) -> None:
+    """What was tried.  That a batch is impossible is said in any case: it is not what was asked for."""
+    if loud:
+        from furiosa.compiler.tune.formats import lines
+
+        for line in lines(choice.tried):
+            terminal.say(line)
+        terminal.say(f"batch size {choice.batch_size} is chosen, no more were tried: {choice.ended}")
+    elif choice.is_refused and len(choice.tried) == 1:
+        terminal.say(f"NOTE: {options.source}: the batch size stays 1: {choice.ended}")
+
+
+def _write(
+    compilation: Compilation, choice: Choice | None, options: arguments.Namespace, outputs: Outputs
+) -> None:
     size = _write_ir(compilation, options.target_ir, outputs.open(options.output))
     if options.dot_graph is not None:
         from furiosa.compiler.report.dot import dot
@@ -132,15 +165,19 @@ def _write(compilation: Compilation, options: arguments.Namespace, outputs: Outp
         graph = dot(compilation.dfg, compilation.cdfg, compilation.ldfg.verdicts)
         outputs.open(options.dot_graph).write(graph.encode("utf-8", "backslashreplace"))
     if any(getattr(options, name) is not None for name in arguments.REPORTS):
-        _write_reports(compilation, options, size, outputs)
+        _write_reports(compilation, options, size, outputs, choice)
 
 
 def _write_reports(
-    compilation: Compilation, options: arguments.Namespace, size: int, outputs: Outputs
+    compilation: Compilation,
+    options: arguments.Namespace,
+    size: int,
+    outputs: Outputs,
+    choice: Choice | None,
 ) -> None:
     from furiosa.compiler.report.report import program, report, to_json
 
-    content = report(compilation, os.path.basename(options.source), size)
+    content = report(compilation, os.path.basename(options.source), size, choice)
     if options.report_json is not None:
         outputs.open(options.report_json).write(to_json(content).encode("ascii"))
     if options.report is not None:

@@ -14,6 +14,7 @@ import pytest
 
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.pipeline import compile_model
+from furiosa.compiler.tune.testing import mixing
 from furiosa.enf.reader import load_file
 
 
@@ -55,6 +56,55 @@ def test_batch_is_short_for_batch_size():
     compile_ok("m.onnx", "--batch-size", "2", "-o", "a.enf")
     compile_ok("m.onnx", "--batch", "2", "-o", "b.enf")
     assert Path("a.enf").read_bytes() == Path("b.enf").read_bytes()
+
+
+def test_auto_batch_size(capfd):
+    """The ENF is that of the batch size which is chosen; the report says what was tried."""
+    compile_ok("m.onnx", "--auto-batch-size", "-o", "a.enf", "--report-json", "a.json")
+    assert capfd.readouterr() == ("", "")
+    report = json.loads(Path("a.json").read_text())
+    size, tried = report["batch_size"], report["auto_batch_size"]["tried"]
+    assert size == load_file("a.enf").metadata.batch_size
+    assert [t["batch_size"] for t in tried] == [1 << k for k in range(len(tried))]
+    most = max(t["throughput_per_s"] for t in tried)
+    assert next(t["batch_size"] for t in tried if t["throughput_per_s"] >= 0.99 * most) == size
+    assert report["latency_us"] in [t["latency_us"] for t in tried if t["batch_size"] == size]
+    compile_ok("m.onnx", "--batch-size", str(size), "-o", "b.enf", "--report-json", "b.json")
+    assert Path("a.enf").read_bytes() == Path("b.enf").read_bytes()
+    assert json.loads(Path("b.json").read_text())["auto_batch_size"] is None
+
+
+def test_auto_batch_size_tells_what_it_tried(capfd):
+    compile_ok("m.onnx", "--auto-batch-size", "-v")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[1].split()[:2] == ["batch", "samples/s"]
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "4"]
+    size = load_file("output.enf").metadata.batch_size
+    assert f"batch size {size} is chosen, no more were tried: " in "\n".join(lines)
+
+
+def test_auto_batch_size_of_a_model_that_mixes_samples(capfd):
+    Path("mixing.onnx").write_bytes(mixing())
+    compile_ok("mixing.onnx", "--auto-batch-size")
+    assert load_file("output.enf").metadata.batch_size == 1
+    note, warning = capfd.readouterr().err.splitlines()
+    assert note.startswith("NOTE: mixing.onnx: the batch size stays 1: batch size 2 is impossible")
+    assert warning.startswith("WARNING: mixing.onnx: nothing runs on the NPU")
+
+
+@pytest.mark.parametrize("ir", ["dfg", "lir"])
+def test_auto_batch_size_of_another_ir(ir):
+    compile_ok("m.onnx", "--target-ir", ir, "--auto-batch-size")
+    compile_ok("m.onnx", "--auto-batch-size")
+    size = load_file("output.enf").metadata.batch_size
+    compile_ok("m.onnx", "--target-ir", ir, "--batch-size", str(size), "-o", "plain")
+    assert Path(f"output.{ir}").read_bytes() == Path("plain").read_bytes()
+
+
+def test_auto_batch_size_where_coverage_is_not_reached(capfd):
+    """The table of what runs where, once."""
+    assert main(["compile", "float.onnx", "--auto-batch-size", "--min-npu-coverage", "0.5"]) == 1
+    assert capfd.readouterr().err.count("1 x Abs") == 1
 
 
 def test_arguments_from_a_file():

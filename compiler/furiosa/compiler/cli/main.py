@@ -17,6 +17,7 @@ COMMANDS = {
         "main",
         "compare a model with its reference runtime, layer by layer",
     ),
+    "tune": ("furiosa.compiler.tune.cli", "main", "predict latency and throughput for many batch sizes"),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
 }
 
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
     try:
         arguments = _expand(sys.argv[1:] if argv is None else argv)
-        if argv is None and arguments[:1] == ["compile"]:
+        if argv is None and arguments[:1] in (["compile"], ["tune"]):
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
@@ -60,10 +61,10 @@ class _Refused(Exception):
 
 def _dispatch(argv: list[str]) -> int:
     name = argv[0] if argv else None
-    if argv == ["--persistent_worker"]:  # Bazel starts the compiler once for many actions
+    if "--persistent_worker" in argv:  # Bazel starts the compiler once for many actions
         from furiosa.compiler.worker import server
 
-        return server.main(main)
+        return server.main(main, [a for a in argv if a != "--persistent_worker"])
     if name in ("-h", "--help"):
         sys.stdout.write(_help())
         return 0

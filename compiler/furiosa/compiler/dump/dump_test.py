@@ -59,7 +59,7 @@ def test_gir(compilation):
         segment.works
     )
     (conv,) = [line for line in text if " CONV2D " in line]
-    assert " weight=sram2[0x0]:int8[4x3x3x3] " in conv and "stride_h=1" in conv
+    assert " weight=sram3[0x0]:int8[4x3x3x3] " in conv and "stride_h=1" in conv
     assert any(re.match(r"  sram0 768 bytes, 0 to \d", line) for line in text)
 
 
@@ -68,7 +68,7 @@ def test_lir(compilation):
     commands = text[text.index("commands") + 1 :]
     assert len(commands) == len(compilation.lir.commands)
     assert [int(line.split()[0]) for line in commands] == list(range(len(commands)))
-    assert " pe after load 1: QUANTIZE " in commands[1] and "sram[0x" in commands[1]
+    assert " pe after load 2: QUANTIZE " in commands[2] and "sram[0x" in commands[2]
     assert any(line.startswith("  host 1 operators, a model of ") and '"sinh"' in line for line in text)
 
 

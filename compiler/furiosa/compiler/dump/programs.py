@@ -28,7 +28,7 @@ def gir(segments: dict[Cluster, Segment], target: Target) -> Iterator[str]:
         yield "buffers in SRAM, from their first to their last work"
         for x in segment.lifetimes:
             yield f"  {buffers(x.buffer)} {x.buffer.size} bytes, {x.first} to {x.last} {quote(x.buffer.name)}"
-        yield "buffers elsewhere"
+        yield "buffers elsewhere, or resident in SRAM"
         for buffer in buffers.elsewhere:
             yield f"  {buffers(buffer)} {buffer.size} bytes {quote(buffer.name)}"
 
@@ -37,6 +37,8 @@ def lir(linear: Linear, steps: list[Step], target: Target) -> Iterator[str]:
     """The plan, the operators, the buffers with addresses, and the commands with what each waits for."""
     yield f"lir for {target.name}: {len(linear.commands)} commands, {linear.sram_peak} bytes of SRAM, {linear.dram_bytes} of DRAM"
     yield "plan"
+    if linear.setup:
+        yield f"  once {linear.setup} commands from 0"
     for step in steps:
         if isinstance(step, NpuStep):
             yield f"  npu {step.count} commands from {step.first}"
@@ -70,14 +72,14 @@ class _BufferNames:
     def __init__(self) -> None:
         self._names: dict[Buffer, str] = {}
         self._count = [0] * len(Space.NAMES)
-        self.elsewhere: list[Buffer] = []  # than in SRAM
+        self.elsewhere: list[Buffer] = []  # than in SRAM, or resident there
 
     def __call__(self, b: Buffer) -> str:
         name = self._names.get(b)
         if name is None:
             name = self._names[b] = Space.NAMES[b.space] + str(self._count[b.space])
             self._count[b.space] += 1
-            if b.space != Space.SRAM:
+            if b.space != Space.SRAM or b.is_resident:
                 self.elsewhere.append(b)
         return name
 

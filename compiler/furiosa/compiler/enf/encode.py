@@ -71,6 +71,8 @@ class Encoder:
     def plan(self) -> tuple[enf_pb2.Plan, Chunked]:
         """The steps, and the models of the host calls among them."""
         plan = enf_pb2.Plan()
+        if self.linear.setup:
+            plan.setup.count = self.linear.setup
         models: list[tuple[int, bytes]] = []
         at = 0
         for step in self.steps:

@@ -3,7 +3,7 @@
 - Every work is an instruction of the table, on an engine that the table allows and the target has.
 - Its operands have the rank, element type and memory that the table asks for, and lie within their buffers.
 - It has exactly the instruction's parameters.
-- A buffer in SRAM lives from its first to its last use.
+- A buffer in SRAM lives from its first to its last use; what is resident is only read.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ def check(segment: Segment, target: Target) -> None:
             _check_work(w, target)
         except _Broken as e:
             raise Illegal("gir", f"work {i} ({w.instruction} for '{w.operator.name}'): {e}") from None
+        if w.operands[-1].buffer.is_resident:
+            raise Illegal("gir", f"work {i} ({w.instruction}) writes to '{w.operands[-1].buffer.name}'")
         for v in w.operands:
-            if v.buffer.space == Space.SRAM:
+            if v.buffer.space == Space.SRAM and not v.buffer.is_resident:
                 uses[v.buffer] = (uses.get(v.buffer, (i, i))[0], i)
     lives = {x.buffer: (x.first, x.last) for x in segment.lifetimes}
     if lives != uses:

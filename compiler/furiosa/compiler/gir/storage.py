@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from furiosa.compiler.cdfg.cluster import Cluster
@@ -40,6 +41,15 @@ def storages(cluster: Cluster) -> dict[Tensor, Storage]:
             out[y].tensors.append(y)
         else:
             out[y] = Storage(y.name, y.size * ITEMSIZE[y.dtype], place, place, [y])
+    return out
+
+
+def live_bytes(resident: Iterable[Storage], operators: int) -> list[int]:
+    """Bytes of the given storages at each of so many operators."""
+    out = [0] * operators
+    for s in resident:
+        for place in range(s.first, s.last + 1):
+            out[place] += s.size
     return out
 
 

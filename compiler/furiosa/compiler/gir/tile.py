@@ -15,11 +15,15 @@ Box = tuple[tuple[int, int], ...]  # for each dimension (start, size)
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """Bytes that get an address in lir; ``space`` is a code of furiosa.enf.isa.Space."""
+    """Bytes that get an address in lir; ``space`` is a code of furiosa.enf.isa.Space.
+
+    One that ``is_resident`` is filled once and stays in SRAM from run to run.
+    """
 
     name: str
     size: int
     space: int
+    is_resident: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,8 @@ from furiosa.compiler.errors import OutOfSram
 from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.form import Form, Read
 from furiosa.compiler.gir.forms import forms
-from furiosa.compiler.gir.storage import Storage, constant_bytes, constants, storages
+from furiosa.compiler.gir.residents import Residents
+from furiosa.compiler.gir.storage import Storage, constants, live_bytes, storages
 from furiosa.compiler.gir.tile import (
     ALIGNMENT,
     Box,
@@ -37,10 +38,28 @@ _MAX_BANDS = 1 << 16
 
 
 class Tiler:
-    """Tiles one cluster.  ``dram`` gives the DRAM buffers of the tensors that cross into or out of it."""
+    """Tiles one cluster.
 
-    def __init__(self, cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer]):
-        self.cluster, self.target, self.pool, self.dram = cluster, target, pool, dram
+    ``dram`` gives the DRAM buffers of the tensors that cross into or out of it, ``residents`` the constants that are in
+    SRAM already.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        target: Target,
+        pool: ConstantPool,
+        dram: dict[Tensor, Buffer],
+        residents: Residents,
+    ):
+        self.cluster, self.target, self.pool, self.dram, self.residents = (
+            cluster,
+            target,
+            pool,
+            dram,
+            residents,
+        )
+        self.capacity = target.sram_bytes - residents.nbytes
         self.storage = storages(cluster)
         self.forms = [forms(op, target) for op in cluster.operators]
         self.scratch: list[Buffer] = []  # DRAM buffers of spilled tensors
@@ -80,12 +99,7 @@ class Tiler:
 
     def live_bytes(self, spilled: set[Storage]) -> list[int]:
         """Bytes of the tensors in SRAM at each operator."""
-        out = [0] * len(self.cluster.operators)
-        for s in dict.fromkeys(self.storage.values()):
-            if s not in spilled:
-                for place in range(s.first, s.last + 1):
-                    out[place] += s.size
-        return out
+        return live_bytes(set(self.storage.values()) - spilled, len(self.cluster.operators))
 
     def victim(self, spilled: set[Storage], place: int) -> Storage | None:
         """The largest tensor in SRAM at an operator."""
@@ -99,12 +113,11 @@ class Tiler:
         live = self.live_bytes(self.spilled)
         ops = self.cluster.operators
         fixed = [
-            sum(map(constant_bytes, batch)) if self._constants_resident(op) else 0
+            sum(map(self._streamed_bytes, batch)) if self._loaded_whole(op) else 0
             for op, batch in zip(ops, self.batches)
         ] + [0]
         return [
-            (self.target.sram_bytes - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT
-            for i in range(len(ops))
+            (self.capacity - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT for i in range(len(ops))
         ]
 
     def _batches(self) -> list[list[Operator]]:
@@ -112,19 +125,23 @@ class Tiler:
         out: list[list[Operator]] = []
         total = 0
         for op in self.cluster.operators:
-            total += constant_bytes(op)
-            if (
-                not out
-                or total > min(BATCH, self.target.sram_bytes // 16)
-                or not self._constants_resident(op)
-            ):
-                batch, total = [], constant_bytes(op)
+            total += self._streamed_bytes(op)
+            if not out or total > min(BATCH, self.target.sram_bytes // 16) or not self._loaded_whole(op):
+                batch, total = [], self._streamed_bytes(op)
             batch.append(op)
             out.append(batch)
         return out
 
-    def _constants_resident(self, op: Operator) -> bool:
-        return constant_bytes(op) <= self.target.sram_bytes // 4
+    def _streamed(self, op: Operator) -> list[Tensor]:
+        """The constants that an operator reads and that are not in SRAM already."""
+        return [t for t in constants(op) if t not in self.residents.holders]
+
+    def _streamed_bytes(self, op: Operator) -> int:
+        return sum(t.size * ITEMSIZE[t.dtype] for t in self._streamed(op))
+
+    def _loaded_whole(self, op: Operator) -> bool:
+        """Whether all that an operator streams is loaded before it starts, not band by band."""
+        return self._streamed_bytes(op) <= self.target.sram_bytes // 4
 
     # -- one operator -----------------------------------------------------------------------------------------------
 
@@ -167,7 +184,7 @@ class Tiler:
         reads, _ = form.operands(box)
         for read in reads:
             if read.tensor.is_constant:
-                if not self._constants_resident(op):
+                if read.tensor not in self.residents.holders and not self._loaded_whole(op):
                     total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT
             elif self.storage[read.tensor] in self.spilled:
                 total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT
@@ -228,7 +245,10 @@ class Tiler:
         """Brings an operand's box to SRAM where it is not there yet."""
         t = read.tensor
         if t.is_constant:
-            if self._constants_resident(op):
+            if t in self.residents.holders:
+                holder = self.residents.holders[t]
+                return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
+            if self._loaded_whole(op):
                 if t not in constants_at_hand:
                     self._load_constants(self.batches[self._places[op]], stage, constants_at_hand)
                 holder = constants_at_hand[t]
@@ -258,7 +278,7 @@ class Tiler:
         """One transfer brings all constants of a batch of operators that lie next to each other."""
         op = batch[0]
         runs: list[list[tuple[int, Tensor]]] = []
-        for t in dict.fromkeys(t for op in batch for t in constants(op)):
+        for t in dict.fromkeys(t for op in batch for t in self._streamed(op)):
             at = self.pool.place(t)
             if runs:
                 last_at, last = runs[-1][-1]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.gir.form import Form, Params, Read, make_form
 from furiosa.compiler.gir.tile import Box, whole
-from furiosa.enf import timing
+from furiosa.enf import contraction
+from furiosa.enf.contraction import Contraction
 from furiosa.enf.target import Target
 
 
@@ -18,6 +19,11 @@ def _window_rows(p: Params, box: Box, kernel: int, size: int) -> tuple[tuple[int
     last = first + (count - 1) * stride + (kernel - 1) * dilation + 1
     lo, hi = max(first, 0), min(last, size)
     return (lo, hi - lo), lo - first
+
+
+def _lines(box: Box) -> tuple[int, int]:
+    """The rows of all images of a box of [N, H, W, C], and the pixels of each."""
+    return box[0][1] * box[1][1], box[2][1]
 
 
 def conv(op: Operator, target: Target) -> list[Form]:
@@ -49,12 +55,14 @@ def conv_form(
         rows, pad_top = _window_rows(attributes, box, kh, x.shape[1])
         (c0, c), group_count = box[3], max(box[3][1] // per_group, 1)
         channels = (0, x.shape[3]) if groups == 1 else (c0 // per_group * depth, group_count * depth)
-        pixels = box[0][1] * box[1][1] * box[2][1]
-        split = timing.best_split(target, pixels, c, kh * kw, depth)
+        window = attributes["stride_w"], attributes["dilation_w"]
+        tile_groups = 1 if groups == 1 else group_count
+        work = Contraction(*_lines(box), c, kh, kw, depth, *window, tile_groups)
+        split = contraction.best_split(target, work)
         params = {
             **attributes,
             "pad_top": pad_top,
-            "groups": 1 if groups == 1 else group_count,
+            "groups": tile_groups,
             "split_pixels": split[0],
             "split_channels": split[1],
         }
@@ -85,7 +93,8 @@ def _pointwise_row(op: Operator, target: Target) -> Form:
     depth = w.shape[3]
 
     def operands(box: Box) -> tuple[list[Read], Params]:
-        split = timing.best_split(target, box[0][1] * box[2][1], box[3][1], 1, depth)
+        work = Contraction(box[0][1], box[2][1], box[3][1], depth=depth)
+        split = contraction.best_split(target, work)
         params = {**op.attributes, "split_pixels": split[0], "split_channels": split[1]}
         reads = [
             Read(x, x.shape, (box[0], box[1], box[2], (0, x.shape[3]))),
@@ -131,8 +140,9 @@ def depthwise_form(
     def operands(box: Box) -> tuple[list[Read], Params]:
         rows, pad_top = _window_rows(attributes, box, kh, x.shape[1])
         channels = (box[3][0] // multiplier, box[3][1] // multiplier)
-        pixels = box[0][1] * box[1][1] * box[2][1]
-        split = timing.best_split(target, pixels, box[3][1], kh * kw, None)
+        window = attributes["stride_w"], attributes["dilation_w"]
+        work = contraction.depthwise(target, *_lines(box), box[3][1], (kh, kw), *window, multiplier)
+        split = contraction.best_split(target, work)
         params = {**attributes, "pad_top": pad_top, "split_pixels": split[0], "split_channels": split[1]}
         reads = [
             Read(x, x.shape, (box[0], rows, (0, x.shape[2]), channels)),
@@ -160,14 +170,11 @@ def pool(instruction: str) -> Callable[[Operator, Target], list[Form]]:
 
         def operands(box: Box) -> tuple[list[Read], Params]:
             rows, pad_top = _window_rows(op.attributes, box, kernel, x.shape[1])
-            params = {
-                "dilation_h": 1,
-                "dilation_w": 1,
-                **op.attributes,
-                "pad_top": pad_top,
-                "split_pixels": target.slices,
-                "split_channels": 1,
-            }
+            params = {"dilation_h": 1, "dilation_w": 1, **op.attributes, "pad_top": pad_top}
+            window = params["stride_w"], params["dilation_w"]
+            taps = kernel, params["kernel_w"]
+            work = contraction.depthwise(target, *_lines(box), box[3][1], taps, *window)
+            params["split_pixels"], params["split_channels"] = contraction.best_split(target, work)
             return [Read(x, x.shape, (box[0], rows, (0, x.shape[2]), box[3]))], params
 
         return [make_form(instruction, y, y.shape, operands, bands=(0, 1, 3))]
@@ -185,7 +192,8 @@ def matmul(op: Operator, target: Target) -> list[Form]:
 
     def operands(box: Box) -> tuple[list[Read], Params]:
         *batch, rows, columns = box
-        split = timing.best_split(target, batch[0][1] * batch[1][1] * rows[1], columns[1], 1, depth)
+        work = Contraction(batch[0][1] * batch[1][1] * rows[1], 1, columns[1], depth=depth)
+        split = contraction.best_split(target, work)
         reads = [
             _factor(a, batch, (rows, (0, depth)), perm_a),
             _factor(b, batch, ((0, depth), columns), perm_b),

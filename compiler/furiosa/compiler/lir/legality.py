@@ -1,6 +1,6 @@
 """What a lir must be.
 
-- The plan's ranges of commands follow each other and are all commands.
+- Setup and the plan's ranges of commands follow each other and are all commands.
 - A command waits only for commands that stand before it, and its operands suit its instruction.
 - Buffers lie within their memory, and no two that live at the same time share a byte.
 
@@ -22,7 +22,7 @@ def check(linear: Linear, steps: list[Step], target: Target) -> None:
     Raises:
         Illegal: a rule is broken.
     """
-    done = 0
+    done = linear.setup
     for step in steps:
         if isinstance(step, NpuStep):
             if step.first != done:

@@ -29,7 +29,7 @@ def test_legal(compilation):
 
 
 def range_starts_late(c: Compilation) -> None:
-    c.steps[0].first = 1
+    c.steps[0].first += 1
 
 
 def range_too_short(c: Compilation) -> None:

@@ -8,6 +8,7 @@ from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.errors import OutOfDram, OutOfSram
 from furiosa.compiler.gir.constants import ConstantPool
+from furiosa.compiler.gir.residents import Residents
 from furiosa.compiler.gir.storage import Storage
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
 from furiosa.compiler.gir.tiler import Tiler
@@ -21,7 +22,7 @@ from furiosa.enf.target import Target
 class Segment:
     """The commands of one NPU cluster, its buffers in SRAM, and how many bytes of SRAM they take.
 
-    ``homes`` gives for each tensor the buffer in which it is put together.
+    ``homes`` gives for each tensor the buffer in which it is put together; so many tensors were ``spilled`` to DRAM.
     """
 
     works: list[Work]
@@ -29,6 +30,7 @@ class Segment:
     scratch: list[Buffer]
     sram_peak: int
     homes: dict[Tensor, Buffer]
+    spilled: int = 0
 
 
 def order(stages: list[Stage]) -> list[Work]:
@@ -54,7 +56,7 @@ def _lifetimes(works: list[Work]) -> list[Lifetime]:
     out: dict[Buffer, Lifetime] = {}
     for i, w in enumerate(works):
         for view in w.operands:
-            if view.buffer.space == Space.SRAM:
+            if view.buffer.space == Space.SRAM and not view.buffer.is_resident:
                 if view.buffer in out:
                     out[view.buffer].last = i
                 else:
@@ -62,17 +64,19 @@ def _lifetimes(works: list[Work]) -> list[Lifetime]:
     return list(out.values())
 
 
-def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer]) -> Segment:
-    """Tiles a cluster and finds addresses, sending tensors to DRAM until everything fits.
+def place(
+    cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer], residents: Residents
+) -> Segment:
+    """Tiles a cluster and finds addresses beside the residents, sending tensors to DRAM until everything fits.
 
     Raises:
         OutOfSram: an operator does not fit in any way.
     """
-    tiler = Tiler(cluster, target, pool, dram)
+    tiler = Tiler(cluster, target, pool, dram, residents)
     spilled: set[Storage] = set()
     places = {op: i for i, op in enumerate(cluster.operators)}
     while True:
-        crowded = _crowded(tiler, spilled, target)
+        crowded = _crowded(tiler, spilled)
         if crowded is None:
             try:
                 works = order(tiler.tile(spilled))
@@ -82,10 +86,10 @@ def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tenso
                     raise
             else:
                 lifetimes = _lifetimes(works)
-                failed = allocate(lifetimes, target.sram_bytes, ALIGNMENT)
+                failed = allocate(lifetimes, tiler.capacity, ALIGNMENT)
                 if failed is None:
                     used = max((x.end(ALIGNMENT) for x in lifetimes), default=0)
-                    return Segment(works, lifetimes, tiler.scratch, used, tiler.homes())
+                    return Segment(works, lifetimes, tiler.scratch, used, tiler.homes(), len(spilled))
                 _, at = peak_bytes(lifetimes)
                 crowded = places[works[at].operator]
                 if tiler.victim(spilled, crowded) is None:
@@ -100,11 +104,11 @@ def place(cluster: Cluster, target: Target, pool: ConstantPool, dram: dict[Tenso
         spilled.add(victim)
 
 
-def _crowded(tiler: Tiler, spilled: set[Storage], target: Target) -> int | None:
+def _crowded(tiler: Tiler, spilled: set[Storage]) -> int | None:
     """An operator at which the tensors alone are more than SRAM holds."""
     live = tiler.live_bytes(spilled)
     worst = max(range(len(live)), key=live.__getitem__, default=None)
-    return worst if worst is not None and live[worst] > target.sram_bytes else None
+    return worst if worst is not None and live[worst] > tiler.capacity else None
 
 
 @dataclass(slots=True)
@@ -118,6 +122,8 @@ class Linear:
     addresses: dict[Buffer, int] = field(default_factory=dict)
     dram_bytes: int = 0
     sram_peak: int = 0
+    setup: int = 0  # so many of the first commands run once
+    resident_bytes: int = 0  # of SRAM, from address 0 on, that they fill for every run
 
     @property
     def sram_lower_bound(self) -> int:
@@ -160,6 +166,21 @@ class Linearizer:
             lin.dram.append(buffer)
         return lin.addresses[buffer]
 
+    def setup(self, residents: Residents) -> None:
+        """Begins the program with what runs once."""
+        lin = self.linear
+        for work in residents.works:
+            buffer = work.operands[1].buffer
+            address = lin.addresses[buffer] = lin.resident_bytes
+            self._open[buffer] = self._sram.open(buffer.name, address, buffer.size)
+            lin.sram.append(Lifetime(buffer, len(lin.commands), len(lin.commands), address))
+            lin.commands.append(self._command(work))
+            lin.operators.append(work.operator)
+            lin.resident_bytes += -(-buffer.size // ALIGNMENT) * ALIGNMENT
+        self._clocks.barrier()
+        lin.setup = len(lin.commands)
+        lin.sram_peak = lin.resident_bytes
+
     def segment(self, segment: Segment) -> tuple[int, int]:
         """Appends a segment; returns (first command, number of commands)."""
         lin = self.linear
@@ -171,15 +192,17 @@ class Linearizer:
             deaths.setdefault(x.last, []).append(x)
         for i, work in enumerate(segment.works):
             for x in births.get(i, ()):
-                lin.addresses[x.buffer] = x.address
-                self._open[x.buffer] = self._sram.open(x.buffer.name, x.address, x.buffer.size)
-                lin.sram.append(Lifetime(x.buffer, first + x.first, first + x.last, x.address))
+                address = lin.addresses[x.buffer] = lin.resident_bytes + x.address
+                self._open[x.buffer] = self._sram.open(x.buffer.name, address, x.buffer.size)
+                lin.sram.append(Lifetime(x.buffer, first + x.first, first + x.last, address))
             lin.commands.append(self._command(work))
             lin.operators.append(work.operator)
             for x in deaths.get(i, ()):
                 self._sram.close(self._open.pop(x.buffer))
         self._clocks.barrier()
-        lin.sram_peak = max(lin.sram_peak, segment.sram_peak)
+        lin.sram_peak = max(lin.sram_peak, lin.resident_bytes + segment.sram_peak)
+        for x in lin.sram[: lin.setup]:
+            x.last = len(lin.commands) - 1
         return first, len(segment.works)
 
     def _command(self, work: Work) -> Command:

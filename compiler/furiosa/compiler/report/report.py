@@ -12,6 +12,7 @@ from furiosa.enf.report.program import Program
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
+    from furiosa.compiler.tune.search import Choice
     from furiosa.enf.performance import Layer, Performance
 
 # fields of furiosa.enf.performance that the report has under the same names
@@ -27,13 +28,16 @@ HOST_COST_NOTE = (
 )
 
 
-def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, Any]:
+def report(
+    compilation: Compilation, model: str, enf_bytes: int, choice: Choice | None = None
+) -> dict[str, Any]:
     """The report of a whole compilation, without path, time or anything else that is not of the model.
 
     Args:
         compilation: has run until "enf".
         model: the source's file name, without its folder.
         enf_bytes: the size of the ENF.
+        choice: how the batch size was chosen; None where the user did.
     """
     metadata = enf_pb2.Metadata.FromString(compilation.enf["metadata"])
     reached, performance = coverage(compilation.ldfg), compilation.performance
@@ -44,6 +48,7 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         "compiler_version": metadata.compiler_version,
         "target_npu": metadata.target_npu,
         "batch_size": metadata.batch_size,
+        "auto_batch_size": _tried(choice) if choice else None,
         "compatibility": metadata.compatibility,
         "latency_us": metadata.latency_us,
         "latency_note": LATENCY_NOTE,
@@ -58,11 +63,18 @@ def report(compilation: Compilation, model: str, enf_bytes: int) -> dict[str, An
         "sram_lower_bound_bytes": compilation.lir.sram_lower_bound,
         "dram_bytes": metadata.dram_bytes,
         "working_dram_bytes": metadata.working_dram_bytes,
+        "host_memory_bytes": compilation.target.host_memory_bytes(metadata.dram_bytes),
         "enf_bytes": enf_bytes,
         "host_cost_note": HOST_COST_NOTE,
         "operators": [_operator(compilation, op) for op in compilation.dfg.operators],
         "layers": [_layer(x) for x in performance.layers],
     }
+
+
+def _tried(choice: Choice) -> dict[str, Any]:
+    figures = ("batch_size", "throughput_per_s", "latency_us", "sram_peak_bytes", "dram_bytes")
+    tried = [{name: getattr(p, name) for name in figures} for p in choice.tried]
+    return {"tried": tried, "ended": choice.ended}
 
 
 def program(compilation: Compilation) -> Program:

@@ -22,6 +22,7 @@ KEYS = [
     "compiler_version",
     "target_npu",
     "batch_size",
+    "auto_batch_size",
     "compatibility",
     "latency_us",
     "latency_note",
@@ -43,6 +44,7 @@ KEYS = [
     "sram_lower_bound_bytes",
     "dram_bytes",
     "working_dram_bytes",
+    "host_memory_bytes",
     "enf_bytes",
     "host_cost_note",
     "operators",
@@ -114,7 +116,11 @@ def test_commands_are_named_after_what_computes(quantized_model):
     """The commands of DequantizeLinear, Conv, QuantizeLinear are those of the Conv; of a quantisation alone, its own."""
     debug = enf_pb2.DebugMap.FromString(Compilation(quantized_model, Options()).run().enf["debug"])
     names = [debug.operators[i].name for i in debug.command_operator]
-    assert list(dict.fromkeys(names)) == ["quantize_x", "conv", "dequantize_conv"]
+    assert list(dict.fromkeys(names)) == [
+        "conv",
+        "quantize_x",
+        "dequantize_conv",
+    ]  # setup loads weights first
 
 
 def test_operators(quantized_model):

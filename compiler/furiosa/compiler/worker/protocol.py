@@ -36,7 +36,9 @@ class Response(NamedTuple):
 
 
 class Encoding(Protocol):
-    """One of the two encodings, with the bytes that came but are no whole request yet."""
+    """One of the two encodings; ``rest`` holds the bytes that came but are no whole request yet."""
+
+    rest: bytes
 
     def requests(self, received: bytes) -> list[Request]:
         """The requests that ``received`` completes.
@@ -53,11 +55,11 @@ class Json:
     """One JSON object a line."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def requests(self, received: bytes) -> list[Request]:
-        *lines, self._rest = (self._rest + received).split(b"\n")
-        if len(self._rest) > MAX_REQUEST:
+        *lines, self.rest = (self.rest + received).split(b"\n")
+        if len(self.rest) > MAX_REQUEST:
             raise ProtocolError(f"a request has more than {MAX_REQUEST} bytes")
         return [self._request(line) for line in lines if line.strip()]
 
@@ -94,14 +96,14 @@ class Proto:
     """Protobuf messages, each after its length as a varint."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def requests(self, received: bytes) -> list[Request]:
         from google.protobuf.message import DecodeError
 
         from furiosa.compiler.worker.worker_protocol_pb2 import WorkRequest
 
-        data, at, out = self._rest + received, 0, []
+        data, at, out = self.rest + received, 0, []
         while (start := _varint_end(data, at)) is not None:
             size = sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(data[at:start]))
             if size > MAX_REQUEST:
@@ -116,7 +118,7 @@ class Proto:
                 Request(list(message.arguments), message.request_id, message.cancel, message.sandbox_dir)
             )
             at = start + size
-        self._rest = data[at:]
+        self.rest = data[at:]
         return out
 
     def response(self, response: Response) -> bytes:
@@ -161,6 +163,11 @@ class Either:
                 return []
             self._encoding = Json() if re.match(rb'\{\s*["}]', received) else Proto()
         return self._encoding.requests(received)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether bytes came that are no whole request yet."""
+        return bool(self._encoding.rest if self._encoding else self._first)
 
     def response(self, response: Response) -> bytes:
         assert self._encoding is not None, "there was no request"

@@ -2,7 +2,7 @@
 
 A child starts in the same state as every other, so what it writes does not depend on what ran before, and its memory goes
 when it ends: nothing accumulates.  Requests of a multiplex worker run side by side, each in its own folder.  Whatever
-happens to a child, a defect of a native library too, its request is answered.
+happens to a child, a defect of a native library or too little memory, its request is answered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Self
 
 from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED
-from furiosa.compiler.worker.protocol import Either, Encoding, ProtocolError, Request, Response
+from furiosa.compiler.worker import memory
+from furiosa.compiler.worker.memory import MIB, Limits
+from furiosa.compiler.worker.protocol import Either, ProtocolError, Request, Response
 
 CHUNK = 1 << 20  # bytes read at a time
 MAX_OUTPUT = 1 << 20  # bytes of what one command writes that are handed on
@@ -28,6 +30,7 @@ PATIENCE = 5.0  # seconds that a cancelled command has to remove its temporary f
 SIGNALLED = (
     128  # plus the signal's number: the exit status of a command that a signal ended, as shells have it
 )
+NO_MEMORY = 13  # exit status, as the compiler's own of a compilation that ran out of it
 
 # what a child would import, beside all modules of our own packages but tests and entry points
 WARM = ("furiosa.enf", "furiosa.compiler")
@@ -45,12 +48,12 @@ class _Child(NamedTuple):
     output: bytearray
 
 
-def serve(command: Command, source: int = 0, sink: int = 1) -> int:
+def serve(command: Command, limits: Limits, source: int = 0, sink: int = 1) -> int:
     """Answers requests from one file descriptor on another until the first ends; returns the exit status.
 
     ``command`` runs one command line and returns its exit status.
     """
-    with _Server(command, source, sink) as server:
+    with _Server(command, limits, source, sink) as server:
         try:
             server.run()
         except ProtocolError as e:
@@ -61,11 +64,16 @@ def serve(command: Command, source: int = 0, sink: int = 1) -> int:
     return 0
 
 
-def main(command: Command) -> int:
-    """The process that Bazel starts as ``furiosa --persistent_worker``."""
+def main(command: Command, flags: list[str]) -> int:
+    """The process that Bazel starts as ``furiosa --persistent_worker FLAG…``; the flags are those of `memory.limits`."""
+    try:
+        limits = memory.limits(flags)
+    except memory.BadFlag as e:
+        sys.stderr.write(f"ERROR: worker: {e}\n")
+        return BAD_ARGUMENTS
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how Bazel ends a worker
     warm_up()
-    return serve(command)
+    return serve(command, limits)
 
 
 def warm_up() -> None:
@@ -83,9 +91,9 @@ def warm_up() -> None:
 
 
 class _Server:
-    def __init__(self, command: Command, source: int, sink: int):
-        self._encoding: Encoding = Either()
-        self._command, self._source, self._sink = command, source, sink
+    def __init__(self, command: Command, limits: Limits, source: int, sink: int):
+        self._encoding = Either()
+        self._command, self._limits, self._source, self._sink = command, limits, source, sink
         self._events = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}  # by the file descriptor of their output
         self._impatient: dict[int, float] = {}  # pid of a cancelled child -> when it is killed
@@ -117,6 +125,9 @@ class _Server:
                 for request in self._encoding.requests(received):
                     self._accept(request)
             self._kill_overdue()
+            is_idle = open_ and not self._children and not self._encoding.is_waiting
+            if is_idle and memory.resident() > self._limits.worker:
+                memory.restart()  # what Bazel sends meanwhile stays in the pipe: it sees no worker end
 
     def _accept(self, request: Request) -> None:
         if request.cancel:
@@ -124,8 +135,18 @@ class _Server:
                 if child.request.id == request.id:
                     self._cancel(child)
             return
-        read, write = os.pipe()
-        pid = os.fork()
+        try:
+            read, write = os.pipe()
+        except OSError as e:
+            self._answer(Response(request.id, BAD_ARGUMENTS, f"ERROR: worker: {e.strerror}\n"))
+            return
+        try:
+            pid = os.fork()
+        except OSError as e:  # too many processes, or no memory for one more
+            os.close(read)
+            os.close(write)
+            self._answer(Response(request.id, BAD_ARGUMENTS, f"ERROR: worker: no process: {e.strerror}\n"))
+            return
         if pid == 0:
             os._exit(self._in_child(request, write))
         os.close(write)
@@ -134,6 +155,8 @@ class _Server:
 
     def _in_child(self, request: Request, write: int) -> int:
         """Runs the request's command in this process, which then ends; returns the exit status."""
+        allowed = f"{self._limits.request // MIB:,} MiB"
+        too_little = f"ERROR: the compiler needs more than the {allowed} that its worker allows; {memory.HINT} allows more\n"
         try:
             nothing = os.open(os.devnull, os.O_RDONLY)
             for old, new in ((nothing, 0), (write, 1), (write, 2)):
@@ -142,6 +165,7 @@ class _Server:
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
+            memory.confine(self._limits.request)
             if request.sandbox:
                 os.chdir(request.sandbox)
             status = self._command(request.arguments)
@@ -149,6 +173,9 @@ class _Server:
             return status & 0xFF
         except KeyboardInterrupt:
             return INTERRUPTED
+        except MemoryError:
+            os.write(2, too_little.encode("ascii"))
+            return NO_MEMORY
         except BaseException as e:  # noqa: BLE001  the build must hear of it
             os.write(2, f"ERROR: worker: {type(e).__name__}: {e}\n".encode("utf-8", "backslashreplace"))
             return BAD_ARGUMENTS
@@ -163,14 +190,24 @@ class _Server:
         self._events.unregister(fd)
         os.close(fd)
         del self._children[fd]
-        status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        _, status, usage = os.wait4(child.pid, 0)
+        status = os.waitstatus_to_exitcode(status)
         output = child.output.decode("utf-8", "replace")
         cancelled = self._impatient.pop(child.pid, None) is not None
         if status < 0 and not cancelled:
             name = signal.Signals(-status).name
             output += f"ERROR: the compiler was ended by {name}: out of memory, or a defect\n"
+        if status and not cancelled:
+            output += self._word_on_memory(usage.ru_maxrss * memory.MAXRSS_UNIT)
         status = SIGNALLED - status if status < 0 else status
         self._answer(Response(child.request.id, status, output, cancelled))
+
+    def _word_on_memory(self, peak: int) -> str:
+        """What a request that failed is told where its memory may be the reason: it came near what it may have."""
+        if peak < self._limits.request // 2:
+            return ""
+        had, allowed = (f"{n // MIB:,} MiB" for n in (peak, self._limits.request))
+        return f"ERROR: the compiler had {had} of the {allowed} that its worker allows; {memory.HINT} allows more\n"
 
     def _answer(self, response: Response) -> None:
         data = memoryview(self._encoding.response(response))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from google.protobuf.proto import parse_length_prefixed, serialize_length_prefix
 
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.frontend.onnx.testing import model
+from furiosa.compiler.worker import memory
 from furiosa.compiler.worker.worker_protocol_pb2 import WorkRequest, WorkResponse
 
 
@@ -25,12 +27,16 @@ class Worker:
     """A worker process; requests are dictionaries of the JSON encoding, whatever the encoding on the wire."""
 
     def __init__(
-        self, protocol: str, folder: Path, command: str = "from furiosa.compiler.cli.main import main"
+        self,
+        protocol: str,
+        folder: Path,
+        command: str = "from furiosa.compiler.cli.main import main",
+        flags: tuple[str, ...] = (),
     ):
         code = f"import sys; {command}; sys.exit(main())"
         self.protocol = protocol
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "--persistent_worker"],
+            [sys.executable, "-c", code, *flags, "--persistent_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -138,6 +144,12 @@ def test_failures_are_answered_and_harm_nobody(
     assert worker.receive()["exitCode"] == 0
 
 
+def stood_in(folder: Path, module: str) -> str:
+    """The code that finds ``main`` of a module that is in the compiler's place."""
+    (folder / "stand_in.py").write_text(module)
+    return "sys.path.insert(0, '.'); from stand_in import main"
+
+
 @pytest.mark.parametrize("protocol", ["json", "proto"])
 def test_a_command_that_crashes_or_never_ends(protocol: str, tmp_path: Path) -> None:
     """In place of the compiler a command that does as its argument says; one that hangs is cancelled, and others go on."""
@@ -153,10 +165,9 @@ def command(arguments):
     return 0
 def main():
     server.PATIENCE = 0.5
-    return server.main(command)
+    return server.main(command, [])
 """
-    (tmp_path / "stand_in.py").write_text(stand_in)
-    w = Worker(protocol, tmp_path, "sys.path.insert(0, '.'); from stand_in import main")
+    w = Worker(protocol, tmp_path, stood_in(tmp_path, stand_in))
     w.send(arguments=["hang"], requestId=1)
     w.send(arguments=["stubborn"], requestId=2)
     w.send(arguments=["crash"], requestId=3)
@@ -198,6 +209,146 @@ def test_a_stream_that_is_no_request_ends_the_worker(protocol: str, data: bytes,
     assert err.startswith(b"ERROR: worker: ") and err.count(b"\n") == 1
 
 
+def test_a_request_that_needs_too_much_memory(tmp_path: Path) -> None:
+    """At once, piece by piece, and in native code, which gives up with a signal; others go on."""
+    stand_in = """
+import os, sys
+from furiosa.compiler.worker import server
+def command(arguments):
+    if arguments == ["at once"]: bytearray(1 << 30)
+    if arguments == ["by and by"]: kept = [bytearray(b"x" * (1 << 20)) for _ in range(1 << 10)]
+    if arguments == ["native"]:
+        try: kept = [bytearray(b"x" * (1 << 20)) for _ in range(1 << 10)]
+        except MemoryError: os.abort()
+    if arguments == ["swallowed"]:
+        try: kept = [bytearray(b"x" * (1 << 20)) for _ in range(1 << 10)]
+        except MemoryError: return 4
+    return 0
+def main(): return server.main(command, sys.argv[1:-1])
+"""
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in), ("--memory_mb=256",))
+    advice = "256 MiB that its worker allows; --worker_extra_flag=NpuCompile=--memory_mb=N allows more\n"
+    for argument, status, words in (
+        ("at once", 13, "ERROR: the compiler needs more than the 256 MiB that its worker allows; --w"),
+        ("by and by", 13, "ERROR: the compiler needs more than the 256 MiB that its worker allows; --w"),
+        ("native", 128 + signal.SIGABRT, "ended by SIGABRT: out of memory, or a defect"),
+        ("swallowed", 4, "ERROR: the compiler had "),
+    ):
+        w.send(arguments=[argument])
+        answer = w.receive()
+        assert answer["exitCode"] == status and words in answer["output"], answer
+        assert answer["output"].endswith(advice), answer
+    w.send(arguments=["modest"])
+    assert w.receive() == {"exitCode": 0, "output": "", "requestId": 0, "wasCancelled": False}
+    assert w.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "words"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))", "ERROR: worker: Too many open files\n"),
+        ("os.fork = refuse", "ERROR: worker: no process: Cannot allocate memory\n"),
+    ],
+)
+def test_a_request_that_no_process_can_take(obstacle: str, words: str, tmp_path: Path) -> None:
+    """One that has a process goes on, and later ones find theirs."""
+    stand_in = f"""
+import errno, os, resource, signal, sys, time
+from furiosa.compiler.worker import server
+fork = os.fork
+def refuse(): raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+def relieve(*_): os.fork = fork; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+def command(arguments):
+    if arguments == ["hang"]: time.sleep(600)
+    return 0
+class Server(server._Server):
+    def _accept(self, request):
+        if request.arguments == ["obstacle"]: {obstacle}
+        super()._accept(request)
+        relieve()
+server._Server = Server
+def main(): return server.main(command, [])
+"""
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in))
+    w.send(arguments=["hang"], requestId=1)
+    w.send(arguments=["obstacle"], requestId=2)
+    answer = w.receive()
+    assert (answer["requestId"], answer["exitCode"], answer["output"]) == (2, 255, words)
+    w.send(requestId=3)
+    assert w.receive()["exitCode"] == 0
+    assert w.close() == 0
+
+
+def test_a_compilation_that_needs_too_much_memory(tmp_path: Path, quantized_model: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    w = Worker("proto", tmp_path, flags=("--memory_mb=1",))
+    for _ in range(2):
+        w.send(arguments=compile_to("out.enf"), requestId=3)
+        answer = w.receive()
+        assert (answer["exitCode"], answer["requestId"]) == (13, 3)
+        # how far it gets depends on what the process has to spare
+        assert re.search(
+            "not enough memory to compile it within the limit of 1 MiB|needs more than the 1 MiB",
+            answer["output"],
+        ), answer
+    assert not list(tmp_path.glob("*.enf*"))
+    assert w.close() == 0
+
+
+@pytest.mark.parametrize("protocol", ["json", "proto"])
+def test_a_worker_that_has_grown_begins_anew_unnoticed(
+    protocol: str, tmp_path: Path, quantized_model: bytes
+) -> None:
+    """With a bound below what it has at the start it does so after every request; Bazel goes on sending meanwhile."""
+    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    stand_in = """
+from furiosa.compiler.cli.main import main
+open("starts", "a").write("x")
+"""
+    w = Worker(protocol, tmp_path, stood_in(tmp_path, stand_in), ("--recycle_mb=1",))
+    for i in range(1, 4):
+        w.send(arguments=compile_to(f"{i}.enf"), requestId=i)
+        assert w.receive() == {"exitCode": 0, "output": "", "requestId": i, "wasCancelled": False}
+    for i in range(4, 12):
+        w.send(arguments=compile_to(f"{i}.enf"), requestId=i)
+    answers = [w.receive() for _ in range(4, 12)]
+    assert sorted(a["requestId"] for a in answers) == list(range(4, 12))
+    assert {a["exitCode"] for a in answers} == {0}
+    assert len({(tmp_path / f"{i}.enf").read_bytes() for i in range(1, 12)}) == 1
+    w.process.stdin.close()
+    assert w.process.wait(30) == 0
+    assert (tmp_path / "starts").stat().st_size >= 4
+    assert w.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--memory_mb=0", "--memory_mb is '0', but must be a number of MiB from 1"),
+        ("--memory_mb=x", "--memory_mb is 'x'"),
+        ("--recycle_mb=99999999999999999999", "--recycle_mb is '9"),
+        ("--recycle_mb", "--recycle_mb is ''"),
+        ("--nonsense", "unknown flag '--nonsense', known: --memory_mb=N, --recycle_mb=N"),
+    ],
+)
+def test_a_flag_that_a_worker_does_not_take(flag: str, words: str, tmp_path: Path) -> None:
+    w = Worker("json", tmp_path, flags=(flag,))
+    out, err = w.process.communicate(timeout=60)
+    assert (w.process.returncode, out) == (255, b"")
+    assert err.startswith(b"ERROR: worker: ") and words in err.decode() and err.count(b"\n") == 1
+
+
+def test_the_limits_where_nobody_names_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    group = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "CGROUPS", (tmp_path / "missing", group))
+    group.write_text("max\n")
+    physical = memory.machine()
+    assert memory.limits([]) == (physical // 2 // memory.MIB * memory.MIB, 512 * memory.MIB)
+    group.write_text(f"{64 * memory.MIB}\n")
+    assert memory.limits([]) == (32 * memory.MIB, 512 * memory.MIB)
+    assert memory.limits(["--recycle_mb=3", "--memory_mb=5"]) == (5 * memory.MIB, 3 * memory.MIB)
+
+
 def test_memory_does_not_grow(tmp_path: Path, quantized_model: bytes) -> None:
     (tmp_path / "model.onnx").write_bytes(quantized_model)
     w = Worker("json", tmp_path)
@@ -213,7 +364,7 @@ def test_memory_does_not_grow(tmp_path: Path, quantized_model: bytes) -> None:
 
     run(5)
     before = resident()
-    run(40)
+    run(200)
     assert resident() - before < 1 << 20
     assert w.close() == 0
 

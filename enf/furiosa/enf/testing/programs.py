@@ -75,6 +75,7 @@ class Program:
         self.inputs: list[enf_pb2.TensorDescriptor] = []
         self.outputs: list[enf_pb2.TensorDescriptor] = []
         self.steps: list[enf_pb2.Step] | None = None  # None: one step of all commands
+        self.setup = 0  # so many of the first commands run once
         self.constants = b""
         self.host_models = b""
         self.debug = enf_pb2.DebugMap()
@@ -111,11 +112,12 @@ class Program:
         )
         steps = self.steps
         if steps is None:
-            steps = [ranged(0, len(self.commands))]
+            steps = [ranged(self.setup, max(len(self.commands) - self.setup, 0))]
+        setup = enf_pb2.CommandRange(count=self.setup) if self.setup else None
         return {
             "metadata": enf_pb2.Metadata(**(metadata | self.metadata)),
             "interface": enf_pb2.Interface(inputs=self.inputs, outputs=self.outputs),
-            "plan": enf_pb2.Plan(steps=steps),
+            "plan": enf_pb2.Plan(steps=steps, setup=setup),
             "memory": memory,
             "debug": self.debug,
         }
@@ -158,6 +160,16 @@ def lookup() -> Program:
         waits=(2, 0, 0),
     )
     p.add("STORE", Engine.STORE, sram(320, 1, 1, 1, 64), dram(64, 1, 1, 1, 64), waits=(0, 0, 1))
+    return p
+
+
+def resident() -> Program:
+    """The same with the table loaded by setup, so that it stays in SRAM."""
+    p = lookup()
+    p.commands[:2] = p.commands[1::-1]
+    p.sram = [(64, 256, 0, 3), (0, 64, 1, 2), (320, 64, 2, 3)]
+    p.commands[2].waits = (2, 0, 0)
+    p.setup = 1
     return p
 
 

@@ -49,6 +49,7 @@ class Simulator:
             Space.CONST: np.frombuffer(enf.constants, np.uint8),
         }
         self._bound: list[Bound | None] = [None] * len(enf.commands)
+        self._is_set_up = False
 
     def write(self, address: int, array: np.ndarray) -> None:
         """Copies a dense array into working DRAM."""
@@ -60,7 +61,10 @@ class Simulator:
         return np.ndarray(shape, self._dtypes[dtype], self._memories[space].data, address)
 
     def run(self, first: int, count: int) -> None:
-        """Runs a range of commands, which the plan made one step."""
+        """Runs a range of commands, which the plan made one step; before the first, the plan's setup."""
+        if not self._is_set_up:
+            self._is_set_up = True
+            self.run(self._enf.plan.setup.first, self._enf.plan.setup.count)
         commands = []
         for i in range(first, first + count):
             bound = self._bound[i]

@@ -138,3 +138,17 @@ def test_blas_gets_its_threads_back() -> None:
     with single_threaded(), single_threaded():
         assert set(threads()) == {1}
     assert threads() == before
+
+
+def test_setup_runs_once_before_the_first_run():
+    enf = _program()
+    del enf.plan.steps[:]
+    enf.plan.setup.count = 2
+    enf.plan.steps.add(commands=enf_pb2.CommandRange(first=2, count=3))
+    simulator = Simulator(enf)
+    (source,), (result,) = enf.interface.inputs, enf.interface.outputs
+    simulator.write(source.address, np.zeros(ROWS * COLUMNS, np.int8))
+    simulator.run(2, 3)
+    simulator.write(source.address, np.ones(ROWS * COLUMNS, np.int8))  # which nothing loads any more
+    simulator.run(2, 3)
+    assert not simulator.read(result.address, "int8", tuple(result.shape)).any()

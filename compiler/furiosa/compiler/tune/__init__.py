@@ -1,0 +1,1 @@
+"""Which batch size is best: the search of ``--auto-batch-size`` and the sweep of ``furiosa tune``."""

@@ -1,0 +1,102 @@
+"""The command ``furiosa tune``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+
+from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, terminal
+from furiosa.compiler.cli.output import Outputs, check_writable
+from furiosa.compiler.errors import CompileError, IoError
+from furiosa.compiler.tune import arguments
+from furiosa.compiler.tune.point import OK, Point
+
+OTHER = 13  # as of furiosa compile
+
+
+def main(argv: list[str]) -> int:
+    """Runs ``furiosa tune ARGV…``.
+
+    Returns:
+        0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
+    """
+    try:
+        options = arguments.parse(argv)
+    except arguments.BadArguments as e:
+        terminal.error(str(e))
+        return BAD_ARGUMENTS
+    try:
+        _tune(options)
+        return 0
+    except IoError as e:  # names its file
+        terminal.error(str(e))
+        return e.code
+    except CompileError as e:
+        terminal.error(f"{options.source}: {e}")
+        return e.code
+    except MemoryError:
+        terminal.error(f"{options.source}: not enough memory")
+        return OTHER
+
+
+def _tune(options: arguments.Namespace) -> None:
+    for path in options.outputs:
+        check_writable(path)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no thread, so that children can be forked
+    from furiosa.compiler.frontend.importer import read_model
+    from furiosa.compiler.pipeline import Compilation, Options
+    from furiosa.compiler.tune.formats import FORMATS, SUFFIXES, Sweep
+    from furiosa.compiler.tune.sweep import sweep
+
+    data = read_model(options.source)
+    folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
+    wanted = [(npu, n) for npu in options.npus for n in options.sizes]
+    # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
+    Compilation(
+        data,
+        Options(options.npus[0], 1, options.compatibility),
+        folder=folder,
+        real_folder=real_folder,
+    ).run("cdfg")
+    tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
+    with interrupt.cleaning_up():
+        points = sweep(
+            data,
+            Options(compatibility=options.compatibility),
+            wanted,
+            folder=folder,
+            real_folder=real_folder,
+            jobs=options.jobs,
+            tell=tell,
+        )
+        result = Sweep(
+            os.path.basename(options.source), hashlib.sha256(data).hexdigest(), options.compatibility, points
+        )
+        if not any(p.outcome == OK for p in points):
+            first = points[0]
+            raise CompileError(
+                f"no batch size compiles; {first.target_npu}, batch {first.batch_size}: {first.message}"
+            )
+        if not options.outputs:
+            sys.stdout.write(FORMATS[options.format or "table"](result))
+        try:
+            with Outputs() as outputs:
+                for path in options.outputs:
+                    form = options.format or SUFFIXES.get(os.path.splitext(path)[1], "table")
+                    outputs.open(path).write(FORMATS[form](result).encode("utf-8", "backslashreplace"))
+        except OSError as e:
+            raise IoError(f"cannot write {' and '.join(options.outputs)}: {e.strerror or e}") from None
+
+
+class _Progress:
+    """Tells of each point on stderr; says nothing where ``loud`` is false."""
+
+    def __init__(self, count: int, loud: bool):
+        self.count, self.loud, self.done = count, loud, 0
+
+    def __call__(self, p: Point) -> None:
+        self.done += 1
+        if self.loud:
+            what = f"{p.throughput_per_s:,.1f} samples/s" if p.outcome == OK else p.outcome
+            terminal.say(f"[{self.done}/{self.count}] {p.target_npu}, batch {p.batch_size}: {what}")

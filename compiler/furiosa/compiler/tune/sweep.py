@@ -1,0 +1,120 @@
+"""Compiles a model for many NPUs and batch sizes, several side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+
+from furiosa.compiler.errors import CompileError
+from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.compiler.tune.point import Point, failed, measure
+
+CHUNK = 1 << 16  # bytes read at a time
+
+
+class OutOfMemory(Exception):
+    """The machine that compiles has no memory left for it."""
+
+
+class Crashed(Exception):
+    """The process that compiled ended without an answer."""
+
+
+def sweep(
+    data: bytes,
+    options: Options,
+    points: Iterable[tuple[str, int]],
+    *,
+    folder: str | None = None,
+    real_folder: str | None = None,
+    jobs: int = 1,
+    tell: Callable[[Point], None] = lambda point: None,
+) -> list[Point]:
+    """The points of a model, in the order asked for, however many are compiled at a time.
+
+    A compilation that fails is a point too.  Each runs in a child of this process, so none finds less memory than the one
+    before, and one that is killed takes only its own point along.
+
+    Args:
+        data: the model file.
+        options: whose NPU and batch size are replaced.
+        points: pairs of an NPU and a batch size.
+        folder, real_folder: as in Compilation.
+        jobs: so many children at a time.
+        tell: is told of each point when it is done.
+    """
+
+    def work(npu: str, size: int) -> Point:
+        chosen = replace(options, target_npu=npu, batch_size=size)
+        try:
+            return measure(Compilation(data, chosen, folder=folder, real_folder=real_folder).run("lir"))
+        except CompileError as e:
+            return failed(npu, size, e)
+        except MemoryError:
+            return failed(npu, size, OutOfMemory("not enough memory to compile it"))
+
+    waiting = list(enumerate(points))[::-1]
+    done: dict[int, Point] = {}
+    running: dict[
+        int, tuple[int, int, tuple[str, int], bytearray]
+    ] = {}  # by the file descriptor of its answer
+    with selectors.DefaultSelector() as events:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    place, wanted = waiting.pop()
+                    fd, pid = _start(work, wanted)
+                    running[fd] = place, pid, wanted, bytearray()
+                    events.register(fd, selectors.EVENT_READ)
+                for key, _ in events.select():
+                    place, pid, wanted, answer = running[key.fd]
+                    if piece := os.read(key.fd, CHUNK):
+                        answer += piece
+                        continue
+                    events.unregister(key.fd)
+                    os.close(key.fd)
+                    del running[key.fd]
+                    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    done[place] = _point(wanted, status, bytes(answer))
+                    tell(done[place])
+        finally:  # interrupted: nobody waits for the others any more
+            for fd, (_, pid, _, _) in running.items():
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                os.close(fd)
+    return [done[place] for place in sorted(done)]
+
+
+def _start(work: Callable[[str, int], Point], wanted: tuple[str, int]) -> tuple[int, int]:
+    """Forks a child that works; returns where its answer can be read, and its process id."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        return read, pid
+    status = 1
+    try:
+        os.close(read)
+        answer = memoryview(json.dumps(asdict(work(*wanted))).encode("ascii"))
+        while answer:
+            answer = answer[os.write(write, answer) :]
+        status = 0
+    except Exception as e:  # noqa: BLE001  a defect: told by the parent, which lives
+        os.write(write, f"{type(e).__name__}: {e}".encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(status)
+
+
+def _point(wanted: tuple[str, int], status: int, answer: bytes) -> Point:
+    if status == 0:
+        return Point(**json.loads(answer))
+    how = (
+        f"by {signal.Signals(-status).name}"
+        if status < 0
+        else f"with a defect, {answer.decode('utf-8', 'replace')}"
+    )
+    return failed(*wanted, Crashed(f"the compiler was ended {how}"))
