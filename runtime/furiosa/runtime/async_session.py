@@ -23,8 +23,8 @@ class _Exchange:
         self.output_size = output_size or float("inf")
         self.running = 0
         self.submitter_open = self.receiver_open = True
-        for _ in range(workers):
-            threading.Thread(target=self._work, args=(session,), daemon=True).start()
+        for i in range(workers):
+            threading.Thread(target=self._work, args=(session,), name=f"worker-{i}", daemon=True).start()
 
     @property
     def drained(self) -> bool:

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from furiosa.enf.testing.programs import resident
 from furiosa.enf.testing.traces import rows_of
 from furiosa.runtime import recording, session
 from furiosa.runtime.errors import InvalidSessionOption, ModelExecutionFailed
@@ -95,6 +96,18 @@ def test_a_host_cluster():
         assert np.array_equal(s.run(x)[0].numpy(), x)
     assert names(profiler)[3] == "HostCluster"
     assert profiler.spans[3].args == {"execution_index": 0, "format": "onnx", "estimated_us": 0.0}
+
+
+def test_setup_is_a_span_of_the_first_inference_of_each_worker():
+    with session.create(resident().to_bytes(), worker_num=2) as s, s.profile() as profiler:
+        s.warm_up(X)
+        s.run(X)
+    first = [*NPU[:2], "Setup", *NPU[2:]]
+    assert names(profiler) == [*first, *first, *NPU]
+    text = io.StringIO()
+    profiler.export_chrome_trace(text)
+    run = rows_of(text.getvalue())[2][2, 0]
+    assert [e["name"] for e in run] == ["Setup, once before the first run", "Run"]
 
 
 def test_an_inference_that_fails():

@@ -46,6 +46,8 @@ class Program:
 
     def run_timed(self, inputs: list[np.ndarray], timed: Callable[..., Any]) -> list[np.ndarray]:
         """The same, each part of it by ``timed(name, facts, function, *arguments)``, which calls the function."""
+        if self._simulator.needs_setup:
+            timed(recording.SETUP, {"commands": self._enf.plan.setup.count}, self._set_up)
         timed(recording.WRITE, {}, self._write, inputs)
         for i, step in enumerate(self._steps):
             if isinstance(step, HostCall):
@@ -56,11 +58,18 @@ class Program:
                 timed(recording.SIMULATE, facts, self._run_step, i, step)
         return timed(recording.READ, {}, self._read)
 
-    def _write(self, inputs: list[np.ndarray]) -> None:
+    def _set_up(self) -> None:
+        self._wait()
+        self._simulator.set_up()
+
+    def _wait(self) -> None:
         try:
             self._enf.wait()
         except EnfError as e:
             raise IncompatibleModel(f"the model cannot run: {e}") from e
+
+    def _write(self, inputs: list[np.ndarray]) -> None:
+        self._wait()
         for descriptor, array in zip(self._inputs, inputs, strict=True):
             self._simulator.write(descriptor.address, np.ascontiguousarray(array))
 

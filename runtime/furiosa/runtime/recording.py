@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from furiosa.enf.reader import Enf
+    from furiosa.runtime.program import Program
     from furiosa.runtime.session import Session, Workers
 
 MAX_SPANS = 1 << 20  # that one recorder keeps: some hundred megabytes
@@ -108,24 +109,32 @@ def here() -> tuple[int, str]:
 
 
 def run(session: Session, workers: Workers, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """One inference, as ``Session.run`` does it, for all recorders that want it."""
-    wanted = [r for r in active if r.wants(session)]
+    """One inference by an idle worker, as ``Session.run`` does it, for all recorders that want it."""
+    begun = perf_counter_ns()
+    with workers.take() as program:
+        return run_on(session, workers.enf, program, arrays, begun)
+
+
+def run_on(
+    session: Session, enf: Enf, program: Program, arrays: list[np.ndarray], begun: int | None = None
+) -> list[np.ndarray]:
+    """One inference by a worker that was taken; ``begun`` is when it was asked for."""
     thread = here()
-    spans: list[Span] = []
+    taken = perf_counter_ns()
+    begun = taken if begun is None else begun
+    spans = [Span(WAIT, "Runtime", begun, taken, thread, {})]
 
     def timed(name: str, args: dict[str, Any], function: Callable[..., T], *arguments: Any) -> T:
-        begun = perf_counter_ns()
+        start = perf_counter_ns()
         try:
             return function(*arguments)
         finally:
-            spans.append(Span(name, "Runtime", begun, perf_counter_ns(), thread, args))
+            spans.append(Span(name, "Runtime", start, perf_counter_ns(), thread, args))
 
-    begun = perf_counter_ns()
+    wanted = [r for r in active if r.wants(session)]
     try:
-        with workers.take() as program:
-            spans.append(Span(WAIT, "Runtime", begun, perf_counter_ns(), thread, {}))
-            return program.run_timed(arrays, timed)
+        return program.run_timed(arrays, timed)
     finally:
         whole = Span(INFERENCE, "Runtime", begun, perf_counter_ns(), thread, {"model": session.name})
         for recorder in wanted:
-            recorder.add([whole, *spans], (session.name, workers.enf))
+            recorder.add([whole, *spans], (session.name, enf))

@@ -53,17 +53,20 @@ def run(model: str, inputs: list[str], seed: int | None, output: str | None) -> 
 
 def run_session(sess: session.Session, inputs: list[str], seed: int | None, output: str | None) -> None:
     """The same with a session; raises what ``Session.run`` raises, InvalidInput and OSError."""
-    if seed is None:
-        arrays = _read_inputs(sess, inputs)
-    else:
-        if seed < 0:
-            raise InvalidInput(f"--random {seed}: a seed of 0 or more is expected")
-        arrays = [rand(desc, seed + i) for i, desc in enumerate(sess.inputs())]
-    outputs = sess.run(arrays)
+    outputs = sess.run(input_arrays(sess, inputs, seed))
     for i, tensor in enumerate(outputs):
         print(f"{i} {tensor.desc.name!a} {tensor.shape} {tensor.numpy_dtype}: {_describe(tensor.view())}")
     if output is not None:
         _write_npz(output, outputs)
+
+
+def input_arrays(sess: session.Session, inputs: list[str], seed: int | None) -> list[np.ndarray]:
+    """The inputs of one inference; arguments and errors are those of ``run``."""
+    if seed is None:
+        return _read_inputs(sess, inputs)
+    if seed < 0:
+        raise InvalidInput(f"--random {seed}: a seed of 0 or more is expected")
+    return [rand(desc, seed + i) for i, desc in enumerate(sess.inputs())]
 
 
 def _read_inputs(sess: session.Session, inputs: list[str]) -> list[np.ndarray]:

@@ -50,6 +50,7 @@ class Session(Model):
             desc.numpy_dtype  # noqa: B018  # refuses a type that numpy lacks now and not in the first run
         self.target_npu: str = enf.metadata.target_npu
         self.batch_size: int = enf.metadata.batch_size
+        self.compiler_version: str = enf.metadata.compiler_version
         # source formats whose reference runtimes the first run will load: "onnx", "tflite"
         self.host_formats = frozenset(s.host_call.format for s in enf.plan.steps if s.HasField("host_call"))
         self._workers = Workers(enf, worker_num)
@@ -129,7 +130,13 @@ class Session(Model):
             FuriosaRuntimeError: as ``run``.
         """
         arrays = self.check(inputs)
-        self._open_workers().run_on_each(arrays)
+        workers = self._open_workers()
+        with workers.take_all() as programs:
+            for program in programs:
+                if recording.active:
+                    recording.run_on(self, workers.enf, program, arrays)
+                else:
+                    program.run(arrays)
 
     def performance(self) -> Performance:
         """What one inference is estimated to take on the NPU, by the timing model: nothing is run or measured.
@@ -196,11 +203,11 @@ class Workers:
             finally:
                 self._idle.append(program)
 
-    def run_on_each(self, inputs: list[np.ndarray]) -> None:
-        """One inference on every worker, one after the other."""
+    @contextmanager
+    def take_all(self) -> Iterator[list[Program]]:
+        """All of them."""
         with ExitStack() as stack:
-            for program in [stack.enter_context(self.take()) for _ in range(self.count)]:
-                program.run(inputs)
+            yield [stack.enter_context(self.take()) for _ in range(self.count)]
 
 
 def create(

@@ -18,6 +18,7 @@ COMMANDS = {
         "compare a model with its reference runtime, layer by layer",
     ),
     "tune": ("furiosa.compiler.tune.cli", "main", "predict latency and throughput for many batch sizes"),
+    "bench": ("furiosa.runtime.bench.cli", "main", "run a model many times and say how long it takes"),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),
 }
 

@@ -60,11 +60,20 @@ class Simulator:
         """A view of a dense tensor in working DRAM, or another memory; the next run changes it."""
         return np.ndarray(shape, self._dtypes[dtype], self._memories[space].data, address)
 
+    @property
+    def needs_setup(self) -> bool:
+        """Whether the plan has a setup that has not run yet."""
+        return not self._is_set_up and self._enf.plan.setup.count > 0
+
+    def set_up(self) -> None:
+        """Runs the plan's setup, which the first run does by itself otherwise."""
+        self._is_set_up = True
+        self.run(self._enf.plan.setup.first, self._enf.plan.setup.count)
+
     def run(self, first: int, count: int) -> None:
         """Runs a range of commands, which the plan made one step; before the first, the plan's setup."""
         if not self._is_set_up:
-            self._is_set_up = True
-            self.run(self._enf.plan.setup.first, self._enf.plan.setup.count)
+            self.set_up()
         commands = []
         for i in range(first, first + count):
             bound = self._bound[i]
