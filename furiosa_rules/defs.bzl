@@ -1,6 +1,6 @@
 """Public API: NPU model compilation as a build step.
 
-`npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, `npu_bundle` links ENFs into one
+`npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, of which `npu_tune` predicts what they do; `npu_bundle` links ENFs into one
 deployable archive, and `npu_bundle_layer` makes a container image's layer of it. `npu_model_test` compares a model with its reference
 runtime, `npu_budget_test` with a budget, `npu_reproducibility_test` with what other surroundings give; the aspect `npu_lint` reports
 what runs on the host.
@@ -19,10 +19,12 @@ load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo
 load("//furiosa_rules/private:npu_model_matrix.bzl", _npu_model_matrix = "npu_model_matrix")
 load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_test")
 load("//furiosa_rules/private:npu_reproducibility_test.bzl", _npu_reproducibility_test = "npu_reproducibility_test")
+load("//furiosa_rules/private:npu_tune.bzl", _npu_tune = "npu_tune")
 load("//furiosa_rules/private:npu_vendor_compiler_toolchain.bzl", _npu_vendor_compiler_toolchain = "npu_vendor_compiler_toolchain")
 
 npu_model = _npu_model
 npu_model_matrix = _npu_model_matrix
+npu_tune = _npu_tune
 npu_model_test = _npu_model_test
 npu_budget_test = _npu_budget_test
 npu_reproducibility_test = _npu_reproducibility_test

@@ -2,17 +2,11 @@
 
 BuildSettingInfo = provider(
     doc = "The value of a build setting.",
-    fields = {"value": "What the flag was set to: an int or a string, as the setting's rule says."},
+    fields = {"value": "string: what the flag was set to."},
 )
 
 def _impl(ctx):
     return [BuildSettingInfo(value = ctx.build_setting_value)]
-
-int_setting = rule(
-    implementation = _impl,
-    doc = "An int flag.",
-    build_setting = config.int(flag = True),
-)
 
 string_setting = rule(
     implementation = _impl,

@@ -9,6 +9,7 @@ NpuCompilerInfo = provider(
         "runfiles": "runfiles: the compiler's.",
         "supports_dot_graph": "bool: `compile` takes `--dot-graph FILE`.",
         "supports_report": "bool: `compile` takes `--report-json FILE`.",
+        "supports_tune": "bool: `tune` predicts what a model does at many batch sizes.",
         "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",
         "target_npus": "list of strings: the NPUs it compiles for.",
         "vendor_command": "string: which of the vendor's commands it is, e.g. `furiosa-compiler`; empty for a compiler with this repository's command line.",

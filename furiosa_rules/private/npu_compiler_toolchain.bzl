@@ -8,7 +8,7 @@ Declares an NPU compiler, to be registered with `toolchain(toolchain_type = "@fu
 
 `npu_model` runs the compiler as `COMPILER @FILE`; FILE holds one argument a line:
 
-    compile MODEL -o OUT.enf --target-npu NPU --batch-size N [--report-json FILE] [--dot-graph FILE] [copts...]
+    compile MODEL -o OUT.enf --target-npu NPU (--batch-size N | --auto-batch-size) [--report-json FILE] [--dot-graph FILE] [copts...]
 
 It must write every named output and end with exit code 0, or explain itself on stderr and end with another code. It gets no
 environment variables and no network.
@@ -28,6 +28,10 @@ _ATTRS = {
     ),
     "supports_report": attr.bool(
         doc = "Whether `compile` takes `--report-json FILE`. Without it `npu_model` has no output group `report`.",
+        default = True,
+    ),
+    "supports_tune": attr.bool(
+        doc = "Whether `COMPILER tune MODEL ...` writes the tables of `npu_tune`, which is refused without it.",
         default = True,
     ),
     "supports_verify": attr.bool(
@@ -55,6 +59,7 @@ def _impl(ctx):
         runfiles = compiler.default_runfiles,
         supports_dot_graph = ctx.attr.supports_dot_graph,
         supports_report = ctx.attr.supports_report,
+        supports_tune = ctx.attr.supports_tune,
         supports_verify = ctx.attr.supports_verify,
         target_npus = ctx.attr.target_npus,
         vendor_command = "",

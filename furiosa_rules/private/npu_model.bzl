@@ -1,4 +1,4 @@
-"""The rule that compiles a model file to an ENF."""
+"""The macro that compiles a model file to an ENF, and its rule."""
 
 load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
@@ -7,46 +7,87 @@ load(":npu_model_info.bzl", "NpuModelInfo")
 load(":share.bzl", "check_share")
 load(":vendor_command.bzl", "check_vendor_attributes", "vendor_arguments")
 
-_DOC = """\
-Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
+_AUTO = -1  # in the place of "auto", as an attribute of ints holds no string
 
-A target `foo_enf` writes `foo.enf`; any other name `x` writes `x.enf`. The ENF is also in the runfiles, so a `py_binary` or
-`py_test` that has the target in `data` finds it. Every build checks the ENF (`--norun_validations` switches that off).
+def npu_model(
+        name,
+        src,
+        target_npu = None,
+        batch_size = None,
+        min_npu_coverage = None,
+        compatibility = None,
+        data = None,
+        copts = None,
+        **kwargs):
+    """Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
 
-Output groups: `report` (the compiler's report, JSON), `dot` (the compiled graph, Graphviz).
-"""
+    A target `foo_enf` writes `foo.enf`; any other name `x` writes `x.enf`. The ENF is also in the runfiles, so a `py_binary` or
+    `py_test` that has the target in `data` finds it. Every build checks the ENF (`--norun_validations` switches that off).
 
+    Output groups: `report` (the compiler's report, JSON), `dot` (the compiled graph, Graphviz).
+
+    Each argument may be a `select()`.
+
+    Args:
+      name: the name of the target
+      src: label, the model file, `.onnx` or `.tflite`
+      target_npu: string, the NPU: `warboy` (one PE) or `warboy-2pe` (both PEs fused); left out: that of the bundle, else of the target
+        platform, else of the setting `//furiosa_rules/settings:target_npu` (`warboy-2pe`)
+      batch_size: int, samples in one inference, at least 1, or `"auto"`: the compiler takes that with the best predicted throughput (docs/cli.md);
+        left out: the setting `//furiosa_rules/settings:batch_size` (1). In a `select()`, which holds ints, -1 stands for `"auto"`
+      min_npu_coverage: string, the least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build
+        fails with the compiler's table of what runs where and why if it does less, and leaves no file. For a model
+        without multiply-accumulates it is the share of its operators. A string, as Bazel's attributes know no fractions
+      compatibility: string, the release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; left out, or
+        `latest`: `0.10` (docs/operators.md)
+      data: list of labels, files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`
+      copts: list of strings, more options for the compiler, one argument each; those that are the business of the rule are refused
+      **kwargs: what every rule takes: `tags`, `visibility`, ...
+    """
+    error = batch_size_error(batch_size)
+    if error:
+        fail("npu_model %s: %s" % (name, error))
+    _npu_model(
+        name = name,
+        src = src,
+        batch_size = _AUTO if batch_size == "auto" else batch_size,
+        compatibility = compatibility,
+        copts = copts,
+        data = data,
+        min_npu_coverage = min_npu_coverage,
+        target_npu = target_npu,
+        **kwargs
+    )
+
+def batch_size_error(batch_size):
+    """What is wrong with a batch size, in one sentence, as far as it can be seen while loading.
+
+    Args:
+      batch_size: the argument of that name
+
+    Returns:
+      the sentence, or None where nothing is wrong
+    """
+    if type(batch_size) == "string" and batch_size != "auto":
+        return "batch_size is %r, but must be an int or \"auto\"" % batch_size
+    return None
+
+# What the attributes mean says the macro.
 _ATTRS = {
-    "batch_size": attr.int(
-        doc = "Samples in one inference, at least 1; 0 stands for the setting `//furiosa_rules/settings:batch_size` (1).",
-    ),
-    "compatibility": attr.string(
-        doc = "The release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; an empty string or " +
-              "`latest` stands for `0.10` (docs/operators.md).",
-    ),
-    "copts": attr.string_list(
-        doc = "More options for the compiler, one argument each; those that are the business of the rule are refused.",
-    ),
+    "batch_size": attr.int(),
+    "compatibility": attr.string(),
+    "copts": attr.string_list(),
     "data": attr.label_list(
-        doc = "Files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`.",
         allow_files = True,
         cfg = reset_transition,
     ),
-    "min_npu_coverage": attr.string(
-        doc = "The least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build " +
-              "fails with the compiler's table of what runs where and why if it does less, and leaves no file. For a model " +
-              "without multiply-accumulates it is the share of its operators. A string, as Bazel's attributes know no fractions.",
-    ),
+    "min_npu_coverage": attr.string(),
     "src": attr.label(
-        doc = "The model file, `.onnx` or `.tflite`.",
         allow_single_file = [".onnx", ".tflite"],
         cfg = reset_transition,
         mandatory = True,
     ),
-    "target_npu": attr.string(
-        doc = "The NPU: `warboy` (one PE) or `warboy-2pe` (both PEs fused); an empty string stands for that of the bundle, " +
-              "else of the target platform, else of the setting `//furiosa_rules/settings:target_npu` (`warboy-2pe`).",
-    ),
+    "target_npu": attr.string(),
     "_batch_size": attr.label(default = "//furiosa_rules/settings:batch_size", providers = [BuildSettingInfo]),
     "_default_npu": attr.label(default = "//furiosa_rules/settings:npu", providers = [DefaultNpuInfo]),
 }
@@ -57,6 +98,7 @@ _RELEASES = ("0.6.3", "0.10", "latest")
 
 # Options of the compiler that are the rule's business, and what a user wants instead.
 _RULE_OPTIONS = {
+    "--auto-batch-size": "batch_size",
     "--batch": "batch_size",
     "--batch-size": "batch_size",
     "--compatibility": "compatibility",
@@ -82,13 +124,21 @@ def _target_npu(ctx, known):
     return npu
 
 def _batch_size(ctx):
-    """The batch size: the attribute, else the setting."""
-    size = ctx.attr.batch_size or ctx.attr._batch_size[BuildSettingInfo].value
+    """The batch size: the attribute, else the setting; 0 where the compiler chooses it."""
+    size = ctx.attr.batch_size
+    origin = ""
+    if not size:
+        value = ctx.attr._batch_size[BuildSettingInfo].value
+        origin = " (from %s)" % ctx.attr._batch_size.label
+        if value == "auto":
+            return 0
+        if not value.removeprefix("-").isdigit():
+            fail("batch_size is '%s'%s, but must be a number or auto" % (value, origin))
+        size = int(value)
+    elif size == _AUTO:
+        return 0
     if size < 1:
-        fail("batch_size is %d%s, but must be at least 1" % (
-            size,
-            "" if ctx.attr.batch_size else " (from %s)" % ctx.attr._batch_size.label,
-        ))
+        fail("batch_size is %d%s, but must be at least 1" % (size, origin))
     return size
 
 def _check_compatibility(release):
@@ -145,7 +195,7 @@ def _impl(ctx):
         env = toolchain.env,
         execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
         mnemonic = "NpuCompile",
-        progress_message = "Compiling %%{label} for %s, batch size %d" % (target_npu, batch_size),
+        progress_message = "Compiling %%{label} for %s, batch size %s" % (target_npu, batch_size or "auto"),
         toolchain = _TOOLCHAIN_TYPE,
     )
 
@@ -161,6 +211,7 @@ def _impl(ctx):
         DefaultInfo(files = depset([enf]), runfiles = ctx.runfiles([enf])),
         OutputGroupInfo(**groups),
         NpuModelInfo(
+            auto_batch_size = not batch_size,
             batch_size = batch_size,
             compile_options = _options(ctx, target_npu, batch_size) + ctx.attr.copts,
             compatibility = ctx.attr.compatibility or "latest",
@@ -192,7 +243,8 @@ def _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size):
 
 def _options(ctx, target_npu, batch_size):
     """The arguments that name no file, but `copts`."""
-    options = ["--target-npu", target_npu, "--batch-size", str(batch_size)]
+    options = ["--target-npu", target_npu]
+    options += ["--batch-size", str(batch_size)] if batch_size else ["--auto-batch-size"]
     if ctx.attr.compatibility:
         options += ["--compatibility", ctx.attr.compatibility]
     if ctx.attr.min_npu_coverage:
@@ -221,9 +273,9 @@ def _verify(ctx, toolchain, enf, stem):
     )
     return stamp
 
-npu_model = rule(
+_npu_model = rule(
     implementation = _impl,
-    doc = _DOC,
+    doc = "Compiles a model for an NPU.",
     attrs = _ATTRS,
     provides = [NpuModelInfo],
     toolchains = [_TOOLCHAIN_TYPE],

@@ -3,7 +3,8 @@
 NpuModelInfo = provider(
     doc = "A model compiled for an NPU, by `npu_model`.",
     fields = {
-        "batch_size": "int: samples in one inference.",
+        "auto_batch_size": "bool: the compiler chooses the batch size; which it is say the ENF and the report.",
+        "batch_size": "int: samples in one inference; 0 where the compiler chooses.",
         "compile_options": "list of strings: the arguments that the compiler got, without files.",
         "compatibility": "string: the release of the vendor's SDK whose operators the NPU may take, e.g. `0.6.3`, or `latest`.",
         "data": "list of Files: what the source refers to, in or below its folder.",

@@ -58,6 +58,7 @@ def _impl(ctx):
         runfiles = compiler.default_runfiles,
         supports_dot_graph = True,
         supports_report = False,
+        supports_tune = False,
         supports_verify = False,
         target_npus = ctx.attr.target_npus,
         vendor_command = ctx.attr.command_line,

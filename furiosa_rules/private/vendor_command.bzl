@@ -9,6 +9,9 @@ VENDOR_COMMANDS = {
     "furiosa-compile": ([], []),
 }
 
+# The commands that choose the batch size themselves where that is asked for.
+_AUTO_BATCH_SIZE = ("furiosa compile", "furiosa-compile")
+
 # Options that are the rule's business, and what a user wants instead. A short one may have its value attached.
 _RULE_OPTIONS = {
     "--analyze-memory": "the vendor's command itself, as the rule has no such output",
@@ -57,14 +60,19 @@ def vendor_arguments(args, compiler, src, enf, dot, target_npu, batch_size, copt
       enf: File, the ENF
       dot: File, the graph
       target_npu: string
-      batch_size: int
+      batch_size: int; 0: the command chooses
       copts: list of strings
     """
     before, after = VENDOR_COMMANDS[compiler.vendor_command]
     args.add_all(before)
     args.add("-o", enf)
     args.add("--target-npu", target_npu)
-    args.add("--batch-size", batch_size)
+    if batch_size:
+        args.add("--batch-size", batch_size)
+    elif compiler.vendor_command in _AUTO_BATCH_SIZE:
+        args.add("--auto-batch-size")
+    else:
+        fail("batch_size is 'auto', but the vendor's %s has no such option; give a number" % compiler.vendor_command)
     args.add("--dot-graph", dot)
     args.add_all(after)
     args.add_all(copts)

@@ -1,7 +1,8 @@
 """Analysis tests of npu_model: outputs, the compiler's command line, fallbacks, and what is refused."""
 
-load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts", "unittest")
 load("//furiosa_rules:defs.bzl", "NpuModelInfo", "npu_model")
+load("//furiosa_rules/private:npu_model.bzl", "batch_size_error")
 load(":analysis.bzl", "FAILURE_ATTRS", "PACKAGE", "action_of", "assert_portable", "command_of", "failure_test", "failure_test_impl", "names_of")
 
 _TOOLCHAINS = "//command_line_option:extra_toolchains"
@@ -18,9 +19,7 @@ def _compile_test_impl(ctx):
         "BIN/" + PACKAGE + ctx.attr.stem + ".enf",
         "--target-npu",
         ctx.attr.target_npu,
-        "--batch-size",
-        str(ctx.attr.batch_size),
-    ] + ctx.attr.options + [
+    ] + (["--batch-size", str(ctx.attr.batch_size)] if ctx.attr.batch_size else ["--auto-batch-size"]) + ctx.attr.options + [
         "--report-json",
         "BIN/" + PACKAGE + ctx.attr.stem + ".report.json",
         "--dot-graph",
@@ -43,6 +42,7 @@ def _compile_test_impl(ctx):
     asserts.equals(env, "model.onnx", info.source.basename)
     asserts.equals(env, ctx.attr.target_npu, info.target_npu)
     asserts.equals(env, ctx.attr.batch_size, info.batch_size)
+    asserts.equals(env, ctx.attr.batch_size == 0, info.auto_batch_size)
     asserts.equals(env, ctx.attr.compatibility, info.compatibility)
     asserts.equals(env, ctx.attr.stem, info.model_name)
     asserts.equals(env, target.label, info.label)
@@ -64,9 +64,15 @@ _settings_test = analysistest.make(
     _compile_test_impl,
     attrs = _COMPILE_ATTRS,
     config_settings = {
-        str(Label("//furiosa_rules/settings:batch_size")): 3,
+        str(Label("//furiosa_rules/settings:batch_size")): "3",
         str(Label("//furiosa_rules/settings:target_npu")): "warboy",
     },
+)
+
+_auto_settings_test = analysistest.make(
+    _compile_test_impl,
+    attrs = _COMPILE_ATTRS,
+    config_settings = {str(Label("//furiosa_rules/settings:batch_size")): "auto"},
 )
 
 def _verify_test_impl(ctx):
@@ -109,9 +115,25 @@ _bare_compiler_test = analysistest.make(
 _bad_settings_test = analysistest.make(
     failure_test_impl,
     attrs = FAILURE_ATTRS,
-    config_settings = {str(Label("//furiosa_rules/settings:batch_size")): -2},
+    config_settings = {str(Label("//furiosa_rules/settings:batch_size")): "-2"},
     expect_failure = True,
 )
+
+_word_in_settings_test = analysistest.make(
+    failure_test_impl,
+    attrs = FAILURE_ATTRS,
+    config_settings = {str(Label("//furiosa_rules/settings:batch_size")): "four"},
+    expect_failure = True,
+)
+
+def _batch_size_error_test_impl(ctx):
+    env = unittest.begin(ctx)
+    for size in (None, 0, 1, -1, "auto", select({"//conditions:default": 4})):
+        asserts.equals(env, None, batch_size_error(size))
+    asserts.equals(env, "batch_size is \"4\", but must be an int or \"auto\"", batch_size_error("4"))
+    return unittest.end(env)
+
+_batch_size_error_test = unittest.make(_batch_size_error_test_impl)
 
 _other_compiler_test = analysistest.make(
     failure_test_impl,
@@ -124,7 +146,7 @@ _other_compiler_test = analysistest.make(
 _REFUSED = [
     ("wrong_extension", {"src": "weights.bin"}, "expected .onnx or .tflite"),
     ("unknown_npu", {"target_npu": "warboy-3pe"}, "target_npu is 'warboy-3pe', but the compiler knows only 'warboy', 'warboy-2pe'"),
-    ("negative_batch", {"batch_size": -1}, "batch_size is -1, but must be at least 1"),
+    ("negative_batch", {"batch_size": -2}, "batch_size is -2, but must be at least 1"),
     ("unknown_release", {"compatibility": "0.7"}, "compatibility is '0.7', but must be one of '0.6.3', '0.10', 'latest'"),
     ("coverage_above_1", {"min_npu_coverage": "1.01"}, "min_npu_coverage is '1.01', but must be a share between 0 and 1, like '0.95'"),
     ("coverage_in_percent", {"min_npu_coverage": "95%"}, "min_npu_coverage is '95%', but must be a share"),
@@ -132,6 +154,7 @@ _REFUSED = [
     ("coverage_of_dots", {"min_npu_coverage": "0.9.5"}, "min_npu_coverage is '0.9.5', but must be a share"),
     ("coverage_of_nothing", {"min_npu_coverage": "."}, "min_npu_coverage is '.', but must be a share"),
     ("coverage_option", {"copts": ["--min-npu-coverage=0.5"]}, "copts: --min-npu-coverage is not for npu_model; use min_npu_coverage"),
+    ("own_auto_option", {"copts": ["--auto-batch-size"]}, "copts: --auto-batch-size is not for npu_model; use batch_size"),
     ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
     ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
@@ -151,6 +174,8 @@ def npu_model_test_suite(name):
 
     model("plain")
     model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
+    model("automatic", batch_size = "auto")
+    model("automatic_by_select", batch_size = select({"//conditions:default": -1}))
     model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95")
     compile_tests = {
         "attributes": (_compile_test, "suffixed_enf", dict(
@@ -167,6 +192,10 @@ def npu_model_test_suite(name):
             copts = ["-v"],
             has_data = True,
         )),
+        "auto": (_compile_test, "automatic", dict(stem = "automatic", target_npu = "warboy-2pe")),
+        "auto_before_settings": (_settings_test, "automatic", dict(stem = "automatic", target_npu = "warboy")),
+        "auto_by_select": (_compile_test, "automatic_by_select", dict(stem = "automatic_by_select", target_npu = "warboy-2pe")),
+        "auto_by_settings": (_auto_settings_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe")),
         "defaults": (_compile_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe", batch_size = 1)),
         "options": (_compile_test, "restricted", dict(
             stem = "restricted",
@@ -191,6 +220,14 @@ def npu_model_test_suite(name):
         message = "batch_size is -2 (from @@//furiosa_rules/settings:batch_size), but must be at least 1",
         target_under_test = "plain",
     )
+    tests.append(name + "_word_in_settings")
+    _word_in_settings_test(
+        name = tests[-1],
+        message = "batch_size is 'four' (from @@//furiosa_rules/settings:batch_size), but must be a number or auto",
+        target_under_test = "plain",
+    )
+    tests.append(name + "_batch_size_error")
+    _batch_size_error_test(name = tests[-1])
     tests.append(name + "_other_compiler")
     _other_compiler_test(
         name = tests[-1],

@@ -98,8 +98,10 @@ def _matrix_error_test_impl(ctx):
     for (npus, sizes, others), sentence in {
         (("warboy",), (1, 2), ("copts",)): None,
         ((), (1,), ()): "target_npus is [], but must be a list of at least one string",
-        (("warboy",), (), ()): "batch_sizes is [], but must be a list of at least one int",
-        (("warboy",), ("4",), ()): "batch_sizes is [\"4\"], but must be a list of at least one int",
+        (("warboy",), (1, "auto"), ("copts",)): None,
+        (("auto",), (), ()): "batch_sizes is [], but must be a list of at least one int or \"auto\"",
+        (("warboy",), ("4",), ()): "batch_sizes is [\"4\"], but must be a list of at least one int or \"auto\"",
+        (("warboy",), ("auto", "auto"), ()): "batch_sizes holds \"auto\" twice",
         (("warboy",), (4, 1, 4), ()): "batch_sizes holds 4 twice",
         (("warboy", "warboy"), (4,), ()): "target_npus holds \"warboy\" twice",
         (("warboy",), (1, 0), ()): "batch_sizes holds 0, but a batch size is at least 1",
@@ -178,7 +180,7 @@ def targets_test_suite(name):
     npu_bundle(name = "for_any", models = ["batch_follows_enf", "fixed_enf"], tags = manual)
 
     npu_model_matrix(name = "matrix_enf", src = "model.onnx", batch_sizes = [1, 4], copts = ["-v"], tags = manual)
-    npu_model_matrix(name = "grid", src = "model.onnx", target_npus = ["warboy"], batch_sizes = [2], tags = manual)
+    npu_model_matrix(name = "grid", src = "model.onnx", target_npus = ["warboy"], batch_sizes = [2, "auto"], tags = manual)
 
     _tool(name = "tool", tags = manual)
     _tools(name = "tools", outside = "tool", inside = "tool", target_npu = "warboy", tags = manual)
@@ -221,7 +223,7 @@ def targets_test_suite(name):
             "matrix_warboy_b1.enf",
             "matrix_warboy_b4.enf",
         ])),
-        "matrix_without_suffix": (_matrix_test, "grid", dict(files = ["grid_warboy_b2.enf"])),
+        "matrix_without_suffix": (_matrix_test, "grid", dict(files = ["grid_warboy_auto.enf", "grid_warboy_b2.enf"])),
         "matrix_model": (_model_test, "matrix_warboy_b4_enf", dict(target_npu = "warboy", batch_size = 4)),
         "unknown_setting": (_unknown_setting_test, "free_enf", dict(
             message = "target_npu is 'warboy-3pe' (from @@//furiosa_rules/settings:target_npu), but the compiler knows only",

@@ -20,8 +20,7 @@ def _command_test_impl(ctx):
         "BIN/%s%s.enf" % (PACKAGE, stem),
         "--target-npu",
         "warboy",
-        "--batch-size",
-        "4",
+    ] + ctx.attr.batch + [
         "--dot-graph",
         "BIN/%s%s.dot" % (PACKAGE, stem),
     ] + ctx.attr.after + ["-v", "BIN/%sgenerated.onnx" % PACKAGE], command_of(action))
@@ -37,6 +36,7 @@ def _command_test_impl(ctx):
 
 _COMMAND_ATTRS = {
     "after": attr.string_list(),
+    "batch": attr.string_list(default = ["--batch-size", "4"]),
     "before": attr.string_list(),
     "command": attr.string(),
 }
@@ -88,6 +88,7 @@ _REFUSED_MODELS = [
         "into `ignores` of the compiler's toolchain",
     ),
     ("compatibility", dict(compatibility = "0.6.3"), "compatibility is '0.6.3', but the vendor's furiosa-compiler has no such option"),
+    ("auto", dict(batch_size = "auto"), "batch_size is 'auto', but the vendor's furiosa-compiler has no such option; give a number"),
     ("attached", dict(copts = ["-b4"]), "copts: -b is not for npu_model; use batch_size"),
     ("output", dict(copts = ["--output=x.enf"]), "copts: --output is not for npu_model; use the target's name"),
     ("memory", dict(copts = ["--analyze-memory"]), "copts: --analyze-memory is not for npu_model; use the vendor's command itself"),
@@ -124,6 +125,7 @@ def vendor_test_suite(name):
         npu_model(name = target, **(dict(src = "generated.onnx", target_npu = "warboy", batch_size = 4, copts = ["-v"], tags = manual) | kwargs))
 
     model("vendor_enf")
+    model("vendor_auto_enf", batch_size = "auto")
     model("vendor_restricted_enf", compatibility = "0.6.3", min_npu_coverage = "0.5")
     npu_bundle(name = "vendor_bundle", models = ["vendor_enf"], tags = manual)
     npu_model_test(name = "vendor_compared", model = "vendor_enf", tags = manual)
@@ -134,6 +136,7 @@ def vendor_test_suite(name):
         "0_10": (_compiler_0_10_test, "vendor_enf", dict(command = "furiosa-compiler", after = ["--no-cache"])),
         "0_6_3": (_compile_0_6_3_test, "vendor_enf", dict(command = "furiosa-compile")),
         "0_6_3_furiosa": (_furiosa_0_6_3_test, "vendor_enf", dict(command = "furiosa compile", before = ["compile"])),
+        "auto": (_compile_0_6_3_test, "vendor_auto_enf", dict(command = "furiosa-compile", batch = ["--auto-batch-size"])),
         "left_out": (_ignoring_test, "vendor_restricted_enf", dict(command = "furiosa-compile")),
         "refused_bundle": (_refused_test, "vendor_bundle", dict(message = _ONLY_VENDOR + "npu_bundle works with the default compiler")),
         "refused_test": (_refused_test, "vendor_compared", dict(message = _ONLY_VENDOR.replace("models", "model", 1) + "npu_model_test works")),

@@ -34,10 +34,10 @@ def page(data: bytes) -> str:
     """
     module = Module.FromString(data)
     lines = [_HEAD]
-    for rule in module.rules:
-        lines += _symbol(rule.name, rule.doc, rule.attributes)
     for function in module.functions:
         lines += _symbol(function.name, function.doc, function.parameters)
+    for rule in module.rules:
+        lines += _symbol(rule.name, rule.doc, rule.attributes)
     for aspect in module.aspects:
         lines += [f"## {aspect.name}", "", f"    --aspects={_DEFS}%{aspect.name}", ""]
         own = [

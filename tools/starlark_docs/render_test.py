@@ -30,18 +30,18 @@ def module(request):
 def test_page(module):
     text = page(module.SerializeToString())
     assert text.partition("\n## ")[2] == (
-        "npu_x\n\n"
-        '    npu_x(name, src, a = "")\n\n'
-        "Makes x.\n\nAnd more.\n\n"
-        "| attribute | | |\n|---|---|---|\n"
-        "| `src` | label, mandatory | The file. |\n"
-        "| `a` | string | One \\| two lines. |\n\n"
-        "## npu_y\n\n"
+        "npu_y\n\n"
         "    npu_y(name, n = 1, **kwargs)\n\n"
         "Many x.\n\n"
         "| attribute | | |\n|---|---|---|\n"
         "| `n` |  | How many. |\n"
         "| `kwargs` |  | More. |\n\n"
+        "## npu_x\n\n"
+        '    npu_x(name, src, a = "")\n\n'
+        "Makes x.\n\nAnd more.\n\n"
+        "| attribute | | |\n|---|---|---|\n"
+        "| `src` | label, mandatory | The file. |\n"
+        "| `a` | string | One \\| two lines. |\n\n"
         "## npu_z\n\n"
         "    --aspects=@furiosa_rules//furiosa_rules:defs.bzl%npu_z\n\n"
         "Looks at x.\n\n"
