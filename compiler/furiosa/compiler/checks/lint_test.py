@@ -57,6 +57,29 @@ def test_a_host_operator(report: Path) -> None:
     assert result["level"] == "note"  # it does no multiply-accumulates
 
 
+def locations(run: dict) -> list[dict]:
+    """Where it names the model's file."""
+    found = [result["locations"][0]["physicalLocation"]["artifactLocation"] for result in run["results"]]
+    return [*found, *(artifact["location"] for artifact in run["artifacts"])]
+
+
+def test_a_log_that_is_no_sarif_is_noticed(report: Path) -> None:
+    """The check by the schema does check."""
+    for change in (
+        lambda run: run["results"][0].update(level="fatal"),
+        lambda run: run["results"][0].pop("message"),
+        lambda run: run["results"][0].update(rule="x"),
+        lambda run: run["results"][0]["locations"][0]["physicalLocation"]["region"].update(startLine=0),
+        lambda run: [location.update(uri="a b") for location in locations(run)],
+        lambda run: run["results"][0].update(ruleIndex=5),
+    ):
+        sarif, _ = linted(report)
+        assert_sarif(sarif)
+        change(sarif["runs"][0])
+        with pytest.raises((AssertionError, IndexError)):
+            assert_sarif(sarif)
+
+
 def test_rules_and_levels_of_many(report: Path) -> None:
     content = json.loads(report.read_text())
     content["operators"] = [
