@@ -6,7 +6,7 @@ import pytest
 
 from furiosa.compiler.cdfg.legality import check
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.dfg.testing import Changes, assert_illegal
 from furiosa.compiler.pipeline import Compilation, Options
 
 
@@ -16,66 +16,67 @@ def compilation(quantized_model: bytes) -> Compilation:
     return Compilation(quantized_model, Options()).run("cdfg")
 
 
+def run(c: Compilation) -> None:
+    check(c.dfg, c.cdfg)
+
+
 def test_legal(compilation):
-    check(compilation.dfg, compilation.cdfg)
+    run(compilation)
 
 
+changes = Changes()
+
+
+@changes
 def empty(c: Compilation) -> None:
     c.cdfg[0].operators = []
 
 
+@changes
 def mixed(c: Compilation) -> None:
     c.cdfg[0].operators.append(c.cdfg[1].operators[0])
 
 
+@changes
 def wrong_kind(c: Compilation) -> None:
     c.cdfg[1].kind = "npu"
 
 
+@changes
 def same_kind_twice(c: Compilation) -> None:
     c.cdfg.insert(1, c.cdfg[0])
 
 
+@changes
 def order_of_clusters(c: Compilation) -> None:
     c.cdfg.reverse()
 
 
+@changes
 def order_of_operators(c: Compilation) -> None:
     c.cdfg[0].operators.reverse()
 
 
+@changes
 def input_left_out(c: Compilation) -> None:
     c.cdfg[1].inputs = []
 
 
+@changes
 def output_left_out(c: Compilation) -> None:
     c.cdfg[1].outputs = []
 
 
+@changes
 def output_not_made(c: Compilation) -> None:
     c.cdfg[0].outputs.append(Tensor("stranger", (), "int8"))
 
 
+@changes
 def cluster_left_out(c: Compilation) -> None:
     del c.cdfg[1]
 
 
-CHANGES = [
-    empty,
-    mixed,
-    wrong_kind,
-    same_kind_twice,
-    order_of_clusters,
-    order_of_operators,
-    input_left_out,
-    output_left_out,
-    output_not_made,
-    cluster_left_out,
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", changes)
 def test_illegal(compilation, change):
-    change(compilation)
-    with pytest.raises(Illegal, match="illegal cdfg"):
-        check(compilation.dfg, compilation.cdfg)
+    assert_illegal("cdfg", compilation, change, run)

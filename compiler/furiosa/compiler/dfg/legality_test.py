@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.dfg.legality import Illegal, check
+from furiosa.compiler.dfg.legality import check
+from furiosa.compiler.dfg.testing import Changes, assert_illegal
 
 
 def chain() -> Graph:
@@ -28,59 +29,54 @@ def test_a_type_that_numpy_lacks_has_its_stored_bytes():
     check(g)
 
 
+changes = Changes()
+
+
+@changes
 def backwards(g: Graph) -> None:
     g.operators.reverse()
 
 
+@changes
 def from_nowhere(g: Graph) -> None:
     g.operators[0].inputs[0] = Tensor("stranger", (2, 3), "int8")
 
 
+@changes
 def made_twice(g: Graph) -> None:
     g.operators[1].outputs = g.operators[0].outputs
 
 
+@changes
 def input_made(g: Graph) -> None:
     g.operators[1].outputs = g.inputs
 
 
+@changes
 def constant_made(g: Graph) -> None:
     g.operators[1].outputs = [g.operators[1].inputs[1]]
 
 
+@changes
 def output_lost(g: Graph) -> None:
     g.outputs.append(Tensor("lost", (), "int8"))
 
 
+@changes
 def negative(g: Graph) -> None:
     g.operators[0].outputs[0].shape = (2, -1)
 
 
+@changes
 def dynamic(g: Graph) -> None:
     g.inputs[0].shape = ("batch", 3)
 
 
+@changes
 def constant_of_another_shape(g: Graph) -> None:
     g.operators[1].inputs[1].shape = (4,)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        backwards,
-        from_nowhere,
-        made_twice,
-        input_made,
-        constant_made,
-        output_lost,
-        negative,
-        dynamic,
-        constant_of_another_shape,
-    ],
-)
+@pytest.mark.parametrize("change", changes)
 def test_illegal(change):
-    g = chain()
-    change(g)
-    with pytest.raises(Illegal, match="illegal dfg") as e:
-        check(g)
-    assert e.value.code == 1
+    assert_illegal("dfg", chain(), change, check)

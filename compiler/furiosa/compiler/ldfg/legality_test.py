@@ -9,6 +9,7 @@ import pytest
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.dfg.legality import Illegal
+from furiosa.compiler.dfg.testing import Changes, assert_illegal
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.legality import check
 from furiosa.compiler.ldfg.lower import lower
@@ -27,66 +28,63 @@ def test_legal(lowering):
     check(lowering)
 
 
+changes = Changes()
+
+
+@changes
 def no_verdict(low: Lowering) -> None:
     del low.verdicts[low.graph.operators[0]]
 
 
+@changes
 def no_place(low: Lowering) -> None:
     low.verdicts[low.graph.operators[0]].placed_on = "gpu"
 
 
+@changes
 def host_without_a_reason(low: Lowering) -> None:
     low.verdicts[low.graph.operators[-1]].reasons = []
 
 
+@changes
 def npu_with_a_reason(low: Lowering) -> None:
     low.verdicts[low.graph.operators[0]].reasons = [Reason("r", "", "", "", "")]
 
 
+@changes
 def host_operator_lost(low: Lowering) -> None:
     low.operators = [op for op in low.operators if op.op_type.startswith("npu.")]
     low.graph.outputs = []
 
 
+@changes
 def source_operator_left(low: Lowering) -> None:
     low.operators.insert(0, low.graph.operators[0])
 
 
+@changes
 def two_outputs(low: Lowering) -> None:
     low.operators[0].outputs.append(low.operators[0].outputs[0])
 
 
+@changes
 def omitted_input(low: Lowering) -> None:
     low.operators[0].inputs.append(None)
 
 
+@changes
 def no_size(low: Lowering) -> None:
     low.operators[0].outputs[0].dtype = "string"
 
 
+@changes
 def order(low: Lowering) -> None:
     low.operators.reverse()
 
 
-CHANGES = [
-    no_verdict,
-    no_place,
-    host_without_a_reason,
-    npu_with_a_reason,
-    host_operator_lost,
-    source_operator_left,
-    two_outputs,
-    omitted_input,
-    no_size,
-    order,
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", changes)
 def test_illegal(lowering, change):
-    change(lowering)
-    with pytest.raises(Illegal, match="illegal ldfg"):
-        check(lowering)
+    assert_illegal("ldfg", lowering, change, check)
 
 
 def _unchecked(low: Lowering, op: Operator) -> None:
