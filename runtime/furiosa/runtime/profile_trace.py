@@ -8,6 +8,8 @@ from furiosa.enf import chrome_trace
 from furiosa.enf.machine import Engine
 from furiosa.enf.performance import analyze_enf
 from furiosa.enf.reader import Enf
+from furiosa.enf.report import trace as simulated
+from furiosa.enf.report.program import of_enf
 from furiosa.runtime.profiler import MEASURED, SIMULATED, Resource
 from furiosa.runtime.recording import INFERENCE, Recorder
 
@@ -21,11 +23,10 @@ def trace(recorder: Recorder, resource: Resource = Resource.ALL) -> str:
     if resource is not Resource.NPU:
         events += _host_events(recorder)
     if resource is not Resource.CPU:
-        for pid, (name, enf) in enumerate(recorder.programs.values(), HOST_PID + 1):
-            title = f"{name} on {enf.metadata.target_npu}, batch size {enf.metadata.batch_size}, one run"
-            events += chrome_trace.npu_events(
-                pid, title, enf.commands, enf.debug, analyze_enf(enf), enf.target
-            )
+        for name, enf in recorder.programs.values():
+            pid = max((e["pid"] for e in events), default=HOST_PID) + 1
+            title = f"{name} on {enf.metadata.target_npu}, batch size {enf.metadata.batch_size}"
+            events += simulated.events(of_enf(enf), analyze_enf(enf), title, pid)
     other = {"host": MEASURED, "npu": SIMULATED}
     if recorder.dropped:
         other["dropped"] = f"{recorder.dropped} spans beyond the first {len(recorder.spans)}"

@@ -106,8 +106,11 @@ def test_setup_is_a_span_of_the_first_inference_of_each_worker():
     assert names(profiler) == [*first, *first, *NPU]
     text = io.StringIO()
     profiler.export_chrome_trace(text)
-    run = rows_of(text.getvalue())[2][2, 0]
-    assert [e["name"] for e in run] == ["Setup, once before the first run", "Run"]
+    processes, _, rows = rows_of(text.getvalue())
+    assert [": setup, once" in processes[2], ": one run" in processes[3]] == [True, True]
+    commands = [[e for row, events in rows.items() if row[0] == pid for e in events] for pid in (2, 3)]
+    assert [e["name"] for e in commands[0]] == ["LOAD"]
+    assert {"LOAD", "TABLE_LOOKUP", "STORE"} <= {e["name"] for e in commands[1]}
 
 
 def test_an_inference_that_fails():
@@ -140,13 +143,15 @@ def test_a_trace_of_all(sess, tmp_path):
     processes, threads, rows = rows_of(path.read_text("ascii"))
     assert processes == {
         1: "host: measured on this machine, on which the NPU is simulated in software: no NPU time",
-        2: "the model on warboy, batch size 1, one run: simulated NPU time (an estimate, not measured)",
+        2: "the model on warboy, batch size 1: one run, simulated (an estimate, not measured)",
     }
     assert {name for (pid, _), name in threads.items() if pid == 1} == {"MainThread", "t0", "t1"}
     main = next(row for row, name in threads.items() if name == "MainThread")
     assert [e["name"] for e in rows[main]] == ["warm up", *NPU]
-    assert [e["name"] for e in rows[2, 1]] == ["LOAD", "LOAD"]  # one run, however many there were
-    assert rows[2, 0][0]["dur"] == pytest.approx(sess.performance().npu_us, abs=1e-3)
+    by_name = {threads[row]: events for row, events in rows.items() if row[0] == 2}
+    assert [e["name"] for e in by_name["DMA load"]] == ["LOAD", "LOAD"]  # one run, however many there were
+    ends = [e["ts"] + e["dur"] for events in by_name.values() for e in events]
+    assert max(ends) == pytest.approx(sess.performance().latency_us, abs=1e-3)
 
 
 @pytest.mark.parametrize(

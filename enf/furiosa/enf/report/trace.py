@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from furiosa.enf.performance import Performance
     from furiosa.enf.report.program import Program
 
-_RUN, _SETUP = 1, 2  # processes of the trace
 _LAYERS = PE + 1
 _ROWS = {HOST: "host", PCIE: "PCIe", LOAD: "DMA load", STORE: "DMA store", PE: "NPU", _LAYERS: "layers"}
 
@@ -24,20 +23,32 @@ def chrome_trace(program: Program, performance: Performance, title: str) -> byte
     A row for each engine, one for the layers that the NPU computes; a counter of the live bytes of SRAM.  The arguments of a
     command are those of furiosa.enf.chrome_trace, with the bytes that it writes.
     """
+    return to_json(events(program, performance, title), target_npu=program.metadata.target_npu).encode(
+        "ascii"
+    )
+
+
+def events(program: Program, performance: Performance, title: str, pid: int = 1) -> list[Event]:
+    """The events of such a trace, by processes from number ``pid`` on: the setup, where there is one, and the run.
+
+    Each begins at 0.
+    """
     timeline = Timeline(program, performance)
-    setup = min((s.first for s in timeline.steps), default=len(program.commands))
-    events = _named(_RUN, f"{title}: one run, simulated (an estimate, not measured)")
-    if setup:
-        events += _named(_SETUP, f"{title}: once, before the first run, simulated")
-    events += _commands(program, performance, timeline)
-    events += _layers(program, performance, timeline)
+    found = []
+    run = pid
+    if min((s.first for s in timeline.steps), default=len(program.commands)):
+        found += _named(
+            pid, f"{title}: setup, once before the first run, simulated (an estimate, not measured)"
+        )
+        run += 1
+    found += _named(run, f"{title}: one run, simulated (an estimate, not measured)")
+    found += _commands(program, performance, timeline, run)
+    found += _layers(program, performance, timeline, run)
     for p in timeline.pieces:
         more = {"bytes": p.nbytes} if p.nbytes else {}
-        events.append(
-            complete(_RUN, p.lane, p.name, _ROWS[p.lane], p.start_us, p.end_us - p.start_us, **more)
-        )
-    events += _memory(program, performance, timeline)
-    return to_json(events, target_npu=program.metadata.target_npu).encode("ascii")
+        found.append(complete(run, p.lane, p.name, _ROWS[p.lane], p.start_us, p.end_us - p.start_us, **more))
+    found += _memory(program, performance, timeline, run)
+    return found
 
 
 def _named(process: int, name: str) -> list[Event]:
@@ -45,7 +56,7 @@ def _named(process: int, name: str) -> list[Event]:
     return [*named_process(process, name), *rows]
 
 
-def _commands(program: Program, performance: Performance, timeline: Timeline) -> Iterator[Event]:
+def _commands(program: Program, performance: Performance, timeline: Timeline, run: int) -> Iterator[Event]:
     owner = program.debug.command_operator
     clock = program.target.clock_hz / 1e6
     zero = min((s.start for s in performance.spans), default=0)  # where the setup starts
@@ -57,7 +68,7 @@ def _commands(program: Program, performance: Performance, timeline: Timeline) ->
             operator = program.debug.operators[owner[i]]
             args |= {"operator_index": owner[i], "operator": operator.name, "op_type": operator.op_type}
         yield complete(
-            _SETUP if is_setup else _RUN,
+            run - 1 if is_setup else run,
             lane(c),
             c.instruction.name,
             "NPU",
@@ -68,7 +79,7 @@ def _commands(program: Program, performance: Performance, timeline: Timeline) ->
         )
 
 
-def _layers(program: Program, performance: Performance, timeline: Timeline) -> Iterator[Event]:
+def _layers(program: Program, performance: Performance, timeline: Timeline, run: int) -> Iterator[Event]:
     """What the NPU computes, neighbouring commands of one operator as one."""
     owner = program.debug.command_operator
     if not owner:
@@ -83,20 +94,20 @@ def _layers(program: Program, performance: Performance, timeline: Timeline) -> I
                 current = (owner[i], current[1], end)
                 continue
             if current:
-                yield _layer(program, *current)
+                yield _layer(program, run, *current)
             current = (owner[i], start, end)
     if current:
-        yield _layer(program, *current)
+        yield _layer(program, run, *current)
 
 
-def _layer(program: Program, index: int, start: float, end: float) -> Event:
+def _layer(program: Program, run: int, index: int, start: float, end: float) -> Event:
     operator = program.debug.operators[index]
     name = operator.name or operator.op_type or "?"
     args = {"op_type": operator.op_type, "macs": operator.macs}
-    return complete(_RUN, _LAYERS, name, operator.op_type, start, end - start, **args)
+    return complete(run, _LAYERS, name, operator.op_type, start, end - start, **args)
 
 
-def _memory(program: Program, performance: Performance, timeline: Timeline) -> Iterator[Event]:
+def _memory(program: Program, performance: Performance, timeline: Timeline, run: int) -> Iterator[Event]:
     """The live bytes of SRAM by kind, wherever they change."""
     changes: dict[float, list[int]] = {}
     for b in bands(program, timeline, performance.spans):
@@ -106,4 +117,4 @@ def _memory(program: Program, performance: Performance, timeline: Timeline) -> I
     for at in sorted(changes):
         live = [a + b for a, b in zip(live, changes[at])]
         args = dict(zip(KINDS, live))
-        yield {"ph": "C", "name": "SRAM bytes", "pid": _RUN, "tid": 0, "ts": round(at, 3), "args": args}
+        yield {"ph": "C", "name": "SRAM bytes", "pid": run, "tid": 0, "ts": round(at, 3), "args": args}

@@ -12,7 +12,7 @@ Row = tuple[int, int]
 def rows_of(text: str) -> tuple[dict[int, str], dict[Row, str], dict[Row, list[dict[str, Any]]]]:
     """Asserts that a trace is sound and takes it apart.
 
-    Required keys and types; no negative time; every process and row is named; on each row events are in the order of their
+    Required keys and types; no negative time; every process and row is named, counters have numbers; on each row events are in the order of their
     starts and either lie inside of one another or side by side.
 
     Returns:
@@ -35,6 +35,11 @@ def rows_of(text: str) -> tuple[dict[int, str], dict[Row, str], dict[Row, list[d
                 assert names.setdefault(row, event["args"]["name"]) == event["args"]["name"]
             else:
                 assert type(event["args"]["sort_index"]) is int
+            continue
+        if event["ph"] == "C":
+            assert event["ts"] >= 0 and event["args"]
+            assert all(type(value) in (int, float) for value in event["args"].values())
+            assert row[0] in processes
             continue
         assert event["ph"] == "X" and type(event["cat"]) is str
         assert all(type(event[key]) in (int, float) and event[key] >= 0 for key in ("ts", "dur"))

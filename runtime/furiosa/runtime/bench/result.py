@@ -109,10 +109,10 @@ def text(r: Result) -> Iterator[str]:
     yield f"{count} queries executed with batch size {r.batch_size}, after {r.workers} to warm up, which are not counted"
     yield "Inputs: " + ("as given" if r.seed is None else f"random, seed {r.seed}")
     yield _RULE
-    yield f"{r.target_npu}, {SIMULATED}"
+    yield f"{SIMULATED[0].upper()}{SIMULATED[1:]}; {r.target_npu}"
     yield from _columns(estimate(r.performance))
     yield ""
-    yield f"This machine, {MEASURED}"
+    yield MEASURED[0].upper() + MEASURED[1:]
     rows = [
         ("Total run time (s)", f"{total_s:.3f}"),
         ("QPS(Throughput) (queries/s)", f"{count / total_s:.2f}"),
