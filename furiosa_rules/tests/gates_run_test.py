@@ -36,10 +36,7 @@ def test_a_budget_that_is_broken() -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     verdicts = {line.split()[0]: "FAIL" in line for line in done.stdout.splitlines() if "=" in line}
     assert verdicts == {"latency_us": True, "enf_bytes": True, "npu_coverage": True, "dram_bytes": False}
-    assert (
-        "latency_us is an estimate from public figures of the machine, not calibrated against hardware."
-        in done.stdout
-    )
+    assert "latency_us is an estimate, off by at most " in done.stdout
 
 
 def test_a_compiler_that_leaks() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from furiosa.enf import codec, container, coverage, dtypes, hazards, reader, relations, verify
 from furiosa.enf.isa import HEADER_CODES, INSTRUCTIONS, Instruction, Param
 from furiosa.enf.machine import Engine, Rounding, Space
-from furiosa.enf.target import TARGETS, Target, load_target
+from furiosa.enf.target import PARAMETERS, TARGETS, load_target
 
 _CODES = {"B": "u8", "H": "u16", "h": "i16", "I": "u32", "i": "i32", "Q": "u64", "f": "float32"}
 
@@ -201,9 +201,11 @@ def _limits() -> str:
 def _targets() -> str:
     targets = [load_target(name) for name in TARGETS]
     rows = [
-        (f"`{field}`", *(getattr(t, field) for t in targets)) for field in Target._fields if field != "name"
+        (f"`{name}`", *(getattr(t, name) for t in targets), origin, meaning)
+        for name, (origin, meaning) in PARAMETERS.items()
     ]
-    return f"## Targets\n\n{_target_sources()}\n{_table(('', *(f'`{t.name}`' for t in targets)), rows)}"
+    head = ("parameter", *(f"`{t.name}`" for t in targets), "origin", "meaning")
+    return f"## Targets\n\n{_target_sources()}\n{_table(head, rows)}"
 
 
 def _target_sources() -> str:

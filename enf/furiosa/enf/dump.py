@@ -28,7 +28,7 @@ def summary(enf: Enf) -> Iterator[str]:
     share = 100 * m.npu_macs / m.total_macs if m.total_macs else 0.0
     yield f"multiply-accumulates: {m.total_macs}, {share:.1f} % of them on the NPU"
     yield f"memory: {m.sram_peak_bytes} bytes of SRAM at most, {m.dram_bytes} of DRAM, {m.working_dram_bytes} of it working"
-    yield f"latency: {m.latency_us:g} us, an estimate that is not calibrated"
+    yield f"latency: {m.latency_us:g} us, an estimate"
     yield from _table(
         "sections",
         [(s.name, f"offset {s.offset}", f"{s.size} bytes", s.checksum.hex()) for s in enf.sections],

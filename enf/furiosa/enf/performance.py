@@ -80,6 +80,14 @@ class Performance:
         return self.find_layers()
 
 
+def latency_note(target: Target) -> str:
+    """What latency and throughput are worth: ends a sentence that begins with "latency_us is"."""
+    return (
+        f"an estimate, off by at most {target.calibration_error_percent:g} % on the published results that it is calibrated with, "
+        f"and {target.left_out_error_percent:g} % on those of a network left out (docs/calibration.md)"
+    )
+
+
 def analyze_enf(enf: Enf) -> Performance:
     """The performance of a loaded program."""
     return analyze(enf.commands, enf.plan.steps, enf.debug, enf.interface, enf.metadata, enf.target)

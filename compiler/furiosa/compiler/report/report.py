@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from furiosa.compiler.dfg.macs import macs
 from furiosa.compiler.ldfg.coverage import coverage
 from furiosa.enf import enf_pb2
+from furiosa.enf.performance import latency_note
 from furiosa.enf.report.program import Program
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _PARTS = ("throughput_per_s", "npu_us", "transfer_us", "host_us", "overhead_us",
 _LAYER_TIMES = ("compute_bound_us", "memory_bound_us", "simulated_us", "busy_us", "utilization")
 _LAYER_FIGURES = ("macs", *_LAYER_TIMES, *_TRAFFIC)
 
-LATENCY_NOTE = "an estimate from public figures of the machine, not calibrated against hardware"
 HOST_COST_NOTE = (
     "host_us and transfer_us are estimates of what an operator costs on the host: its work at assumed rates of a host, "
     "and its transfers from and to the NPU over PCIe; not calibrated against hardware"
@@ -51,7 +51,7 @@ def report(
         "auto_batch_size": _tried(choice) if choice else None,
         "compatibility": metadata.compatibility,
         "latency_us": metadata.latency_us,
-        "latency_note": LATENCY_NOTE,
+        "latency_note": latency_note(compilation.target),
         **_figures(performance),
         "npu_coverage": reached.share,
         "npu_coverage_of": reached.basis,
