@@ -96,6 +96,20 @@ def test_progress(capfd):
     assert all(line.endswith(" samples/s") for line in err)
 
 
+def test_a_machine_with_too_little_memory(capfd, monkeypatch):
+    """No table: another machine would write another one."""
+
+    def starve(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("furiosa.compiler.tune.sweep.measure", starve)
+    assert tune("m.onnx", "--batch-sizes", "1", "--target-npu", "warboy", "-o", "t.json") == 13
+    assert capfd.readouterr().err == (
+        "ERROR: m.onnx: batch size 1 on warboy: not enough memory to compile it\n"
+    )
+    assert not Path("t.json").exists()
+
+
 def test_a_model_that_mixes_samples(capfd):
     """The batch sizes that it refuses are points; it is an error where nothing is left."""
     assert tune("mixing.onnx", "--max-batch", "4", "--target-npu", "warboy") == 0

@@ -16,12 +16,10 @@ from furiosa.compiler.tune.point import Point, failed, measure
 CHUNK = 1 << 16  # bytes read at a time
 
 
-class OutOfMemory(Exception):
-    """The machine that compiles has no memory left for it."""
+class Interrupted(CompileError):
+    """A compilation that this machine, or a defect, keeps from its end: that says nothing about the model."""
 
-
-class Crashed(Exception):
-    """The process that compiled ended without an answer."""
+    code = 13
 
 
 def sweep(
@@ -36,8 +34,8 @@ def sweep(
 ) -> list[Point]:
     """The points of a model, in the order asked for, however many are compiled at a time.
 
-    A compilation that fails is a point too.  Each runs in a child of this process, so none finds less memory than the one
-    before, and one that is killed takes only its own point along.
+    A compilation that the compiler refuses is a point too.  Each runs in a child of this process, so none finds less memory
+    than the one before.
 
     Args:
         data: the model file.
@@ -46,6 +44,10 @@ def sweep(
         folder, real_folder: as in Compilation.
         jobs: so many children at a time.
         tell: is told of each point when it is done.
+
+    Raises:
+        Interrupted: a child has no memory left, is killed, or has a defect.  The others are ended: a sweep that depends on the
+            machine would not be the same elsewhere.
     """
 
     def work(npu: str, size: int) -> Point:
@@ -54,8 +56,6 @@ def sweep(
             return measure(Compilation(data, chosen, folder=folder, real_folder=real_folder).run("lir"))
         except CompileError as e:
             return failed(npu, size, e)
-        except MemoryError:
-            return failed(npu, size, OutOfMemory("not enough memory to compile it"))
 
     waiting = list(enumerate(points))[::-1]
     done: dict[int, Point] = {}
@@ -81,7 +81,7 @@ def sweep(
                     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                     done[place] = _point(wanted, status, bytes(answer))
                     tell(done[place])
-        finally:  # interrupted: nobody waits for the others any more
+        finally:  # of an error: nobody waits for the others any more
             for fd, (_, pid, _, _) in running.items():
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
@@ -103,8 +103,12 @@ def _start(work: Callable[[str, int], Point], wanted: tuple[str, int]) -> tuple[
         while answer:
             answer = answer[os.write(write, answer) :]
         status = 0
+    except MemoryError:
+        os.write(write, b"not enough memory to compile it")
     except Exception as e:  # noqa: BLE001  a defect: told by the parent, which lives
-        os.write(write, f"{type(e).__name__}: {e}".encode("utf-8", "backslashreplace"))
+        os.write(
+            write, f"a defect of the compiler, {type(e).__name__} ({e})".encode("utf-8", "backslashreplace")
+        )
     finally:
         os._exit(status)
 
@@ -112,9 +116,6 @@ def _start(work: Callable[[str, int], Point], wanted: tuple[str, int]) -> tuple[
 def _point(wanted: tuple[str, int], status: int, answer: bytes) -> Point:
     if status == 0:
         return Point(**json.loads(answer))
-    how = (
-        f"by {signal.Signals(-status).name}"
-        if status < 0
-        else f"with a defect, {answer.decode('utf-8', 'replace')}"
-    )
-    return failed(*wanted, Crashed(f"the compiler was ended {how}"))
+    why = f"ended by {signal.Signals(-status).name}" if status < 0 else answer.decode("utf-8", "replace")
+    npu, size = wanted
+    raise Interrupted(f"batch size {size} on {npu}: {why}")

@@ -102,6 +102,24 @@ def test_the_same_bytes_as_one_process_each(worker: Worker, tmp_path: Path) -> N
     assert worker.close() == 0
 
 
+def test_a_request_that_forks_itself(worker: Worker, tmp_path: Path) -> None:
+    """`furiosa tune`, whose compilations run in children of the request's process: the same bytes, and none stays when cancelled."""
+    tune = ["tune", "model.onnx", "--batch-sizes", "1,2,3"]
+    alone = tmp_path / "alone.json"
+    assert main(["tune", str(tmp_path / "model.onnx"), *tune[2:], "-o", str(alone)]) == 0
+    worker.send(arguments=[*tune, "-o", "a.json"])
+    assert worker.receive() == {"exitCode": 0, "output": "", "requestId": 0, "wasCancelled": False}
+    assert (tmp_path / "a.json").read_bytes() == alone.read_bytes()
+    many = ",".join(map(str, range(1000, 1060)))
+    worker.send(arguments=["tune", "model.onnx", "--batch-sizes", many, "-o", "b.json"], requestId=1)
+    time.sleep(0.3)  # until it has begun
+    worker.send(cancel=True, requestId=1)
+    answer = worker.receive()
+    assert answer["wasCancelled"] and answer["requestId"] == 1
+    assert worker.close() == 0
+    assert not (tmp_path / "b.json").exists()
+
+
 def test_requests_side_by_side_each_in_its_folder(worker: Worker, tmp_path: Path) -> None:
     for i in range(1, 9):
         sandbox = tmp_path / "sandboxes" / str(i)
