@@ -18,7 +18,6 @@ from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, Ou
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
 from furiosa.compiler.gir import legality as gir_legality
 from furiosa.compiler.gir.constants import ConstantPool
-from furiosa.compiler.gir.residents import choose, spare
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.ldfg import legality as ldfg_legality
 from furiosa.compiler.ldfg import vendor
@@ -26,7 +25,9 @@ from furiosa.compiler.ldfg.coverage import coverage, estimate_host, moved_bytes
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.lir import legality as lir_legality
-from furiosa.compiler.lir.linear import Linear, Linearizer, Segment, out_of_memory, place
+from furiosa.compiler.lir.linear import Linear, Linearizer, out_of_memory
+from furiosa.compiler.lir.search import LEVELS, schedule
+from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.enf import container, enf_pb2, timing
 from furiosa.enf.dtypes import ITEMSIZE
@@ -57,6 +58,7 @@ class Options:
     )  # the release of the vendor's SDK whose operators the NPU may take, or "latest"
     min_npu_coverage: float = 0.0  # the least share of the work, 0 to 1, that the NPU must do
     deny: tuple[str, ...] = ()  # of WARNINGS, those that are errors
+    optimize: int = 1  # 0 to 2: how much is tried for a better schedule
 
 
 class Compilation:
@@ -86,6 +88,8 @@ class Compilation:
             self.release = vendor.release(options.compatibility)
         except ValueError as e:
             raise InvalidConfig(str(e)) from None
+        if options.optimize not in LEVELS:
+            raise InvalidConfig(f"optimization level {options.optimize} is not 0, 1 or 2")
         unknown = [w for w in options.deny if w not in WARNINGS]
         if unknown:
             raise InvalidConfig(f"unknown warning '{unknown[0]}' to deny, known: {', '.join(WARNINGS)}")
@@ -137,13 +141,7 @@ class Compilation:
             if t not in self.dram and not t.is_constant:
                 self.dram[t] = Buffer(t.name, t.size * ITEMSIZE.get(t.dtype, 1), Space.DRAM)
         npu = [c for c in self.cdfg if c.kind == "npu"]
-        budget = spare(npu, self.target)
-        while True:
-            self.residents = choose(npu, self.target, self.pool, budget)
-            self.gir = {c: place(c, self.target, self.pool, self.dram, self.residents) for c in npu}
-            if not self.residents.nbytes or not any(s.spilled for s in self.gir.values()):
-                break
-            budget = budget // 2 if budget > self.target.sram_bytes // 16 else 0
+        self.residents, self.gir = schedule(npu, self.target, self.pool, self.dram, self.options.optimize)
         for segment in self.gir.values():
             gir_legality.check(segment, self.target)
 
@@ -260,6 +258,7 @@ def compile_model(
     compatibility: str = vendor.LATEST,
     min_npu_coverage: float = 0.0,
     deny: tuple[str, ...] = (),
+    optimize: int = 1,
     folder: str | None = None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
@@ -272,11 +271,12 @@ def compile_model(
         min_npu_coverage: the least share of the multiply-accumulates, 0 to 1, that the NPU must do; of the operators
             in a model without any.
         deny: the warnings that are errors, of WARNINGS: "out-of-dram", a program that the card's DRAM does not hold.
+        optimize: 0, 1 or 2: how much is tried for a schedule that takes less time.
         folder: where ONNX external data may lie; None refuses it.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
-    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny)
+    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize)
     compilation = Compilation(data, options, folder=folder)
     return container.to_bytes(compilation.run().enf)

@@ -8,7 +8,8 @@ from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.dump.text import quote
 from furiosa.compiler.gir.tile import Buffer, Work
-from furiosa.compiler.lir.linear import Linear, Segment
+from furiosa.compiler.lir.linear import Linear
+from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.program import NpuStep, Step
 from furiosa.enf.isa import BY_NAME, Command, Engine, Instruction, Region, Space
 from furiosa.enf.target import Target

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.gir.tile import Buffer, View, Work
-from furiosa.compiler.lir.linear import Segment
+from furiosa.compiler.lir.segment import Segment
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import BY_NAME, Operand, Space
 from furiosa.enf.target import Target

@@ -7,7 +7,7 @@ import pytest
 from furiosa.compiler.dfg.testing import Changes, assert_illegal
 from furiosa.compiler.gir.legality import check
 from furiosa.compiler.gir.tile import Work
-from furiosa.compiler.lir.linear import Segment
+from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import load_target

@@ -32,7 +32,7 @@ class Residents:
 
 def spare(clusters: list[Cluster], target: Target) -> int:
     """Bytes of SRAM that constants may keep while every tensor of the NPU clusters fits beside them; 0 where none do."""
-    live = [live_bytes(set(storages(c).values()), len(c.operators)) for c in clusters]
+    live = [live_bytes(set(storages(c).values()), 0, len(c.operators) - 1) for c in clusters]
     slack = target.sram_bytes // 64  # for holes between buffers
     every = sum(constant_bytes(op) + ALIGNMENT * len(constants(op)) for c in clusters for op in c.operators)
     busiest = max(map(max, live), default=0)

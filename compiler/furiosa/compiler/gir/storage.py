@@ -44,12 +44,12 @@ def storages(cluster: Cluster) -> dict[Tensor, Storage]:
     return out
 
 
-def live_bytes(resident: Iterable[Storage], operators: int) -> list[int]:
-    """Bytes of the given storages at each of so many operators."""
-    out = [0] * operators
-    for s in resident:
-        for place in range(s.first, s.last + 1):
-            out[place] += s.size
+def live_bytes(tensors: Iterable[Storage], first: int, last: int) -> list[int]:
+    """Bytes of the given storages that are needed at each of the operators from ``first`` to ``last``."""
+    out = [0] * (last - first + 1)
+    for s in tensors:
+        for place in range(max(s.first, first), min(s.last, last) + 1):
+            out[place - first] += s.size
     return out
 
 

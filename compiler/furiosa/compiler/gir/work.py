@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
-from furiosa.compiler.gir.form import Read
-from furiosa.compiler.gir.tile import Buffer, Holder, View, Work, pad_rank
-from furiosa.enf.isa import BY_NAME, dense_strides
+from furiosa.compiler.gir.form import Form, Read
+from furiosa.compiler.gir.tile import Buffer, Holder, View, Work, pad_rank, whole
+from furiosa.enf import timing
+from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space, dense_strides
+from furiosa.enf.target import Target
+
+_NOWHERE = Buffer("nowhere", 0, Space.SRAM)
 
 
 def operand(holder: Holder, read: Read) -> View:
@@ -37,6 +41,25 @@ def work(instruction: str, engine: int, operands: list[View], params: dict, op: 
         view.strides = tuple(s if d > 1 else 0 for d, s in zip(view.shape, view.strides))
         fitted.append(view)
     return Work(instruction, engine, tuple(fitted), {n: params.get(n, 0) for n in row.param_names}, op)
+
+
+def cycles(w: Work, target: Target) -> int:
+    """Clock cycles of a command that has no addresses yet."""
+    regions = tuple(Region(v.buffer.space, v.dtype, v.offset, v.shape, v.strides) for v in w.operands)
+    waits = (0,) * Engine.COUNT
+    return timing.cycles(
+        Command(BY_NAME[w.instruction], w.engine, waits, regions, tuple(w.params.values())), target
+    )
+
+
+def form_cycles(form: Form, op: Operator, target: Target) -> int:
+    """Clock cycles of a form over its whole output, everything in SRAM."""
+    box = whole(form.shape)
+    reads, params = form.operands(box)
+    zeros = (0,) * len(form.out_shape)
+    operands = [operand(Holder(_NOWHERE, r.tensor.dtype, r.shape, (0,) * len(r.shape)), r) for r in reads]
+    operands.append(form.place(Holder(_NOWHERE, form.output.dtype, form.out_shape, zeros), box))
+    return cycles(work(form.instruction, Engine.PE, operands, params, op), target)
 
 
 def dma(instruction: str, engine: int, source: View, destination: View, op: Operator) -> list[Work]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.gir.tile import Buffer
-from furiosa.compiler.lir.linear import Segment
+from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.pipeline import Compilation
 from furiosa.compiler.program import NpuStep
 from furiosa.enf.dtypes import ITEMSIZE
@@ -69,7 +69,9 @@ class Layer:
 
 ON_HOST = "inside a part of the model that the reference runtime itself runs on the host"
 BETWEEN = "a real number between quantised tensors, which the NPU never makes"
-MERGED = "never whole on the NPU: made together with what follows, or of no use to any output"
+MERGED = (
+    "never whole on the NPU: made together with what follows, or part by part, or of no use to any output"
+)
 FOREIGN = (
     "the program is not what this compiler makes of the source, so where it puts the tensor is not known"
 )

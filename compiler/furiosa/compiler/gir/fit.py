@@ -1,0 +1,123 @@
+"""What a cascade would need of SRAM and take of time, by looking at one of its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from furiosa.compiler.gir.cascade import Cascade, Part, Runner, inner, possible, streamed
+from furiosa.compiler.gir.storage import Storage, live_bytes
+from furiosa.compiler.gir.work import form_cycles
+from furiosa.enf import timing
+
+if TYPE_CHECKING:
+    from furiosa.compiler.gir.tiler import Tiler
+
+_FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+_MAX_SAMPLES = 64
+_MAX_STEPS = 4096  # operators times parts of a cascade
+
+
+class Fit:
+    """Questions about the operators ``first`` to ``last`` of one cluster, with ``room`` bytes of SRAM for them."""
+
+    def __init__(self, tiler: Tiler, room: int):
+        self.tiler, self.room = tiler, room
+        self.storages = list(dict.fromkeys(tiler.storage.values()))
+        self.count = len(tiler.cluster.operators)
+        self._streams = [tiler.streamed_bytes(op) for op in tiler.cluster.operators]
+        self._cycles: dict[int, int] = {}
+
+    def fewest_parts(self, first: int, last: int, spilled: set[Storage], most: int = _MAX_STEPS) -> int:
+        """The fewest parts, at most so many, in which the operators fit as a cascade; 0 where none do."""
+        if not possible(self.tiler, first, last):
+            return 0
+        cascade = Cascade(first, last, 1)
+        tiles = inner(self.tiler, cascade) | streamed(self.tiler, cascade) | spilled
+        used = [s for s in self.storages if s.first <= last and s.last >= first]
+        room = self.room - sum(s.size for s in used if s not in tiles) - sum(self._streams[first : last + 1])
+        if room <= 0:
+            return 0
+        live = live_bytes([s for s in used if s in tiles], first, last)
+        least = max(-(-max(live) // room), 2)  # tiles are no smaller than their share
+        most = min(most, _MAX_STEPS // (last - first + 1))
+        for parts in self._choices(last):
+            if least <= parts <= most and self._tiles(Cascade(first, last, parts), spilled) <= room:
+                return parts
+        return 0
+
+    def is_whole(self, first: int, last: int, spilled: set[Storage]) -> bool:
+        """Whether the operators run one by one with all tensors that are not spilled whole in SRAM."""
+        used = [s for s in self.storages if s.first <= last and s.last >= first]
+        if any(s in spilled for s in used):
+            return False
+        live = live_bytes(used, first, last)
+        return all(size + c <= self.room for size, c in zip(live, self._streams[first : last + 1]))
+
+    def is_banded(self, place: int, spilled: set[Storage]) -> bool:
+        """Whether an operator with tensors in DRAM has room for its other tensors, and for bands of those."""
+        used = [s for s in self.storages if s.first <= place <= s.last]
+        room = self.room - sum(s.size for s in used if s not in spilled) - self._streams[place]
+        return any(s in spilled for s in used) and room >= self.room // 16
+
+    def crowded(self) -> list[tuple[int, int]]:
+        """Runs of operators (first, last) for which there is not room for all tensors."""
+        live = live_bytes(self.storages, 0, self.count - 1)
+        out: list[tuple[int, int]] = []
+        for i, size in enumerate(live):
+            if size + self._streams[i] > self.room:
+                if out and out[-1][1] == i - 1:
+                    out[-1] = (out[-1][0], i)
+                else:
+                    out.append((i, i))
+        return out
+
+    def cascade_cycles(self, cascade: Cascade, spilled: set[Storage]) -> float:
+        """Cycles of the PE for a cascade, with what its parts compute twice."""
+        part = self._part(cascade, spilled)
+        made = {step.place: self.tiler.storage[step.form.output] for step in part.steps}
+        start = timing.overhead_cycles(self.tiler.target)
+        total = 0.0
+        for place, s in made.items():
+            starts = start * len(self.tiler.forms[place])
+            share = max((part.spans[s][1] - part.spans[s][0]) * cascade.parts / s.size, 1.0)
+            total += (self.cycles(place) - starts) * share + starts * cascade.parts
+        return total
+
+    def cycles(self, place: int) -> int:
+        """Cycles of the PE for an operator that is not cut."""
+        if place not in self._cycles:
+            op = self.tiler.cluster.operators[place]
+            forms = self.tiler.forms[place]
+            self._cycles[place] = sum(form_cycles(form, op, self.tiler.target) for form in forms)
+        return self._cycles[place]
+
+    def _choices(self, last: int) -> list[int]:
+        """Numbers of parts: those that divide the samples, then several parts a sample."""
+        y = self.tiler.cluster.operators[last].outputs[0]
+        samples = y.shape[0] if y.shape and 1 < y.shape[0] <= _MAX_SAMPLES else 1
+        return sorted({d for d in range(2, samples) if samples % d == 0} | {samples * f for f in _FACTORS})
+
+    def _tiles(self, cascade: Cascade, spilled: set[Storage]) -> int:
+        """The most bytes of tiles that live at one time, with the next part's input on its way."""
+        part = self._part(cascade, spilled)
+        first: dict[Storage, int] = {}
+        last: dict[Storage, int] = {}
+        coming = 0
+        for n, step in enumerate(part.steps):
+            y = step.form.output
+            for t in (*(r.tensor for r in step.reads if not r.tensor.is_constant), y):
+                s = self.tiler.storage[t]
+                if s in part.tiles:
+                    if s not in first and t is not y:
+                        coming += part.size(s)
+                    first.setdefault(s, n)
+                    last[s] = n
+        live = [0] * (len(part.steps) + 1)
+        for s, n in first.items():
+            for i in range(n, last[s] + 1):
+                live[i] += part.size(s)
+        return max(live) + coming
+
+    def _part(self, cascade: Cascade, spilled: set[Storage]) -> Part:
+        self.tiler.begin(spilled)
+        return Runner(self.tiler, cascade).part_in_the_middle()

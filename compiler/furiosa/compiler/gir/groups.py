@@ -1,0 +1,147 @@
+"""Where cascades are worth it: around operators at which SRAM cannot hold all tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from furiosa.compiler.gir.cascade import Cascade
+from furiosa.compiler.gir.fit import Fit
+from furiosa.compiler.gir.storage import Storage
+
+_REACH = 16  # operators that a cascade may begin before, or end behind, those that are crowded
+_TRIES = 64  # cascades that are looked at for one crowded place
+_CHOICES = 4  # of which so many are kept
+_SPAN = 8  # cuts that one cascade may go over
+_MARGIN = 4  # operators beside crowded ones that are looked at with them
+
+Choice = tuple[set[Storage], list[Cascade]]  # tensors in DRAM, and what runs part by part
+
+
+def in_sram(fit: Fit) -> Iterator[Choice]:
+    """Choices in which every tensor between cascades stays in SRAM, the most promising first."""
+    options = [_around(fit, *region) for region in fit.crowded()]
+    if not all(options):
+        return
+    for rank in range(max(map(len, options), default=0)):
+        chosen: list[Cascade] = []
+        for own in options:
+            candidate = own[min(rank, len(own) - 1)]
+            if chosen and candidate.first <= chosen[-1].last:
+                if candidate.last <= chosen[-1].last:
+                    continue
+                break
+            chosen.append(candidate)
+        else:
+            yield set(), chosen
+
+
+def _around(fit: Fit, first: int, last: int) -> list[Cascade]:
+    """Cascades that have the given operators, best first: those of the fewest commands."""
+    pairs = [
+        (b - a + 1, a, b)
+        for a in range(max(first - _REACH, 0), first + 1)
+        for b in range(last, min(last + _REACH + 1, fit.count))
+    ]
+    found: list[tuple[int, int, Cascade]] = []
+    for length, a, b in sorted(pairs)[:_TRIES]:
+        most = found[_CHOICES - 1][0] // length if len(found) >= _CHOICES else length << 10
+        if most < 2:
+            break
+        parts = fit.fewest_parts(a, b, set(), most)
+        if parts:
+            found.append((parts * length, a, Cascade(a, b, parts)))
+            found.sort()
+    return [x[-1] for x in found[:_CHOICES]]
+
+
+def through_dram(fit: Fit) -> Choice | None:
+    """Cuts every crowded run of operators into cascades, so that they and what crosses the cuts through DRAM take the least time."""
+    spilled: set[Storage] = set()
+    chosen: list[Cascade] = []
+    for first, last in _regions(fit):
+        found = _Cuts(fit, first, last).best()
+        if found is None:
+            return None
+        spilled |= found[0]
+        chosen += found[1]
+    return spilled, sorted(chosen)
+
+
+def _regions(fit: Fit) -> list[tuple[int, int]]:
+    """The crowded runs with their neighbours, joined where they touch."""
+    out: list[tuple[int, int]] = []
+    for first, last in fit.crowded():
+        first, last = max(first - _MARGIN, 0), min(last + _MARGIN, fit.count - 1)
+        if out and first <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], last)
+        else:
+            out.append((first, last))
+    return out
+
+
+class _Cuts:
+    """The cheapest way through the operators from ``first`` to ``last``, from cut to cut.
+
+    What crosses a cut stays in SRAM or goes through DRAM; what comes from or goes outside lies there anyway.
+    """
+
+    def __init__(self, fit: Fit, first: int, last: int):
+        self._fit = fit
+        here = [s for s in fit.storages if s.first <= last and s.last >= first]
+        self._outside = {s for s in here if any(t in fit.tiler.dram for t in s.tensors)}
+        crossing = {m: {s for s in here if s.first < m <= s.last} for m in range(first, last + 2)}
+        sizes = {m: sum(s.size for s in crossing[m]) for m in crossing}
+        sizes[first] = sizes[last + 1] = 1 << 62
+        inside = [m for m in range(first + 1, last + 1) if sizes[m] <= min(sizes[m - 1], sizes[m + 1])]
+        self._places = [first, *inside, last + 1]
+        self._crossing = crossing
+        self._per_byte = fit.tiler.target.clock_hz / fit.tiler.target.dram_bytes_per_s
+
+    def best(self) -> Choice | None:
+        places = self._places
+        begin, end = (places[0], False), (places[-1], False)
+        # for each cut, in SRAM or through DRAM: the cost up to it, where its last step begins, and that step's parts
+        ways: dict[tuple[int, bool], tuple[float, tuple[int, bool], int]] = {begin: (0.0, begin, 0)}
+        for n, place in enumerate(places[1:], 1):
+            for is_spilled in (False, True) if place != end[0] else (False,):
+                for before in places[max(n - _SPAN, 0) : n]:
+                    for was_spilled in (False, True):
+                        way = ways.get((before, was_spilled))
+                        step = way and self._step(before, place - 1, was_spilled, is_spilled)
+                        if step:
+                            cost = way[0] + step[0]
+                            if (place, is_spilled) not in ways or cost < ways[place, is_spilled][0]:
+                                ways[place, is_spilled] = cost, (before, was_spilled), step[1]
+        if end not in ways:
+            return None
+        spilled: set[Storage] = set(self._outside)
+        cascades: list[Cascade] = []
+        while end != begin:
+            _, before, parts = ways[end]
+            if end[1]:
+                spilled |= self._crossing[end[0]]
+            if parts:
+                cascades.append(Cascade(before[0], end[0] - 1, parts))
+            end = before
+        return spilled, cascades
+
+    def _step(self, first: int, last: int, was_spilled: bool, is_spilled: bool) -> tuple[float, int] | None:
+        """Cycles of some operators and the parts that they run in, 0 where each runs alone; None where they do not fit."""
+        fit = self._fit
+        spilled = set(self._outside)
+        if was_spilled:
+            spilled |= self._crossing[first]
+        if is_spilled:
+            spilled |= self._crossing[last + 1]
+        ops = fit.tiler.cluster.operators[first : last + 1]
+        tensors = (
+            t for op in ops for t in (*op.inputs, op.outputs[0]) if t is not None and not t.is_constant
+        )
+        touched = {fit.tiler.storage[t] for t in tensors}
+        dma = sum(s.size for s in touched if s in spilled) * self._per_byte
+        if fit.is_whole(first, last, spilled) or (first == last and fit.is_banded(first, spilled)):
+            return max(dma, float(sum(fit.cycles(place) for place in range(first, last + 1)))), 0
+        parts = fit.fewest_parts(first, last, spilled)
+        if not parts:
+            return None
+        return max(dma, fit.cascade_cycles(Cascade(first, last, parts), spilled)), parts
