@@ -128,7 +128,9 @@ class Runner:
         out = tiler.storage[form.output]
         if self.in_tile(out):
             if out not in tiles:
-                tiles[out] = _tile(form.output.name, spans[out])
+                tiles[out] = tile = _tile(form.output.name, spans[out])
+                if out in self._inner:
+                    tiler.pieces.setdefault(out, []).append((tile.buffer, *spans[out]))
             home = _seen(tiles[out], form.output.dtype, form.out_shape)
         else:
             home = Holder(tiler.resident(out), form.output.dtype, form.out_shape, (0,) * len(form.out_shape))

@@ -16,6 +16,8 @@ from furiosa.enf.target import Target
 
 BATCH = 1 << 19  # bytes of constants that one transfer may bring ahead of time
 
+Piece = tuple[Buffer, int, int]  # a buffer that has the bytes [start, end) of a tensor
+
 
 class Memory:
     """The memory of one cluster.
@@ -52,11 +54,18 @@ class Memory:
         self._sram: dict[Storage, Buffer] = {}
         self._spill: dict[Storage, Buffer] = {}
         self._loaded: set[Storage] = set()
+        self.pieces: dict[Storage, list[Piece]] = {}  # of tensors that never are whole
 
-    def homes(self) -> dict[Tensor, Buffer]:
-        """For each tensor the buffer that it lies in as a whole, as ``tile`` has placed it."""
-        places = {**self._sram, **self._spill}
-        return {t: places[s] for t, s in self.storage.items() if s in places}
+    def homes(self) -> dict[Tensor, list[Piece]]:
+        """For each tensor the pieces of memory that together have all its bytes, as ``tile`` has placed them."""
+        homes = {s: [(buffer, 0, s.size)] for s, buffer in {**self._sram, **self._spill}.items()}
+        for s, pieces in self.pieces.items():
+            end = 0
+            for _, start, stop in sorted(pieces, key=lambda p: p[1]):
+                end = max(end, stop) if start <= end else end
+            if end == s.size:
+                homes[s] = pieces
+        return {t: homes[s] for t, s in self.storage.items() if s in homes}
 
     def live_bytes(self, spilled: set[Storage]) -> list[int]:
         """Bytes of the tensors in SRAM at each operator."""

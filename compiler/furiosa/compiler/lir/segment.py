@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.gir.memory import Piece
 from furiosa.compiler.gir.storage import Storage
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
 from furiosa.compiler.gir.tiler import Tiler
@@ -17,14 +18,14 @@ from furiosa.enf.isa import Engine, Space
 class Segment:
     """The commands of one NPU cluster, its buffers in SRAM, and how many bytes of SRAM they take.
 
-    ``homes`` gives for each tensor the buffer in which it is put together; so many tensors were ``spilled`` to DRAM.
+    ``homes`` gives for each tensor the buffers that have it, piece by piece; so many tensors were ``spilled`` to DRAM.
     """
 
     works: list[Work]
     lifetimes: list[Lifetime]
     scratch: list[Buffer]
     sram_peak: int
-    homes: dict[Tensor, Buffer]
+    homes: dict[Tensor, list[Piece]]
     spilled: int = 0
 
 

@@ -16,20 +16,30 @@ from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Space
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A dense tensor in the simulated memory.
+class Piece(NamedTuple):
+    """Bytes ``start`` to ``end`` of a dense tensor, in the simulated memory from ``address`` on.
 
-    It is whole once ``command`` (an index into the program's commands, in step ``step`` of the plan) has ended, and may
-    be overwritten by any later one; in a step of the host it is whole once the step has ended.  ``space`` is a code of furiosa.enf.isa.Space, ``dtype`` a numpy name.  What lies
-    there is the source's tensor with the axes in another order, which ``perm`` puts back, and where ``is_shifted`` with
-    128 taken off each value.
+    They are there once ``command`` (an index into the program's commands) has ended, and any later one may overwrite them; None in
+    a step of the host, where they are there once the step has ended.  ``space`` is a code of furiosa.enf.isa.Space.
     """
 
-    step: int
     command: int | None
     space: int
     address: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A dense tensor in the simulated memory: its pieces in the order of their commands, in step ``step`` of the plan.
+
+    ``dtype`` is a numpy name.  What lies there is the source's tensor with the axes in another order, which ``perm`` puts
+    back, and where ``is_shifted`` with 128 taken off each value.
+    """
+
+    step: int
+    pieces: tuple[Piece, ...]
     dtype: str
     shape: tuple[int, ...]
     perm: tuple[int, ...] | None
@@ -40,9 +50,7 @@ class _At(NamedTuple):
     """The first fields of a place."""
 
     step: int
-    command: int | None
-    space: int
-    address: int
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,7 @@ class Layer:
 
 ON_HOST = "inside a part of the model that the reference runtime itself runs on the host"
 BETWEEN = "a real number between quantised tensors, which the NPU never makes"
-MERGED = (
-    "never whole on the NPU: made together with what follows, or part by part, or of no use to any output"
-)
+MERGED = "never whole on the NPU: made together with what follows, or of no use to any output"
 FOREIGN = (
     "the program is not what this compiler makes of the source, so where it puts the tensor is not known"
 )
@@ -159,14 +165,24 @@ def _made(compilation: Compilation) -> dict[Tensor, _At]:
         if isinstance(step, NpuStep):
             segment = compilation.gir[npu.pop(0)]
             last = _last_writes(segment)
-            for t, buffer in segment.homes.items():
-                if buffer in last:
-                    address = compilation.lir.addresses[buffer]
-                    made.setdefault(t, _At(index, step.first + last[buffer], buffer.space, address))
+            for t, home in segment.homes.items():
+                if all(buffer in last for buffer, _, _ in home):
+                    pieces = (
+                        Piece(
+                            step.first + last[buffer],
+                            buffer.space,
+                            compilation.lir.addresses[buffer],
+                            start,
+                            end,
+                        )
+                        for buffer, start, end in home
+                    )
+                    made.setdefault(t, _At(index, tuple(sorted(pieces))))
         else:
             for t in step.cluster.outputs:
-                address = compilation.lir.addresses[compilation.dram[t]]
-                made[t] = _At(index, None, Space.DRAM, address)
+                buffer = compilation.dram[t]
+                address = compilation.lir.addresses[buffer]
+                made[t] = _At(index, (Piece(None, Space.DRAM, address, 0, buffer.size),))
     return made
 
 
@@ -181,7 +197,7 @@ def _place(compilation: Compilation, t: Tensor, made: dict[Tensor, _At]) -> Plac
         is_shifted = form.dtype == "int8" and t.dtype == "uint8"
         if form in made and (is_shifted or form.dtype == t.dtype) and form.dtype in ITEMSIZE:
             found.append(Place(*made[form], form.dtype, form.shape, perm, is_shifted))
-    return min(found, key=lambda p: (p.step, p.command or 0), default=None)
+    return min(found, key=lambda p: (p.step, p.pieces[-1].command or 0), default=None)
 
 
 def _unit(op: Operator) -> float | None:

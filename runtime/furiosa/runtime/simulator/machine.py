@@ -60,6 +60,10 @@ class Simulator:
         """A view of a dense tensor in working DRAM, or another memory; the next run changes it."""
         return np.ndarray(shape, self._dtypes[dtype], self._memories[space].data, address)
 
+    def dtype(self, name: str) -> np.dtype:
+        """The numpy type in which the simulator holds an element type."""
+        return self._dtypes[name]
+
     @property
     def needs_setup(self) -> bool:
         """Whether the plan has a setup that has not run yet."""
