@@ -46,7 +46,7 @@ class Free(NamedTuple):
 FREE = (
     Free("command_overhead_cycles", 0, 100_000, 10),
     Free("run_overhead_us", 0, 1_000, 0.1),
-    Free("pcie_bytes_per_s", 4_000_000_000, 15_750_000_000, 10_000_000),
+    Free("pcie_bytes_per_s", 4_000_000_000, 15_750_000_000, 50_000_000),
 )
 
 # what else the machine might be like; each with its own fit
