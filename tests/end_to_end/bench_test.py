@@ -34,7 +34,7 @@ def test_a_benchmark_agrees_with_the_report(folder: Path) -> None:
     assert bench["simulated"]["latency_us"] == pytest.approx(report["latency_us"])
     assert bench["result"]["total num queries"] == 4 and bench["result"]["batch size"] == 2
     processes, _, rows = rows_of(Path("t.json").read_text("ascii"))
-    assert [": setup, once" in processes[2], ": one run, simulated" in processes[3]] == [True, True]
+    assert ["simulated, setup" in processes[2], "simulated, one run" in processes[3]] == [True, True]
     commands = [e for (pid, tid), row in rows.items() if pid > 1 for e in row if "operator" in e["args"]]
     assert {e["args"]["operator"] for e in commands} <= {o["name"] for o in report["operators"]}
     ends = {

@@ -8,6 +8,7 @@ must not be compared.  The format: "Trace Event Format", Google, section "Comple
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,21 +20,51 @@ Event = dict[str, Any]
 def named_process(pid: int, name: str) -> list[Event]:
     """The name of a process, and its place among the processes."""
     arguments = {"process_name": {"name": name}, "process_sort_index": {"sort_index": pid}}
-    return [{"ph": "M", "name": key, "pid": pid, "tid": 0, "args": args} for key, args in arguments.items()]
+    tid = _tid(pid, 0)
+    return [{"ph": "M", "name": key, "pid": pid, "tid": tid, "args": args} for key, args in arguments.items()]
 
 
-def named_row(pid: int, tid: int, name: str) -> list[Event]:
+def named_row(pid: int, row: int, name: str) -> list[Event]:
     """The name of a row of a process, and its place among the rows."""
-    arguments = {"thread_name": {"name": name}, "thread_sort_index": {"sort_index": tid}}
+    arguments = {"thread_name": {"name": name}, "thread_sort_index": {"sort_index": row}}
+    tid = _tid(pid, row)
     return [{"ph": "M", "name": key, "pid": pid, "tid": tid, "args": args} for key, args in arguments.items()]
 
 
 def complete(
-    pid: int, tid: int, name: str, category: str, start_us: float, duration_us: float, **args: Any
+    pid: int, row: int, name: str, category: str, start_us: float, duration_us: float, **args: Any
 ) -> Event:
-    """Something that takes time; on one row, what is inside of another must end no later than that."""
-    times = {"ts": round(start_us, 3), "dur": round(duration_us, 3)}
-    return {"ph": "X", "name": name, "cat": category, "pid": pid, "tid": tid, **times, "args": args}
+    """Something that takes time; on one row, what is inside of another must end no later than that.
+
+    Perfetto counts in nanoseconds and drops what overlaps by one, so start and end are whole ones, and what ends when something
+    else starts does so after rounding, too.
+    """
+    start, end = _nanoseconds(start_us), _nanoseconds(start_us + duration_us)
+    times = {"ts": start / 1000, "dur": (end - start) / 1000}
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": category,
+        "pid": pid,
+        "tid": _tid(pid, row),
+        **times,
+        "args": args,
+    }
+
+
+def counter(pid: int, name: str, at_us: float, values: dict[str, float]) -> Event:
+    """Values of a process from a time on."""
+    ts = _nanoseconds(at_us) / 1000
+    return {"ph": "C", "name": name, "pid": pid, "tid": _tid(pid, 0), "ts": ts, "args": values}
+
+
+def _nanoseconds(us: float) -> int:
+    return math.floor(us * 1000 + 1e-4)
+
+
+def _tid(pid: int, row: int) -> int:
+    """Not 0, not the number of a process, and of one row only: else Perfetto joins rows as one thread."""
+    return pid * 1_000_000 + 1 + row
 
 
 def to_json(events: Iterable[Event], **other: str) -> str:

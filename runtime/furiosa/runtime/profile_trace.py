@@ -35,17 +35,17 @@ def trace(recorder: Recorder, resource: Resource = Resource.ALL) -> str:
 
 def _host_events(recorder: Recorder) -> list[chrome_trace.Event]:
     spans = list(recorder.spans)
-    events = chrome_trace.named_process(HOST_PID, f"host: {MEASURED}")
+    events = chrome_trace.named_process(HOST_PID, f"{MEASURED} (host)")
     origin = min((s.start for s in spans), default=0)
     rows: dict[tuple[int, str], int] = {}
     for span in spans:
-        tid = rows.setdefault(span.thread, len(rows))
+        row = rows.setdefault(span.thread, len(rows))
         start, duration = (span.start - origin) / 1e3, (span.end - span.start) / 1e3
         events.append(
-            chrome_trace.complete(HOST_PID, tid, span.name, span.category, start, duration, **span.args)
+            chrome_trace.complete(HOST_PID, row, span.name, span.category, start, duration, **span.args)
         )
-    for (_, name), tid in rows.items():
-        events += chrome_trace.named_row(HOST_PID, tid, name)
+    for (_, name), row in rows.items():
+        events += chrome_trace.named_row(HOST_PID, row, name)
     return events
 
 

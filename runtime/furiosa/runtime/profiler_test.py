@@ -107,7 +107,7 @@ def test_setup_is_a_span_of_the_first_inference_of_each_worker():
     text = io.StringIO()
     profiler.export_chrome_trace(text)
     processes, _, rows = rows_of(text.getvalue())
-    assert [": setup, once" in processes[2], ": one run" in processes[3]] == [True, True]
+    assert ["simulated, setup" in processes[2], "simulated, one run" in processes[3]] == [True, True]
     commands = [[e for row, events in rows.items() if row[0] == pid for e in events] for pid in (2, 3)]
     assert [e["name"] for e in commands[0]] == ["LOAD"]
     assert {"LOAD", "TABLE_LOOKUP", "STORE"} <= {e["name"] for e in commands[1]}
@@ -142,8 +142,8 @@ def test_a_trace_of_all(sess, tmp_path):
             t.join()
     processes, threads, rows = rows_of(path.read_text("ascii"))
     assert processes == {
-        1: "host: measured on this machine, on which the NPU is simulated in software: no NPU time",
-        2: "the model on warboy, batch size 1: one run, simulated (an estimate, not measured)",
+        1: "measured on this machine, on which the NPU is simulated in software: no NPU time (host)",
+        2: "simulated, one run (an estimate): the model on warboy, batch size 1",
     }
     assert {name for (pid, _), name in threads.items() if pid == 1} == {"MainThread", "t0", "t1"}
     main = next(row for row, name in threads.items() if name == "MainThread")
@@ -267,7 +267,8 @@ def test_a_whole_process_by_its_environment(tmp_path, path, sentence):
     if not sentence:
         processes, _, rows = rows_of((tmp_path / path).read_text("ascii"))
         assert len(processes) == 2  # the host, and the program of both sessions
-        assert [e["name"] for e in rows[1, 0]] == 2 * NPU
+        (events,) = [events for (pid, _), events in rows.items() if pid == 1]
+        assert [e["name"] for e in events] == 2 * NPU
 
 
 def test_an_asynchronous_session(sess):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from furiosa.enf.chrome_trace import Event, complete, named_process, named_row, to_json
+from furiosa.enf.chrome_trace import Event, complete, counter, named_process, named_row, to_json
 from furiosa.enf.report.buffers import KINDS, bands
 from furiosa.enf.report.timeline import HOST, LOAD, PCIE, PE, STORE, Timeline, lane
 
@@ -37,11 +37,9 @@ def events(program: Program, performance: Performance, title: str, pid: int = 1)
     found = []
     run = pid
     if min((s.first for s in timeline.steps), default=len(program.commands)):
-        found += _named(
-            pid, f"{title}: setup, once before the first run, simulated (an estimate, not measured)"
-        )
+        found += _named(pid, f"simulated, setup before the first run (an estimate): {title}")
         run += 1
-    found += _named(run, f"{title}: one run, simulated (an estimate, not measured)")
+    found += _named(run, f"simulated, one run (an estimate): {title}")
     found += _commands(program, performance, timeline, run)
     found += _layers(program, performance, timeline, run)
     for p in timeline.pieces:
@@ -116,5 +114,4 @@ def _memory(program: Program, performance: Performance, timeline: Timeline, run:
     live = [0] * len(KINDS)
     for at in sorted(changes):
         live = [a + b for a, b in zip(live, changes[at])]
-        args = dict(zip(KINDS, live))
-        yield {"ph": "C", "name": "SRAM bytes", "pid": run, "tid": 0, "ts": round(at, 3), "args": args}
+        yield counter(run, "SRAM bytes", at, dict(zip(KINDS, live)))

@@ -12,8 +12,9 @@ Row = tuple[int, int]
 def rows_of(text: str) -> tuple[dict[int, str], dict[Row, str], dict[Row, list[dict[str, Any]]]]:
     """Asserts that a trace is sound and takes it apart.
 
-    Required keys and types; no negative time; every process and row is named, counters have numbers; on each row events are in the order of their
-    starts and either lie inside of one another or side by side.
+    Required keys and types; no negative time, whole nanoseconds; every process and row is named, no number of a row is 0 or
+    used twice; counters have numbers; on each row events are in the order of their starts and either lie inside of one
+    another or side by side.
 
     Returns:
         Names of processes, names of rows by (pid, tid), and events of rows.
@@ -44,6 +45,8 @@ def rows_of(text: str) -> tuple[dict[int, str], dict[Row, str], dict[Row, list[d
         assert event["ph"] == "X" and type(event["cat"]) is str
         assert all(type(event[key]) in (int, float) and event[key] >= 0 for key in ("ts", "dur"))
         rows[row].append(event)
+    numbers = [tid for _, tid in names]
+    assert len(set(numbers)) == len(numbers) and not {0, *processes} & set(numbers)
     for row, events in rows.items():
         assert row[0] in processes and row in names
         _assert_nested(events)
@@ -51,14 +54,14 @@ def rows_of(text: str) -> tuple[dict[int, str], dict[Row, str], dict[Row, list[d
 
 
 def _assert_nested(events: list[dict[str, Any]]) -> None:
-    last = 0.0
-    open_until: list[float] = []
-    slack = 2e-3  # starts and durations are rounded to nanoseconds each
+    last = 0
+    open_until: list[int] = []
     for event in events:
-        assert event["ts"] >= last, event
-        last = event["ts"]
-        while open_until and open_until[-1] <= event["ts"] + slack:
+        start, duration = (round(event[key] * 1000) for key in ("ts", "dur"))
+        assert abs(event["ts"] * 1000 - start) < 1e-3 and abs(event["dur"] * 1000 - duration) < 1e-3, event
+        assert start >= last, event
+        last = start
+        while open_until and open_until[-1] <= start:
             open_until.pop()
-        end = event["ts"] + event["dur"]
-        assert not open_until or end <= open_until[-1] + slack, event
-        open_until.append(end)
+        assert not open_until or start + duration <= open_until[-1], event
+        open_until.append(start + duration)

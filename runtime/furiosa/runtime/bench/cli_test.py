@@ -131,7 +131,7 @@ def test_a_trace(workload):
     with open("t.json", encoding="ascii") as f:
         processes, names, rows = rows_of(f.read())
     assert "no NPU time" in processes[1]
-    assert processes[2] == "a.enf on warboy, batch size 1: one run, simulated (an estimate, not measured)"
+    assert processes[2] == "simulated, one run (an estimate): a.enf on warboy, batch size 1"
     events = [e for (pid, _), row in rows.items() if pid == 1 for e in row]
     warm = next(e for e in events if e["name"] == "warm up, not counted")
     inferences = [e for e in events if e["name"] == "Inference"]
