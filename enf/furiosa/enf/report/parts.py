@@ -152,7 +152,7 @@ def roof(performance: Performance, target: Target) -> str:
     )
     return (
         '<section class="card"><h2>Roofline</h2><p class="note">A layer is a circle, as large as its time. Under the slope DRAM is '
-        f'the limit, under the flat line the multipliers are.</p><div class="scroll">{plot}</div><ul class="legend">{legend}</ul></section>'
+        f'the limit, under the flat line the multipliers are; beside it stand layers that need no DRAM, in their order.</p><div class="scroll">{plot}</div><ul class="legend">{legend}</ul></section>'
     )
 
 

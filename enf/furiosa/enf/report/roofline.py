@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from furiosa.enf.performance import Layer
     from furiosa.enf.target import Target
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 330, 44, 78, 14, 42
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 330, 44, 6, 14, 42  # units of the drawing
+_BESIDE = (
+    72,
+    300,
+)  # width of the part for layers without traffic: where there are none, where there are no others
 _LABELS = 4  # layers that are named in the plot
 LARGEST = 2000  # layers that are drawn
 COLOURS = {"compute": "npu", "DRAM": "load", "starting": "idle"}
@@ -25,75 +29,92 @@ def bound(layer: Layer) -> str:
     return "DRAM" if layer.memory_bound_us > layer.compute_bound_us else "compute"
 
 
+class _Frame:
+    """Where a point stands: logarithmic axes, and beside them the layers without DRAM traffic in the order of the graph."""
+
+    def __init__(self, points: list[tuple[float | None, float]], target: Target):
+        self.peak = 2 * target.slices * target.mac_width * target.mac_height * target.clock_hz
+        self.bandwidth = target.dram_bytes_per_s
+        self.ridge = self.peak / self.bandwidth
+        reached = [x for x, _ in points if x is not None]
+        self.beside = len(points) - len(reached)
+        narrow, wide = _BESIDE
+        self.right = round(_WIDTH - _RIGHT - narrow - (wide - narrow) * self.beside / len(points))
+        self.bottom = _HEIGHT - _BOTTOM
+        low, high = min([*reached, self.ridge / 4]), max([*reached, self.ridge * 4])
+        self.x0, self.x1 = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        self.y1 = math.log10(self.peak) + 0.15
+        lowest = math.floor(math.log10(min(y for _, y in points)))
+        self.y0 = min(lowest, math.floor(self.y1) - 1)
+
+    def across(self, intensity: float) -> float:
+        return _LEFT + (math.log10(intensity) - self.x0) / (self.x1 - self.x0) * (self.right - _LEFT)
+
+    def aside(self, number: int) -> float:
+        return self.right + (number + 0.5) / self.beside * (_WIDTH - _RIGHT - self.right)
+
+    def down(self, rate: float) -> float:
+        return _TOP + (self.y1 - math.log10(rate)) / (self.y1 - self.y0) * (self.bottom - _TOP)
+
+
 def svg(layers: list[Layer], target: Target) -> str:
     """The plot, or an empty string where no layer does multiply-accumulates."""
-    layers = sorted((x for x in layers if x.macs and x.busy_us), key=lambda x: (-x.busy_us, x.index))[
-        :LARGEST
-    ]
+    layers = sorted((x for x in layers if x.macs and x.busy_us), key=lambda x: -x.busy_us)[:LARGEST]
     if not layers:
         return ""
-    peak = 2 * target.slices * target.mac_width * target.mac_height * target.clock_hz
     points = [_point(x) for x in layers]
-    ridge = peak / target.dram_bytes_per_s
-    reached = [p for p, _ in points if p is not None] + [ridge]
-    x0, x1 = math.floor(math.log10(min(reached))), math.ceil(math.log10(max(reached)) + 0.3)
-    y1 = math.log10(peak) + 0.15
-    y0 = min(math.floor(math.log10(min(y for _, y in points))), math.floor(y1) - 1)
-
-    def across(intensity: float) -> float:
-        return _LEFT + (math.log10(intensity) - x0) / (x1 - x0) * (_WIDTH - _LEFT - _RIGHT)
-
-    def down(rate: float) -> float:
-        return _TOP + (y1 - math.log10(rate)) / (y1 - y0) * (_HEIGHT - _TOP - _BOTTOM)
-
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    title = f"Roofline: {len(layers)} layers under a peak of {figure(peak / 1e12)} TOPS"
-    out = [
-        f'<svg class="roof" id="roofline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{text(title)}">'
-    ]
-    out.append(f'<rect class="beyond" x="{right}" y="{_TOP}" width="{_RIGHT - 6}" height="{bottom - _TOP}"/>')
-    for e in range(x0, x1 + 1):
-        x = across(10.0**e)
-        out.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>')
-        anchor = "end" if e == x1 else "middle"
-        out.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{_power(e)}</text>')
-    for e in range(y0, math.floor(y1) + 1):
-        y = down(10.0**e)
-        out.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - 6}"/>')
-        out.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_tops(e)}</text>')
-    low = max(10.0**x0, 10.0**y0 / target.dram_bytes_per_s)
-    roof = (
-        f"M{across(low):.1f} {down(low * target.dram_bytes_per_s):.1f}L{across(ridge):.1f} {down(peak):.1f}"
-    )
-    out.append(f'<path class="line" d="{roof}H{_WIDTH - 6}"/>')
-    out.append(f'<text x="{_LEFT}" y="{_HEIGHT - 6}">operations for each byte of DRAM traffic</text>')
-    out.append(
-        f'<text x="{right + (_RIGHT - 6) / 2}" y="{bottom - 8}" text-anchor="middle">no traffic</text>'
-    )
-    out.append(f'<text x="{_LEFT + 6}" y="{_TOP + 10}">TOPS</text>')
-    out.append(
-        f'<text x="{_WIDTH - 6}" y="{down(peak) - 5:.1f}" text-anchor="end">{figure(peak / 1e12)} TOPS</text>'
-    )
-    most = layers[0].busy_us
-    placed: list[tuple[float, float]] = []
-    labels = []
-    for i, (layer, (intensity, rate)) in enumerate(zip(layers, points)):
-        x, y = right + (_RIGHT - 6) / 2 if intensity is None else across(intensity), down(rate)
-        radius = 2.5 + 8.5 * math.sqrt(layer.busy_us / most)
-        out.append(_circle(layer, x, y, radius, rate))
-        if (
-            i < _LABELS
-            and intensity is not None
-            and all(abs(y - b) > 14 or abs(x - a) > 130 for a, b in placed)
-        ):
-            placed.append((x, y))
-            end = x > (_LEFT + right) / 2
-            at = x - radius - 4 if end else x + radius + 4
-            anchor = "end" if end else "start"
-            labels.append(
-                f'<text class="label" x="{at:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{text(short(layer.name, 26))}</text>'
+    frame = _Frame(points, target)
+    order = sorted(x.index for x, (intensity, _) in zip(layers, points) if intensity is None)
+    places = {index: i for i, index in enumerate(order)}
+    largest = 9 if frame.beside < 30 else 5
+    circles, labels, labelled = [], [], []
+    for layer, (intensity, rate) in zip(layers, points):
+        x = frame.aside(places[layer.index]) if intensity is None else frame.across(intensity)
+        y, radius = frame.down(rate), 2 + largest * math.sqrt(layer.busy_us / layers[0].busy_us)
+        circles.append(_circle(layer, x, y, radius, rate))
+        apart = all(abs(y - b) > 14 or abs(x - a) > 150 for a, b in labelled)
+        if intensity is not None and apart and len(labelled) < _LABELS:
+            labelled.append((x, y))
+            at, anchor = (
+                (x - radius - 4, "end") if x > (_LEFT + frame.right) / 2 else (x + radius + 4, "start")
             )
-    return "".join([*out, *labels, "</svg>"])
+            name = text(short(layer.name, 26))
+            labels.append(
+                f'<text class="label" x="{at:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{name}</text>'
+            )
+    title = f"Roofline: {len(layers)} layers under a peak of {figure(frame.peak / 1e12)} TOPS"
+    head = (
+        f'<svg class="roof" id="roofline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}">'
+    )
+    return "".join([head, *_axes(frame), *circles, *labels, "</svg>"])
+
+
+def _axes(f: _Frame) -> list[str]:
+    end, out = _WIDTH - _RIGHT, []
+    out.append(
+        f'<rect class="beyond" x="{f.right}" y="{_TOP}" width="{end - f.right}" height="{f.bottom - _TOP}"/>'
+    )
+    for e in range(f.x0, f.x1 + 1):
+        x, anchor = f.across(10.0**e), "end" if e == f.x1 else "middle"
+        out.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{f.bottom}"/>')
+        out.append(f'<text x="{x:.1f}" y="{f.bottom + 16}" text-anchor="{anchor}">{_power(e)}</text>')
+    for e in range(f.y0, math.floor(f.y1) + 1):
+        y = f.down(10.0**e)
+        out.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{end}"/>')
+        out.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0 ** (e - 12):g}</text>')
+    low = max(10.0**f.x0, 10.0**f.y0 / f.bandwidth)
+    slope = (
+        f"M{f.across(low):.1f} {f.down(low * f.bandwidth):.1f}L{f.across(f.ridge):.1f} {f.down(f.peak):.1f}"
+    )
+    out.append(f'<path class="line" d="{slope}H{end}"/>')
+    for x, y, anchor, words in (
+        (_LEFT, _HEIGHT - 6, "start", "operations for each byte of DRAM traffic"),
+        (end - 6, f.bottom - 8, "end", "no traffic"),
+        (_LEFT + 6, _TOP + 10, "start", "TOPS"),
+        (end - 6, round(f.down(f.peak)) + 15, "end", f"peak {figure(f.peak / 1e12)}"),
+    ):
+        out.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{words}</text>')
+    return out
 
 
 def _point(layer: Layer) -> tuple[float | None, float]:
@@ -114,7 +135,3 @@ def _circle(layer: Layer, x: float, y: float, radius: float, rate: float) -> str
 
 def _power(e: int) -> str:
     return f"{10**e:,}" if 0 <= e <= 4 else f'10<tspan dy="-5" font-size="9">{e}</tspan>'
-
-
-def _tops(e: int) -> str:
-    return f"{10.0 ** (e - 12):g}"
