@@ -164,6 +164,29 @@ class Browser:
             self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         )
 
+    def colours(self, png: bytes) -> dict[str, int]:
+        """How many pixels of a PNG have each colour, "r,g,b"; leaves the page."""
+        self.call("Page.navigate", url="about:blank")
+        return self.js(f"""(async () => {{
+            const image = new Image();
+            image.src = "data:image/png;base64,{base64.b64encode(png).decode()}";
+            await image.decode();
+            const canvas = new OffscreenCanvas(image.width, image.height), counts = {{}};
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const p = context.getImageData(0, 0, image.width, image.height).data;
+            for (let i = 0; i < p.length; i += 4) {{
+                const colour = `${{p[i]}},${{p[i + 1]}},${{p[i + 2]}}`;
+                counts[colour] = (counts[colour] || 0) + 1;
+            }}
+            return counts;
+        }})()""")
+
+    def box(self, selector: str) -> tuple[float, float, float, float]:
+        """Left, top, width and height of an element in the window."""
+        rectangle = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        return tuple(self.js(f"(({{left, top, width, height}}) => [left, top, width, height])({rectangle})"))
+
     def move(self, x: float, y: float) -> None:
         """Moves the mouse."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

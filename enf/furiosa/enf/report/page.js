@@ -232,7 +232,7 @@
       used.forEach((l, i) => c.fillText(this.left < 80 ? LANES[l].replace("DMA ", "") : LANES[l], this.left - 10, 20 + (i + 0.5) * h));
       c.save(); c.beginPath(); c.rect(this.left, 0, this.width - this.left, this.height); c.clip();
       c.textAlign = "left";
-      const label = colour("on-colour"), ground = colour("card");
+      const label = colour("on-colour");
       let drawn = 0;
       used.forEach((l, i) => {
         const fill = colour(l);
@@ -241,8 +241,9 @@
           const [x, y, w, height] = this.box(m);
           c.globalAlpha = view.layer >= 0 && m.layer !== view.layer ? 0.22 : 1;
           c.fillStyle = fill;
-          c.fillRect(x, y, Math.max(w, 0.7), height);
-          if (w > 3) { c.fillStyle = ground; c.fillRect(x + w - 0.7, y, 0.7, height); }
+          const left = Math.min(Math.round(x), this.width - 1); // what is short is seen too
+          const right = Math.max(Math.round(x + w), left + 1);
+          c.fillRect(left, y, right - left - (right - left > 4), height);
           if (w > 40) {
             c.fillStyle = label;
             const from = Math.max(x, this.left);
