@@ -186,7 +186,7 @@ def test_filter(browser, tiny):
 def test_names_from_a_stranger(browser, hostile):
     """They are shown as they are, and run nothing."""
     browser.open(hostile)
-    assert number_of_marks(browser, "lanes") == 7
+    assert number_of_marks(browser, "lanes") == 8  # four commands, host, PCIe twice, the start of the run
     assert HOSTILE[0] in browser.js("document.querySelector('h1').innerText")
     assert HOSTILE[1] in browser.js("document.querySelector('#layers').innerText")
     assert browser.js("document.title") == f"{HOSTILE[0]} for warboy-2pe"
