@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from furiosa.enf.report import parts, plots, tables
 from furiosa.enf.report.buffers import bands
-from furiosa.enf.report.shares import shares, verdict
+from furiosa.enf.report.shares import shares, starting_us, verdict
 from furiosa.enf.report.text import data, text
 from furiosa.enf.report.timeline import Timeline
 
@@ -27,15 +27,16 @@ def page(program: Program, performance: Performance, report: Mapping[str, Any]) 
     """
     timeline = Timeline(program, performance)
     divided = shares(program, performance, timeline)
-    said = verdict(divided, parts.mean_utilization(performance, program.target, divided[0].us))
+    said = verdict(divided, parts.utilization(performance, program.target))
+    starting = starting_us(program)
     body = [
         parts.header(report, program.target),
         '<section class="card">' + parts.figures(report, performance, program.target),
         '<h2 class="space">Where the time goes</h2>' + parts.share_bar(divided, said) + "</section>",
-        '<div class="two">' + parts.heaviest(report, performance),
-        parts.roof(performance, program.target) + "</div>",
+        '<div class="two">' + parts.heaviest(report, performance, starting),
+        parts.roof(performance, program.target, starting) + "</div>",
         parts.time_and_memory(program, bool(performance.spans)),
-        tables.layer_table(performance),
+        tables.layer_table(performance, starting),
         tables.on_host(report),
         parts.footer(report),
     ]

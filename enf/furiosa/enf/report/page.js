@@ -4,7 +4,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const LANES = { npu: "NPU", load: "DMA load", store: "DMA store", pcie: "PCIe", host: "host" };
+  const LANES = { npu: "NPU", load: "DMA load", store: "DMA store", pcie: "PCIe", host: "host", start: "host" };
   const KINDS = {
     resident: { colour: "static", words: "constant that stays in SRAM" },
     constants: { colour: "load", words: "constant loaded in this run" },
@@ -25,8 +25,9 @@
     name: data.names[n], kind: data.kinds[data.bands[1][i]], address: data.bands[2][i], size: data.bands[3][i],
     cycles: [data.bands[4][i], data.bands[5][i]], t0: data.bands[6][i], t1: data.bands[7][i],
   }));
-  const used = ["host", "pcie", "load", "store", "npu"].filter((l) => marks.some((m) => data.lanes[m.lane] === l));
-  const rows = used.map((l) => marks.filter((m) => data.lanes[m.lane] === l).sort((a, b) => a.t0 - b.t0));
+  const rowOf = (m) => (data.lanes[m.lane] === "start" ? "host" : data.lanes[m.lane]); // the host starts a run
+  const used = ["host", "pcie", "load", "store", "npu"].filter((l) => marks.some((m) => rowOf(m) === l));
+  const rows = used.map((l) => marks.filter((m) => rowOf(m) === l).sort((a, b) => a.t0 - b.t0));
   const total = data.total_us || 1;
 
   // -- text -------------------------------------------------------------------------------------------------------------
@@ -46,6 +47,7 @@
     lines.push([LANES[data.lanes[m.lane]], what].filter(Boolean).join(": "));
     lines.push(`${time(m.t1 - m.t0)}, from ${time(m.t0)} to ${time(m.t1)}`);
     if (m.cycles) lines.push(`cycles ${range(m.cycles)}`);
+    if (m.commands === 1 && data.lanes[m.lane] === "npu") lines.push(`of it ${time(Math.min(data.starting_us, m.t1 - m.t0))} to start the command`);
     if (m.bytes) lines.push(`${grouped(m.bytes)} bytes`);
     return lines;
   };
@@ -220,7 +222,7 @@
       this.ticks = true;
       this.canvas.style.height = `${20 + 42 * Math.max(used.length, 1)}px`;
     }
-    row(m) { return used.indexOf(data.lanes[m.lane]); }
+    row(m) { return used.indexOf(rowOf(m)); }
     box(m) {
       const h = (this.height - 20) / used.length;
       return [this.x(m.t0), 20 + this.row(m) * h + 3, this.x(m.t1) - this.x(m.t0), h - 6];
@@ -235,15 +237,20 @@
       const label = colour("on-colour");
       let drawn = 0;
       used.forEach((l, i) => {
-        const fill = colour(l);
+        const fill = colour(l), start = colour("start"), idle = colour("idle");
         for (const m of rows[i]) {
           if (m.t1 < view.t0 || m.t0 > view.t1) continue;
           const [x, y, w, height] = this.box(m);
           c.globalAlpha = view.layer >= 0 && m.layer !== view.layer ? 0.22 : 1;
-          c.fillStyle = fill;
+          c.fillStyle = data.lanes[m.lane] === "start" ? start : fill;
           const left = Math.min(Math.round(x), this.width - 1); // what is short is seen too
           const right = Math.max(Math.round(x + w), left + 1);
           c.fillRect(left, y, right - left - (right - left > 4), height);
+          if (l === "npu" && m.commands === 1 && right - left > 4) { // what starting the command takes of it
+            const part = Math.min(data.starting_us / (m.t1 - m.t0), 1);
+            c.fillStyle = idle;
+            c.fillRect(left, y, Math.round((right - left - 1) * part), height);
+          }
           if (w > 40) {
             c.fillStyle = label;
             const from = Math.max(x, this.left);

@@ -109,10 +109,10 @@ def test_many_commands_are_joined(monkeypatch):
 def test_a_roofline_stays_below_its_roof():
     enf = host_and_npu().load()
     layers = analyze_enf(enf).layers
-    circles = re.findall(r'<circle [^>]*cy="([\d.]+)"', roofline.svg(layers, enf.target))
+    circles = re.findall(r'<circle [^>]*cy="([\d.]+)"', roofline.svg(layers, enf.target, {}))
     assert len(circles) == len(layers)
     assert all(14 <= float(y) <= 330 - 42 for y in circles)
-    assert roofline.svg([], enf.target) == ""
+    assert roofline.svg([], enf.target, {}) == ""
 
 
 def test_the_trace():

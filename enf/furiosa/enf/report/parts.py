@@ -102,18 +102,19 @@ def key(colour: str) -> str:
     return f'<svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect class="c-{colour}" width="10" height="10" rx="2"/></svg>'
 
 
-def mean_utilization(performance: Performance, target: Target, computing_us: float) -> float:
-    """Multiply-accumulates over the peak of the time in which the NPU computes, 0 to 1."""
+def utilization(performance: Performance, target: Target) -> float:
+    """Multiply-accumulates over the peak of the whole run, 0 to 1."""
     peak = target.slices * target.mac_width * target.mac_height * target.clock_hz / 1e6
-    return sum(x.macs for x in performance.layers) / (peak * computing_us) if computing_us else 0.0
+    done = sum(x.macs for x in performance.layers)
+    return done / (peak * performance.latency_us) if performance.latency_us else 0.0
 
 
-def heaviest(report: Mapping[str, Any], performance: Performance) -> str:
+def heaviest(report: Mapping[str, Any], performance: Performance, starting: Mapping[int, float]) -> str:
     """The layers and operators of the host that take most of the time."""
     rows: list[tuple[float, str, str, str, str]] = []  # µs, name, type, colour, words
     for layer in performance.layers:
-        colour = roofline.COLOURS[roofline.bound(layer)]
-        rows.append((layer.busy_us, layer.name, layer.op_type, colour, _words(layer)))
+        kind = roofline.bound(layer, starting.get(layer.index, 0.0))
+        rows.append((layer.busy_us, layer.name, layer.op_type, roofline.COLOURS[kind], _words(layer, kind)))
     for op in report["operators"]:
         if op["placed_on"] == "host":
             why = "; ".join(["on the host", *(r["rule"] for r in op["reasons"])])
@@ -130,25 +131,29 @@ def heaviest(report: Mapping[str, Any], performance: Performance) -> str:
     return f'<section class="card"><h2>What takes longest</h2><ol class="heavy">{items}</ol></section>'
 
 
-def _words(layer: Layer) -> str:
+def _words(layer: Layer, kind: str) -> str:
     """What bounds a layer, and what it wastes."""
     bound = {
         "compute": "bound by compute",
         "DRAM": "bound by DRAM",
-        "starting": "too short: starting it takes longer than its work",
-    }[roofline.bound(layer)]
+        "starting": "too short: its commands take longer to start than to work",
+    }[kind]
     used = f", {percent(layer.utilization)} of the peak" if layer.macs else ""
     return "; ".join([bound + used, *layer.waste[:2]])
 
 
-def roof(performance: Performance, target: Target) -> str:
+def roof(performance: Performance, target: Target, starting: Mapping[int, float]) -> str:
     """The roofline plot; nothing where no layer on the NPU does multiply-accumulates."""
-    plot = roofline.svg(performance.layers, target)
+    plot = roofline.svg(performance.layers, target, starting)
     if not plot:
         return ""
     legend = "".join(
         f"<li>{key(colour)}{word}</li>"
-        for colour, word in (("npu", "bound by compute"), ("load", "bound by DRAM"), ("idle", "too short"))
+        for colour, word in (
+            ("npu", "bound by compute"),
+            ("load", "bound by DRAM"),
+            ("idle", "too short: bound by starting"),
+        )
     )
     return (
         '<section class="card"><h2>Roofline</h2><p class="note">A layer is a circle, as large as its time. Under the slope DRAM is '

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from furiosa.enf.report.buffers import KINDS, Band
 from furiosa.enf.report.timeline import LANES, Timeline, lane
+from furiosa.enf.timing import overhead_cycles
 
 if TYPE_CHECKING:
     from furiosa.enf.performance import Performance
@@ -42,6 +43,7 @@ def content(
     return {
         "total_us": round(timeline.end_us, _DIGITS),
         "cycles_per_us": program.target.clock_hz / 1e6,
+        "starting_us": round(overhead_cycles(program.target) / program.target.clock_hz * 1e6, _DIGITS),
         "sram_bytes": program.target.sram_bytes,
         "lanes": list(LANES),
         "kinds": list(KINDS),

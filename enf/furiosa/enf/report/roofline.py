@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from furiosa.enf.report.text import figure, microseconds, percent, short, text
@@ -21,12 +22,12 @@ LARGEST = 2000  # layers that are drawn
 COLOURS = {"compute": "npu", "DRAM": "load", "starting": "idle"}
 
 
-def bound(layer: Layer) -> str:
-    """What a layer is bound by: "compute", "DRAM", or "starting" where both together are less than half of its time."""
-    most = max(layer.compute_bound_us, layer.memory_bound_us)
-    if most < layer.busy_us / 2:
+def bound(layer: Layer, starting_us: float) -> str:
+    """What takes most of a layer's time: "compute", "DRAM", or "starting" its commands."""
+    working = max(layer.compute_bound_us - starting_us, 0.0)
+    if starting_us > max(working, layer.memory_bound_us):
         return "starting"
-    return "DRAM" if layer.memory_bound_us > layer.compute_bound_us else "compute"
+    return "DRAM" if layer.memory_bound_us > working else "compute"
 
 
 class _Frame:
@@ -57,8 +58,12 @@ class _Frame:
         return _TOP + (self.y1 - math.log10(rate)) / (self.y1 - self.y0) * (self.bottom - _TOP)
 
 
-def svg(layers: list[Layer], target: Target) -> str:
-    """The plot, or an empty string where no layer does multiply-accumulates."""
+def svg(layers: list[Layer], target: Target, starting: Mapping[int, float]) -> str:
+    """The plot, or an empty string where no layer does multiply-accumulates.
+
+    Args:
+        starting: for each layer's index what starting its commands takes, in microseconds.
+    """
     layers = sorted((x for x in layers if x.macs and x.busy_us), key=lambda x: -x.busy_us)[:LARGEST]
     if not layers:
         return ""
@@ -71,7 +76,7 @@ def svg(layers: list[Layer], target: Target) -> str:
     for layer, (intensity, rate) in zip(layers, points):
         x = frame.aside(places[layer.index]) if intensity is None else frame.across(intensity)
         y, radius = frame.down(rate), 2 + largest * math.sqrt(layer.busy_us / layers[0].busy_us)
-        circles.append(_circle(layer, x, y, radius, rate))
+        circles.append(_circle(layer, x, y, radius, rate, starting.get(layer.index, 0.0)))
         apart = all(abs(y - b) > 14 or abs(x - a) > 150 for a, b in labelled)
         if intensity is not None and apart and len(labelled) < _LABELS:
             labelled.append((x, y))
@@ -127,9 +132,9 @@ def _point(layer: Layer) -> tuple[float | None, float]:
     return 2 * layer.macs / traffic if traffic else None, rate
 
 
-def _circle(layer: Layer, x: float, y: float, radius: float, rate: float) -> str:
+def _circle(layer: Layer, x: float, y: float, radius: float, rate: float, starting: float) -> str:
     said = f"{layer.name}\n{layer.op_type}, {microseconds(layer.busy_us)}, {figure(rate / 1e12)} TOPS ({percent(layer.utilization)} of the peak)"
-    colour = COLOURS[bound(layer)]
+    colour = COLOURS[bound(layer, starting)]
     return f'<circle class="c-{colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{text(said)}</title></circle>'
 
 

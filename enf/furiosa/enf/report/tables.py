@@ -22,7 +22,7 @@ _PLACES = {
 }
 
 
-def layer_table(performance: Performance) -> str:
+def layer_table(performance: Performance, starting: Mapping[int, float]) -> str:
     """A row for each layer on the NPU."""
     layers = performance.layers[:_LAYERS]
     if not layers:
@@ -40,7 +40,7 @@ def layer_table(performance: Performance) -> str:
         ("Rounding waste", ""),
     )
     most = max(x.busy_us for x in layers) or 1.0
-    rows = "".join(_layer(i, x, most) for i, x in enumerate(layers))
+    rows = "".join(_layer(i, x, most, starting.get(x.index, 0.0)) for i, x in enumerate(layers))
     cut = _cut(len(performance.layers), _LAYERS, "layers")
     return (
         '<section class="card"><div class="bar"><h2>Layers on the NPU</h2>'
@@ -50,8 +50,8 @@ def layer_table(performance: Performance) -> str:
     )
 
 
-def _layer(i: int, x: Layer, most: float) -> str:
-    bound = roofline.bound(x)
+def _layer(i: int, x: Layer, most: float, starting: float) -> str:
+    bound = roofline.bound(x, starting)
     traffic = x.dram_bytes_read + x.dram_bytes_written
     cells = [
         f'<td class="name" title="{text(x.name)}"><button type="button" data-layer="{i}">{text(short(x.name, 64)) or "(no name)"}</button> <small>{text(x.op_type)}</small></td>',
@@ -59,7 +59,7 @@ def _layer(i: int, x: Layer, most: float) -> str:
         _number(x.simulated_us, figure(x.simulated_us)),
         _number(x.compute_bound_us, figure(x.compute_bound_us)),
         _number(x.memory_bound_us, figure(x.memory_bound_us)),
-        f"<td class='bound'>{'too short' if bound == 'starting' else bound}</td>",
+        f"<td class='bound'>{bound}</td>",
         _number(x.utilization, percent(x.utilization) if x.macs else "–"),
         _number(x.macs, count(x.macs) if x.macs else "–"),
         _number(traffic, nbytes(traffic) if traffic else "–"),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from furiosa.enf.performance import Performance
     from furiosa.enf.report.program import Program
 
-HOST, PCIE, LOAD, STORE, PE = range(5)
-LANES = ("host", "pcie", "load", "store", "npu")
+HOST, PCIE, LOAD, STORE, PE, START = range(6)
+LANES = ("host", "pcie", "load", "store", "npu", "start")
 _LANE_OF_ENGINE = {Engine.LOAD: LOAD, Engine.STORE: STORE, Engine.PE: PE}
 
 
@@ -29,7 +29,10 @@ class Step(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What is no command of the NPU and takes time, in microseconds of the run; ``lane`` is an index into LANES."""
+    """What is no command of the NPU and takes time, in microseconds of the run; ``lane`` is an index into LANES.
+
+    START is the host's work to start a run, told apart from operators that run there.
+    """
 
     lane: int
     name: str
@@ -54,7 +57,7 @@ class Timeline:
         self.steps: list[Step] = []
         self.pieces: list[Piece] = []
         self.end_us = 0.0
-        self._add(HOST, "start of a run", performance.overhead_us, 0)
+        self._add(START, "start of a run", performance.overhead_us, 0)
         crossings = _Crossings(program)
         rate = performance.transfer_us / max(crossings.total, 1)
         for i, step in enumerate(program.plan.steps):

@@ -8,8 +8,8 @@ from furiosa.enf import timing
 from furiosa.enf.performance import analyze, analyze_enf
 from furiosa.enf.report.buffers import ACTIVATIONS, CONSTANTS, RESIDENT, bands, peak_bytes
 from furiosa.enf.report.program import of_enf
-from furiosa.enf.report.shares import shares, verdict
-from furiosa.enf.report.timeline import HOST, PCIE, Timeline
+from furiosa.enf.report.shares import Share, shares, starting_us, verdict
+from furiosa.enf.report.timeline import HOST, PCIE, START, Timeline
 from furiosa.enf.testing.programs import lookup, ranged
 from furiosa.enf.testing.reports import SIZE, host_and_npu
 
@@ -19,7 +19,7 @@ def test_everything_in_its_order():
     enf = host_and_npu().load()
     performance = analyze_enf(enf)
     timeline = Timeline(of_enf(enf), performance)
-    pieces = [p for p in timeline.pieces if p.name != "start of a run"]
+    pieces = [p for p in timeline.pieces if p.lane != START]
     assert [(p.lane, p.name, p.nbytes) for p in pieces] == [
         (HOST, "operators on the host", 0),
         (PCIE, "made to the NPU", SIZE),
@@ -40,10 +40,22 @@ def test_the_shares_add_up():
     assert sum(p.us for p in parts) == pytest.approx(performance.latency_us)
     by_key = {p.key: p.us for p in parts}
     assert by_key["host"] == 7.5
-    lookup_span, us = performance.spans[2], 1e6 / enf.target.clock_hz
-    assert by_key["npu"] == pytest.approx((lookup_span.end - lookup_span.start) * us)
+    us = 1e6 / enf.target.clock_hz
+    assert by_key["npu"] == pytest.approx(timing.work_cycles(enf.commands[2], enf.target) * us)
+    assert by_key["idle"] == pytest.approx(timing.overhead_cycles(enf.target) * us)
     assert by_key["load"] > 0
-    assert "host" in verdict(parts, 0.5) or "DRAM" in verdict(parts, 0.5)
+    assert starting_us(of_enf(enf)) == {1: pytest.approx(by_key["idle"])}
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("host", "For 60 % of a run operators run on the host."), ("start", "60 % of a run is what starting")],
+)
+def test_the_verdict_is_about_the_largest(key, words):
+    parts = [Share("npu", "", 1.0), Share(key, "", 3.0), Share("pcie", "", 1.0)]
+    assert verdict(parts, 0.0).startswith(words)
+    assert verdict(parts, 0.18).endswith("The multipliers reach 18 % of their peak over the whole run.")
+    assert verdict([Share("npu", "", 0.0)], 0.0) == "This program does nothing."
 
 
 def test_what_lies_in_sram():

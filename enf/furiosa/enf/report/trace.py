@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from furiosa.enf.chrome_trace import Event, complete, counter, named_process, named_row, to_json
 from furiosa.enf.report.buffers import KINDS, bands
-from furiosa.enf.report.timeline import HOST, LOAD, PCIE, PE, STORE, Timeline, lane
+from furiosa.enf.report.timeline import HOST, LANES, LOAD, PCIE, PE, START, STORE, Timeline, lane
 
 if TYPE_CHECKING:
     from furiosa.enf.performance import Performance
     from furiosa.enf.report.program import Program
 
-_LAYERS = PE + 1
+_LAYERS = len(LANES)
 _ROWS = {HOST: "host", PCIE: "PCIe", LOAD: "DMA load", STORE: "DMA store", PE: "NPU", _LAYERS: "layers"}
 
 
@@ -44,7 +44,8 @@ def events(program: Program, performance: Performance, title: str, pid: int = 1)
     found += _layers(program, performance, timeline, run)
     for p in timeline.pieces:
         more = {"bytes": p.nbytes} if p.nbytes else {}
-        found.append(complete(run, p.lane, p.name, _ROWS[p.lane], p.start_us, p.end_us - p.start_us, **more))
+        row = HOST if p.lane == START else p.lane
+        found.append(complete(run, row, p.name, _ROWS[row], p.start_us, p.end_us - p.start_us, **more))
     found += _memory(program, performance, timeline, run)
     return found
 
