@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from furiosa.enf.performance import Performance, analyze_enf
+from furiosa.enf.performance import Performance, analyze_enf, latency_note
 from furiosa.enf.reader import Enf
 from furiosa.runtime import recording
 from furiosa.runtime.profiler import MEASURED, SIMULATED
@@ -39,7 +39,8 @@ def summary(recorder: Recorder) -> Iterator[str]:
         rows.append(("Spans not kept", f"{recorder.dropped}"))
     yield from _columns(rows, " : ")
     for name, enf in recorder.programs.values():
-        yield from ("", _RULE, f"  {title(name, enf)}", f"  {SIMULATED}", _RULE)
+        yield from ("", _RULE, f"  {title(name, enf)}", f"  {SIMULATED}")
+        yield from (f"  Latency is {latency_note(enf.target)}", _RULE)
         yield from _columns(estimate(analyze_enf(enf)), " : ")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from furiosa.enf.performance import latency_note
+from furiosa.enf.target import load_target
 from furiosa.runtime import recording
 from furiosa.runtime.bench.measure import Measured
 from furiosa.runtime.profile_text import estimate, percentile
@@ -44,6 +46,11 @@ class Result:
     measured: Measured
     performance: Performance
 
+    @property
+    def accuracy(self) -> str:
+        """What the estimate is worth, in words."""
+        return latency_note(load_target(self.target_npu))
+
 
 def as_json(r: Result) -> str:
     """The result as JSON: the vendor's keys where they are known (docs/profiling.md), and more."""
@@ -80,6 +87,7 @@ def as_json(r: Result) -> str:
         },
         "simulated": {
             "note": SIMULATED,
+            "latency_note": r.accuracy,
             "target_npu": r.target_npu,
             "batch_size": r.batch_size,
             "latency_us": p.latency_us,
@@ -109,7 +117,8 @@ def text(r: Result) -> Iterator[str]:
     yield f"{count} queries executed with batch size {r.batch_size}, after {r.workers} to warm up, which are not counted"
     yield "Inputs: " + ("as given" if r.seed is None else f"random, seed {r.seed}")
     yield _RULE
-    yield f"{SIMULATED[0].upper()}{SIMULATED[1:]}; {r.target_npu}"
+    yield f"Simulated NPU time for {r.target_npu}: nothing of it is measured"
+    yield f"Latency is {r.accuracy}"
     yield from _columns(estimate(r.performance))
     yield ""
     yield MEASURED[0].upper() + MEASURED[1:]
