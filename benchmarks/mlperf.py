@@ -39,6 +39,18 @@ POINTS = (
 )
 
 
+# MultiStream, v2.0: mean microseconds for eight samples; how they were spread over the card is not published, so they are not fitted.
+# (SSD-ResNet34's figure is inferred from single stream.)
+MULTI_STREAM = {"resnet50": 3910.937, "ssd_mobilenet": 1900.634}
+SPREADS = (
+    ("batch 1, four runs in a row on each PE", "warboy", 1, 4),
+    ("batch 2, two runs in a row on each PE", "warboy", 2, 2),
+    ("batch 4 on each PE", "warboy", 4, 1),
+    ("batch 1, eight runs in a row on both PEs, fused", "warboy-2pe", 1, 8),
+    ("batch 8 on both PEs, fused", "warboy-2pe", 8, 1),
+)
+
+
 def networks() -> dict[str, bytes]:
     """The three networks as ONNX files, by name."""
     return {name: _submitted(build(name, "int8"), outputs) for name, outputs in OUTPUTS.items()}

@@ -93,7 +93,7 @@ PARAMETERS = {
         Origin.VENDOR,
         "LPDDR4X-4266, nominal; shared by LOAD and STORE, and by two programs on one PE each",
     ),
-    "pcie_bytes_per_s": (Origin.FITTED, "inputs and outputs over PCIe Gen4 x8, at most the nominal 15.75 GB/s"),
+    "pcie_bytes_per_s": (Origin.VENDOR, "PCIe Gen4 x8, nominal; inputs and outputs, one after the other"),
     "shift_register_bytes": (
         Origin.VENDOR,
         "input pixels that a slice holds for the columns of a kernel (`shift_register_width`)",
