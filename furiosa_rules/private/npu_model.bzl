@@ -18,6 +18,7 @@ def npu_model(
         compatibility = None,
         data = None,
         copts = None,
+        optimize = None,
         **kwargs):
     """Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
 
@@ -42,6 +43,7 @@ def npu_model(
         `latest`: `0.10` (docs/operators.md)
       data: list of labels, files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`
       copts: list of strings, more options for the compiler, one argument each; those that are the business of the rule are refused
+      optimize: int, how much the compiler tries for a schedule of less time, 0 to 2; left out: 1 (docs/cli.md)
       **kwargs: what every rule takes: `tags`, `visibility`, ...
     """
     error = batch_size_error(batch_size)
@@ -55,6 +57,7 @@ def npu_model(
         copts = copts,
         data = data,
         min_npu_coverage = min_npu_coverage,
+        optimize = optimize,
         target_npu = target_npu,
         **kwargs
     )
@@ -82,6 +85,10 @@ _ATTRS = {
         cfg = reset_transition,
     ),
     "min_npu_coverage": attr.string(),
+    "optimize": attr.int(
+        default = 1,
+        values = [0, 1, 2],
+    ),
     "src": attr.label(
         allow_single_file = [".onnx", ".tflite"],
         cfg = reset_transition,
@@ -104,6 +111,7 @@ _RULE_OPTIONS = {
     "--compatibility": "compatibility",
     "--dot-graph": "the output group dot",
     "--min-npu-coverage": "min_npu_coverage",
+    "--optimize": "optimize",
     "--output": "the target's name",
     "--report-json": "the output group report",
     "--target-ir": "the command `furiosa compile`",
@@ -249,6 +257,8 @@ def _options(ctx, target_npu, batch_size):
         options += ["--compatibility", ctx.attr.compatibility]
     if ctx.attr.min_npu_coverage:
         options += ["--min-npu-coverage", ctx.attr.min_npu_coverage]
+    if ctx.attr.optimize != 1:
+        options += ["--optimize", str(ctx.attr.optimize)]
     return options
 
 def _verify(ctx, toolchain, enf, stem):

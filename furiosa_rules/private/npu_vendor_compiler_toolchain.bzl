@@ -35,7 +35,7 @@ _ATTRS = {
         doc = "Environment variables of the command, e.g. `NPU_COMPILER_CONFIG_PATH`.",
     ),
     "ignores": attr.string_list(
-        doc = "Attributes of `npu_model` for which the command has no option (`compatibility`, `min_npu_coverage`) and which are left " +
+        doc = "Attributes of `npu_model` for which the command has no option (`compatibility`, `min_npu_coverage`, `optimize`) and which are left " +
               "out; models that set others of these are refused.",
     ),
     "target_npus": attr.string_list(
@@ -44,12 +44,12 @@ _ATTRS = {
     ),
 }
 
-_IGNORABLE = ("compatibility", "min_npu_coverage")
+_IGNORABLE = ("compatibility", "min_npu_coverage", "optimize")
 
 def _impl(ctx):
     for attribute in ctx.attr.ignores:
         if attribute not in _IGNORABLE:
-            fail("ignores: '%s' is not among the attributes that can be left out, %s" % (attribute, " and ".join(_IGNORABLE)))
+            fail("ignores: '%s' is not among the attributes that can be left out, %s" % (attribute, ", ".join(_IGNORABLE)))
     compiler = ctx.attr.compiler[DefaultInfo]
     info = NpuCompilerInfo(
         compiler = compiler.files_to_run,

@@ -30,6 +30,7 @@ _RULE_OPTIONS = {
 _NO_OPTION = {
     "compatibility": ("", "latest"),
     "min_npu_coverage": ("",),
+    "optimize": (1,),
 }
 
 def check_vendor_attributes(attributes, compiler):

@@ -154,6 +154,7 @@ _REFUSED = [
     ("coverage_of_dots", {"min_npu_coverage": "0.9.5"}, "min_npu_coverage is '0.9.5', but must be a share"),
     ("coverage_of_nothing", {"min_npu_coverage": "."}, "min_npu_coverage is '.', but must be a share"),
     ("coverage_option", {"copts": ["--min-npu-coverage=0.5"]}, "copts: --min-npu-coverage is not for npu_model; use min_npu_coverage"),
+    ("optimize_option", {"copts": ["--optimize=2"]}, "copts: --optimize is not for npu_model; use optimize"),
     ("own_auto_option", {"copts": ["--auto-batch-size"]}, "copts: --auto-batch-size is not for npu_model; use batch_size"),
     ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
@@ -176,7 +177,7 @@ def npu_model_test_suite(name):
     model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
     model("automatic", batch_size = "auto")
     model("automatic_by_select", batch_size = select({"//conditions:default": -1}))
-    model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95")
+    model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95", optimize = 2)
     compile_tests = {
         "attributes": (_compile_test, "suffixed_enf", dict(
             stem = "suffixed",
@@ -202,7 +203,7 @@ def npu_model_test_suite(name):
             target_npu = "warboy-2pe",
             batch_size = 1,
             compatibility = "0.6.3",
-            options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95"],
+            options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95", "--optimize", "2"],
         )),
         "settings": (_settings_test, "plain", dict(stem = "plain", target_npu = "warboy", batch_size = 3)),
     }

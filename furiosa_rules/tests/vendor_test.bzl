@@ -87,6 +87,7 @@ _REFUSED_MODELS = [
         "min_npu_coverage is '0.9', but the vendor's furiosa-compiler has no such option; leave it out, or put 'min_npu_coverage' " +
         "into `ignores` of the compiler's toolchain",
     ),
+    ("optimize", dict(optimize = 2), "optimize is '2', but the vendor's furiosa-compiler has no such option"),
     ("compatibility", dict(compatibility = "0.6.3"), "compatibility is '0.6.3', but the vendor's furiosa-compiler has no such option"),
     ("auto", dict(batch_size = "auto"), "batch_size is 'auto', but the vendor's furiosa-compiler has no such option; give a number"),
     ("attached", dict(copts = ["-b4"]), "copts: -b is not for npu_model; use batch_size"),
@@ -141,7 +142,7 @@ def vendor_test_suite(name):
         "refused_bundle": (_refused_test, "vendor_bundle", dict(message = _ONLY_VENDOR + "npu_bundle works with the default compiler")),
         "refused_test": (_refused_test, "vendor_compared", dict(message = _ONLY_VENDOR.replace("models", "model", 1) + "npu_model_test works")),
         "ignores": (failure_test, "vendor_ignores", dict(
-            message = "ignores: 'batch_size' is not among the attributes that can be left out, compatibility and min_npu_coverage",
+            message = "ignores: 'batch_size' is not among the attributes that can be left out, compatibility, min_npu_coverage, optimize",
         )),
     }
     for refused, kwargs, message in _REFUSED_MODELS:

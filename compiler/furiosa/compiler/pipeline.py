@@ -237,6 +237,7 @@ class Compilation:
             working_dram_bytes=self.lir.dram_bytes,
             latency_us=self.latency_us,
             compatibility=self.release,
+            optimize=self.options.optimize,
             **coverage(self.ldfg)._asdict(),
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_ROWS, MAX_NAME = 12, 60  # in text; JSON has all
 
 # The fields of the metadata: what the compiler was told, what it read, and what came of it.
-OPTIONS = ("target_npu", "batch_size", "compatibility")
+OPTIONS = ("target_npu", "batch_size", "compatibility", "optimize")
 SOURCE = ("source_format", "source_sha256")
 FIGURES = ("sram_peak_bytes", "dram_bytes", "working_dram_bytes", "npu_macs", "total_macs") + (
     "npu_operators",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from furiosa.compiler.report.places import Layer
 
 # what a session's compile_config may hold: keyword arguments of the compiler, and their types
-OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float)}
+OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float), "optimize": int}
 
 
 def compile_model(
@@ -85,13 +85,14 @@ def dissect(
     target_npu: str,
     batch_size: int,
     compatibility: str | None,
+    optimize: int | None,
     *,
     compiled: bool = True,
 ) -> Anatomy:
     """Compiles a model and says where its program puts each tensor; without ``compiled`` it only imports it.
 
-    The folders are where external data may lie, and the same with links resolved; ``compatibility`` None stands for the
-    compiler's default.
+    The folders are where external data may lie, and the same with links resolved; None for ``compatibility`` or
+    ``optimize`` stands for the compiler's default.
 
     Raises:
         CompilationFailed: the model cannot be compiled, or the compiler is not installed.
@@ -108,6 +109,8 @@ def dissect(
         options = pipeline.Options(target_npu, batch_size)
         if compatibility is not None:
             options.compatibility = compatibility
+        if optimize is not None:
+            options.optimize = optimize
         compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
         compilation.run("enf" if compiled else "dfg")
     except CompileError as e:

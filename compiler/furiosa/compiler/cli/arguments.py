@@ -10,10 +10,11 @@ from typing import NoReturn
 from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
-# furiosa.compiler.pipeline.STAGES, MAX_BATCH and WARNINGS, written again because importing them takes as long as a small compilation
+# furiosa.compiler.pipeline.STAGES, MAX_BATCH, WARNINGS and LEVELS, written again because importing them takes as long as a small compilation
 IRS = ("dfg", "ldfg", "cdfg", "gir", "lir", "enf")
 MAX_BATCH = 1 << 16
 WARNINGS = ("out-of-dram",)
+LEVELS = (0, 1, 2)
 
 # options that name a file about a whole compilation
 REPORTS = ("report_json", "report", "analyze_memory", "chrome_trace")
@@ -97,6 +98,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="fail on this warning, out-of-dram: a program that needs host memory beyond the NPU's DRAM; may be repeated",
     )
+    p.add_argument(
+        "--optimize",
+        type=int,
+        metavar="LEVEL",
+        default=1,
+        help="0: the first schedule that fits, 1: a better one where that is quick (default), 2: more is tried",
+    )
     p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
     p.add_argument(
         "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"
@@ -135,6 +143,8 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(
             f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
         )
+    if options.optimize not in LEVELS:
+        raise BadArguments(f"optimization level {options.optimize} is not 0, 1 or 2")
     if options.min_npu_coverage and options.target_ir == "dfg":
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"

@@ -119,6 +119,7 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice 
         options.compatibility,
         options.min_npu_coverage,
         tuple(options.deny),
+        options.optimize,
     )
     folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
     choice = None

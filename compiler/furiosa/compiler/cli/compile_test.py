@@ -215,6 +215,20 @@ def test_a_model_that_runs_wholly_on_the_host_says_so(capfd):
     assert err.count("\n") == 1 and err.startswith("WARNING: float.onnx: nothing runs on the NPU")
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_level_of_optimization_is_recorded(level):
+    compile_ok("m.onnx", "--optimize", str(level), "--report-json", "r.json")
+    with open("r.json") as f:
+        report = json.load(f)
+    assert report["optimize"] == load_file("output.enf").metadata.optimize == level
+
+
+@pytest.mark.parametrize("level", ["3", "-1", "fast"])
+def test_unknown_levels_of_optimization(level, capsys):
+    assert main(["compile", "m.onnx", "--optimize", level]) == 255
+    assert level in capsys.readouterr().err
+
+
 def test_compatibility_is_recorded():
     """The model's float32 input and output stay on the host: in 0.6.3 the NPU converts none."""
     for release, operators in (("0.6.3", 5), ("0.10", 7), ("latest", 7)):

@@ -50,6 +50,7 @@ def report(
         "batch_size": metadata.batch_size,
         "auto_batch_size": _tried(choice) if choice else None,
         "compatibility": metadata.compatibility,
+        "optimize": metadata.optimize,
         "latency_us": metadata.latency_us,
         "latency_note": latency_note(compilation.target),
         **_figures(performance),

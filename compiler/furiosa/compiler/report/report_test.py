@@ -24,6 +24,7 @@ KEYS = [
     "batch_size",
     "auto_batch_size",
     "compatibility",
+    "optimize",
     "latency_us",
     "latency_note",
     "throughput_per_s",

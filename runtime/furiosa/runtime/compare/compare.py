@@ -158,7 +158,7 @@ def _open(
     if not given.is_enf:
         if source is not None:
             raise InvalidInput(f"--source goes with an ENF, and {model} is none: it is its own source")
-        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility)
+        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None)
         return given, reader.load(anatomy.enf), anatomy, None
     if source is None:
         raise InvalidInput(f"{model} is an ENF: name the model that it was compiled from by --source")
@@ -181,7 +181,7 @@ def _open(
         raise InvalidInput(
             f"{model} was not compiled from {source}: it names a source with the SHA-256 {m.source_sha256.hex()}"
         )
-    built_for = m.target_npu, m.batch_size, m.compatibility or None
+    built_for = m.target_npu, m.batch_size, m.compatibility or None, m.optimize
     try:
         anatomy = _dissect(original, *built_for)
     except CompilationFailed:  # another compiler did what this one cannot
@@ -198,11 +198,13 @@ def _dissect(
     target_npu: str,
     batch_size: int,
     compatibility: str | None,
+    optimize: int | None,
     *,
     compiled: bool = True,
 ) -> Anatomy:
     data, folders = bytes(source.data), (source.folder, _real_folder(source))
-    return dissect(data, source.name, *folders, target_npu, batch_size, compatibility, compiled=compiled)
+    built_for = target_npu, batch_size, compatibility, optimize
+    return dissect(data, source.name, *folders, *built_for, compiled=compiled)
 
 
 def _real_folder(source: sources.Source) -> str | None:
