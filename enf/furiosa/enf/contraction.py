@@ -142,16 +142,16 @@ def best_split(target: Target, c: Contraction) -> tuple[int, int]:
 
 @lru_cache(maxsize=1 << 10)
 def waste(target: Target, c: Contraction, split: tuple[int, int]) -> tuple[str, ...]:
-    """Sentences about what the shape leaves unused: rounding to blocks of channels, pieces of rows and slices."""
+    """Sentences about what the shape leaves unused: rounding to blocks of channels, pieces of rows and slices, from 5 % on."""
     out = []
     costly = up(_blocks(target, c), split[1]) * split[1] * target.mac_height
-    if costly > c.channels:
+    if _matters(costly, c.channels):
         out.append(f"{_count(c.channels, 'output channel')} cost as much as {costly}")
     p = _pieces(target, c)
     if _is_flat(c):
         pixels = c.rows * c.columns
         costly = _as_long(target, c, p, up(pixels, split[0]), 1 << 62) * split[0]
-        if costly > pixels:
+        if _matters(costly, pixels):
             out.append(f"{_count(pixels, 'pixel')} cost as much as {costly}")
         return tuple(out)
     blocks = up(_blocks(target, c), split[1])
@@ -159,12 +159,16 @@ def waste(target: Target, c: Contraction, split: tuple[int, int]) -> tuple[str, 
     if pieces < whole:
         return tuple(out)
     costly = _as_long(target, c, p, c.columns, up(c.columns, p.width) * p.width)
-    if costly > c.columns:
+    if _matters(costly, c.columns):
         out.append(f"rows of {_count(c.columns, 'pixel')} cost as much as rows of {costly}")
     costly = up(c.rows, split[0]) * split[0]
-    if c.rows < costly:
+    if _matters(costly, c.rows):
         out.append(f"{_count(c.rows, 'row')} cost as much as {costly}")
     return tuple(out)
+
+
+def _matters(costly: int, used: int) -> bool:
+    return 20 * costly >= 21 * used
 
 
 def _as_long(target: Target, c: Contraction, p: _Pieces, pixels: int, most: int) -> int:

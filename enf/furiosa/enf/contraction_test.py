@@ -137,3 +137,7 @@ def test_waste_in_words():
         "1 pixel cost as much as 16",
     )
     assert contraction.waste(TARGET, Contraction(64, 32, 4, depth=9), (64, 1)) == ()
+    # 2 pixels of 64 are not worth a word
+    assert contraction.waste(TARGET, Contraction(1, 62, 4, depth=9), (1, 64)) == (
+        "4 output channels cost as much as 256",
+    )

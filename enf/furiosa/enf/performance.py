@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class Layer:
     """A source operator that has commands; no bound exceeds ``simulated_us``.
 
+    ``commands``: how many of the PE's a run takes.
     ``compute_bound_us``: the work of its commands on the PE, and the start of one command.
     ``memory_bound_us``: its traffic at the DRAM's bandwidth.
     ``simulated_us``: from the start of its first command to the end of its last.
@@ -39,6 +40,7 @@ class Layer:
     name: str
     op_type: str
     macs: int
+    commands: int = 0
     compute_bound_us: float = 0.0
     memory_bound_us: float = 0.0
     simulated_us: float = 0.0
@@ -177,6 +179,7 @@ def _layers(
     if not owner:
         return []
     microseconds = 1e6 / target.clock_hz
+    start_us = timing.overhead_cycles(target) * microseconds
     found: dict[int, Layer] = {}
     extent: dict[int, tuple[int, int]] = {}
     for i in range(setup, len(commands)):
@@ -192,8 +195,9 @@ def _layers(
         elif c.engine == Engine.STORE:
             layer.dram_bytes_written += c.operands[0].nbytes
         else:
-            if not layer.compute_bound_us:
-                layer.compute_bound_us = timing.overhead_cycles(target) * microseconds
+            if not layer.commands:
+                layer.compute_bound_us = start_us
+            layer.commands += 1
             layer.compute_bound_us += timing.work_cycles(c, target) * microseconds
             layer.waste += [sentence for sentence in timing.waste(c, target) if sentence not in layer.waste]
     for at, cycles in _shares(commands, ranges, spans):
@@ -203,6 +207,10 @@ def _layers(
         traffic = layer.dram_bytes_read + layer.dram_bytes_written
         layer.memory_bound_us = traffic / target.dram_bytes_per_s * 1e6
         layer.simulated_us = (extent[op][1] - extent[op][0]) * microseconds
+        if layer.commands and layer.commands * start_us >= layer.busy_us / 4:
+            plural = "s" * (layer.commands > 1)
+            starts = f"{layer.commands * start_us:.1f} of {layer.busy_us:.1f} us"
+            layer.waste.append(f"starting {layer.commands} command{plural} takes {starts}")
         layer.utilization = layer.macs / (peak * layer.busy_us) if layer.busy_us else 0.0
     return [found[op] for op in sorted(found)]
 
