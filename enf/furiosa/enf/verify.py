@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from furiosa.enf.reader import Enf
 
 MAX_RANK = 16  # of tensors at the interface
+MAX_US = 1e30  # of an estimated time: sums of them stay finite
 FORMATS = ("onnx", "tflite")
 _ITEMSIZE = dtypes.ITEMSIZE
 _WAITS_FOR_NOTHING = (0,) * Engine.COUNT
@@ -107,7 +108,7 @@ class _Verifier:
             raise EnfVerifyError("the metadata's dram_bytes is not the sum of constants and working memory")
         if not m.batch_size or m.source_format not in FORMATS or len(m.source_sha256) not in (0, 32):
             raise EnfVerifyError("the metadata's batch size, source format or source digest makes no sense")
-        if not 0 <= m.latency_us < math.inf or m.npu_macs > m.total_macs:
+        if not 0 <= m.latency_us < MAX_US or m.npu_macs > m.total_macs:
             raise EnfVerifyError("the metadata's latency or number of multiply-accumulates makes no sense")
         debug = self.enf.debug
         origins = debug.command_operator
@@ -252,7 +253,7 @@ class _Verifier:
         size = len(self.enf.section("host_models"))
         if call.offset > size or call.size > size - call.offset:
             raise EnfVerifyError("a host cluster's model is outside its section")
-        if not 0 <= call.estimated_us < math.inf:
+        if not 0 <= call.estimated_us < MAX_US:
             raise EnfVerifyError("a host cluster's estimated time makes no sense")
         for tensor in call.inputs:
             self._at_rest(tensor, "host input", read=True)

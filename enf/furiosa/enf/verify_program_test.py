@@ -49,6 +49,7 @@ CASES.each(
     {
         "latency_nan": lambda p: p.metadata.update(latency_us=math.nan),
         "latency_infinite": lambda p: p.metadata.update(latency_us=math.inf),
+        "latency_huge": lambda p: p.metadata.update(latency_us=1e30),
         "latency_negative": lambda p: p.metadata.update(latency_us=-1.0),
         "more_macs_than_all": lambda p: p.metadata.update(npu_macs=5),
     },

@@ -126,6 +126,7 @@ CASES.each(
     "estimated time",
     {
         "host_time_nan": lambda p: setattr(call(p), "estimated_us", math.nan),
+        "host_time_huge": lambda p: setattr(call(p), "estimated_us", 1e30),
         "host_time_negative": lambda p: setattr(call(p), "estimated_us", -0.5),
     },
     hosted,

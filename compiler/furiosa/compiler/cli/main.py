@@ -56,6 +56,12 @@ def compile_main() -> int:
     return main()
 
 
+def bench_main() -> int:
+    """The command ``furiosa-bench``, the same as ``furiosa bench``."""
+    sys.argv.insert(1, "bench")
+    return main()
+
+
 class _Refused(Exception):
     """A command line that cannot be run, in one sentence."""
 

@@ -119,3 +119,9 @@ def test_a_reader_that_goes_away():
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_furiosa_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["furiosa-bench", "-h"])
+    assert pytest.raises(SystemExit, cli.bench_main).value.code == 0
+    assert capsys.readouterr().out.startswith("usage: furiosa bench ")

@@ -142,8 +142,9 @@ def _run(args: argparse.Namespace) -> None:
 def _check_files(args: argparse.Namespace) -> None:
     """Refuses before anything runs what could not be written at the end."""
     written = [(o, p) for o, p in (("--output", args.output), ("--trace-output", args.trace_output)) if p]
-    read = [args.model, *(i.rpartition("=")[2] for i in args.input or [])]
-    taken = {os.path.realpath(path) for path in read}
+    inputs = (text.partition("=") for text in args.input or [])
+    read = [args.model, args.model.rpartition("#")[0], *(path or name for name, _, path in inputs)]
+    taken = {os.path.realpath(path) for path in read if path}
     for option, path in written:
         folder = os.path.dirname(os.path.abspath(path))
         if not os.path.isdir(folder) or os.path.isdir(path):

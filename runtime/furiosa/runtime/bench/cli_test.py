@@ -172,6 +172,8 @@ def test_options_without_effect_are_told(capsys):
         (["a.enf", "-o", "."], 255, "--output .: no file can be written there"),
         (["a.enf", "-T", "./a.enf"], 255, "--trace-output ./a.enf: the file is named twice"),
         (["a.enf", "-o", "r", "-T", "r"], 255, "--trace-output r: the file is named twice"),
+        (["v.tar#a", "-o", "v.tar"], 255, "--output v.tar: the file is named twice"),
+        (["a.enf", "-i", "x=x.npy", "-o", "x.npy"], 255, "--output x.npy: the file is named twice"),
         (["a.enf", "-i", "x.npy", "-o", "x.npy"], 255, "--output x.npy: the file is named twice"),
         (["a.enf", "-d", "gpu0"], 255, "gpu0"),
         (["a.enf", "-b", "4"], 4, "a.enf is compiled for batch size 1, but batch_size is 4"),
