@@ -95,10 +95,11 @@ def _line(target: Target, c: Contraction, p: _Pieces, pixels: int) -> int:
 
 @lru_cache(maxsize=1 << 14)
 def cycles(target: Target, c: Contraction, split: tuple[int, int]) -> int:
-    """Clock cycles of the slowest slice, the output split over slices by (pixels, channels)."""
+    """Clock cycles of the slowest slice, the output split by (pixels, channels); a slice takes several parts where there are more."""
     p = _pieces(target, c)
     blocks = up(_blocks(target, c), split[1])
-    return min(_part_cycles(target, c, p, blocks, *part) for part in _parts(c, p, split[0]))
+    rounds = up(split[0] * split[1], target.slices)
+    return rounds * min(_part_cycles(target, c, p, blocks, *part) for part in _parts(c, p, split[0]))
 
 
 def _parts(c: Contraction, p: _Pieces, count: int) -> list[tuple[int, int]]:
