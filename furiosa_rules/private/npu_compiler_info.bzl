@@ -8,6 +8,7 @@ NpuCompilerInfo = provider(
         "ignores": "list of strings: attributes of `npu_model` that the vendor's compiler has no option for and that are left out.",
         "runfiles": "runfiles: the compiler's.",
         "supports_dot_graph": "bool: `compile` takes `--dot-graph FILE`.",
+        "supports_pages": "bool: `enf report FILE REPORT` writes pages and a trace of an ENF and its report.",
         "supports_report": "bool: `compile` takes `--report-json FILE`.",
         "supports_tune": "bool: `tune` predicts what a model does at many batch sizes.",
         "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",

@@ -26,6 +26,12 @@ _ATTRS = {
         doc = "Whether `compile` takes `--dot-graph FILE`. Without it `npu_model` has no output group `dot`.",
         default = True,
     ),
+    "supports_pages": attr.bool(
+        doc = "Whether `COMPILER enf report ENF REPORT --report FILE --analyze-memory FILE --chrome-trace FILE` writes pages and a " +
+              "trace from an ENF and its report. Without it, or without a report, `npu_model` has no output groups `html`, " +
+              "`memory` and `trace`.",
+        default = True,
+    ),
     "supports_report": attr.bool(
         doc = "Whether `compile` takes `--report-json FILE`. Without it `npu_model` has no output group `report`.",
         default = True,
@@ -58,6 +64,7 @@ def _impl(ctx):
         ignores = [],
         runfiles = compiler.default_runfiles,
         supports_dot_graph = ctx.attr.supports_dot_graph,
+        supports_pages = ctx.attr.supports_pages,
         supports_report = ctx.attr.supports_report,
         supports_tune = ctx.attr.supports_tune,
         supports_verify = ctx.attr.supports_verify,

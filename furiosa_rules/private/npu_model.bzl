@@ -25,7 +25,8 @@ def npu_model(
     A target `foo_enf` writes `foo.enf`; any other name `x` writes `x.enf`. The ENF is also in the runfiles, so a `py_binary` or
     `py_test` that has the target in `data` finds it. Every build checks the ENF (`--norun_validations` switches that off).
 
-    Output groups: `report` (the compiler's report, JSON), `dot` (the compiled graph, Graphviz).
+    Output groups: `report` (the compiler's report, JSON), `html` (the report as a page to look at), `memory` (a page of SRAM over time),
+    `trace` (the simulated run as a Chrome trace), `dot` (the compiled graph, Graphviz).
 
     Each argument may be a `select()`.
 
@@ -105,14 +106,17 @@ _RELEASES = ("0.6.3", "0.10", "latest")
 
 # Options of the compiler that are the rule's business, and what a user wants instead.
 _RULE_OPTIONS = {
+    "--analyze-memory": "the output group memory",
     "--auto-batch-size": "batch_size",
     "--batch": "batch_size",
     "--batch-size": "batch_size",
+    "--chrome-trace": "the output group trace",
     "--compatibility": "compatibility",
     "--dot-graph": "the output group dot",
     "--min-npu-coverage": "min_npu_coverage",
     "--optimize": "optimize",
     "--output": "the target's name",
+    "--report": "the output group html",
     "--report-json": "the output group report",
     "--target-ir": "the command `furiosa compile`",
     "--target-npu": "target_npu",
@@ -212,6 +216,8 @@ def _impl(ctx):
         groups["report"] = depset([report])
     if dot:
         groups["dot"] = depset([dot])
+    if report and toolchain.supports_pages:
+        groups.update(_pages(ctx, toolchain, enf, report, stem))
     if toolchain.supports_verify:
         groups["_validation"] = depset([_verify(ctx, toolchain, enf, stem)])
 
@@ -282,6 +288,37 @@ def _verify(ctx, toolchain, enf, stem):
         toolchain = _TOOLCHAIN_TYPE,
     )
     return stamp
+
+def _pages(ctx, toolchain, enf, report, stem):
+    """Adds the action that writes what people look at, and returns its output groups.
+
+    It is not part of NpuCompile: a build that asks for none of these neither makes nor caches them.
+    """
+    files = {
+        "html": ("--report", ctx.actions.declare_file(stem + ".report.html")),
+        "memory": ("--analyze-memory", ctx.actions.declare_file(stem + ".memory.html")),
+        "trace": ("--chrome-trace", ctx.actions.declare_file(stem + ".trace.json")),
+    }
+    args = ctx.actions.args()
+    args.use_param_file("@%s", use_always = True)
+    args.set_param_file_format("multiline")
+    args.add("enf")
+    args.add("report", enf)
+    args.add(report)
+    for option, file in files.values():
+        args.add(option, file)
+    ctx.actions.run(
+        executable = toolchain.compiler,
+        arguments = [args],
+        inputs = [enf, report],
+        outputs = [file for _, file in files.values()],
+        env = {},
+        execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
+        mnemonic = "NpuReport",
+        progress_message = "Writing the report of %{label}",
+        toolchain = _TOOLCHAIN_TYPE,
+    )
+    return {group: depset([file]) for group, (_, file) in files.items()}
 
 _npu_model = rule(
     implementation = _impl,

@@ -57,6 +57,7 @@ def _impl(ctx):
         ignores = ctx.attr.ignores,
         runfiles = compiler.default_runfiles,
         supports_dot_graph = True,
+        supports_pages = False,
         supports_report = False,
         supports_tune = False,
         supports_verify = False,

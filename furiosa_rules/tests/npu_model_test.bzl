@@ -92,6 +92,31 @@ def _verify_test_impl(ctx):
 
 _verify_test = analysistest.make(_verify_test_impl)
 
+def _pages_test_impl(ctx):
+    """An action of its own, which compiles nothing, and which nothing else waits for."""
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    action = action_of(env, "NpuReport")
+    asserts.equals(env, [
+        "enf",
+        "report",
+        "BIN/" + PACKAGE + "plain.enf",
+        "BIN/" + PACKAGE + "plain.report.json",
+        "--report",
+        "BIN/" + PACKAGE + "plain.report.html",
+        "--analyze-memory",
+        "BIN/" + PACKAGE + "plain.memory.html",
+        "--chrome-trace",
+        "BIN/" + PACKAGE + "plain.trace.json",
+    ], command_of(action))
+    assert_portable(env, action)
+    for group, file in {"html": "plain.report.html", "memory": "plain.memory.html", "trace": "plain.trace.json"}.items():
+        asserts.equals(env, [file], names_of(getattr(target[OutputGroupInfo], group)))
+    asserts.false(env, "model.onnx" in [f.basename for f in action.inputs.to_list()], "the model is no input")
+    return analysistest.end(env)
+
+_pages_test = analysistest.make(_pages_test_impl)
+
 def _bare_compiler_test_impl(ctx):
     """With a compiler that has neither by-products nor `enf verify`, nothing of them is asked for."""
     env = analysistest.begin(ctx)
@@ -101,7 +126,8 @@ def _bare_compiler_test_impl(ctx):
     for option in ("--report-json", "--dot-graph"):
         asserts.false(env, option in action.argv, option)
     asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "NpuVerify"])
-    for group in ("report", "dot", "_validation"):
+    asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "NpuReport"])
+    for group in ("report", "dot", "html", "memory", "trace", "_validation"):
         asserts.false(env, hasattr(target[OutputGroupInfo], group), group)
     asserts.equals(env, None, target[NpuModelInfo].report)
     asserts.equals(env, None, target[NpuModelInfo].dot_graph)
@@ -156,6 +182,7 @@ _REFUSED = [
     ("coverage_option", {"copts": ["--min-npu-coverage=0.5"]}, "copts: --min-npu-coverage is not for npu_model; use min_npu_coverage"),
     ("optimize_option", {"copts": ["--optimize=2"]}, "copts: --optimize is not for npu_model; use optimize"),
     ("own_auto_option", {"copts": ["--auto-batch-size"]}, "copts: --auto-batch-size is not for npu_model; use batch_size"),
+    ("page_option", {"copts": ["--report=x.html"]}, "copts: --report is not for npu_model; use the output group html"),
     ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
     ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
@@ -213,6 +240,8 @@ def npu_model_test_suite(name):
 
     tests.append(name + "_verify")
     _verify_test(name = tests[-1], target_under_test = "plain")
+    tests.append(name + "_pages")
+    _pages_test(name = tests[-1], target_under_test = "plain")
     tests.append(name + "_bare_compiler")
     _bare_compiler_test(name = tests[-1], target_under_test = "plain")
     tests.append(name + "_bad_settings")
