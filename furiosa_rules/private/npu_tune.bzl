@@ -27,6 +27,11 @@ _ATTRS = {
         doc = "An `npu_model` target, whose model file is taken with its `data` and `compatibility`; nothing else of it. In the place of `src`.",
         providers = [NpuModelInfo],
     ),
+    "optimize": attr.int(
+        doc = "How much each compilation tries for a schedule of less time, as in `npu_model`.",
+        default = 1,
+        values = [0, 1, 2],
+    ),
     "src": attr.label(
         doc = "The model file, `.onnx` or `.tflite`.",
         allow_single_file = [".onnx", ".tflite"],
@@ -79,6 +84,8 @@ def _impl(ctx):
     args.add_joined("--target-npu", ctx.attr.target_npus or toolchain.target_npus, join_with = ",")
     args.add_joined("--batch-sizes", ctx.attr.batch_sizes, join_with = ",")
     args.add("--compatibility", compatibility)
+    if ctx.attr.optimize != 1:
+        args.add("--optimize", ctx.attr.optimize)
     args.add("--jobs", _JOBS)
     args.add("-o", table)
     args.add("-o", json)

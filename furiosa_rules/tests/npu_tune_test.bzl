@@ -14,6 +14,7 @@ def _tune_test_impl(ctx):
         ["tune", PACKAGE + ctx.attr.source, "--target-npu", ctx.attr.npus] + ctx.attr.options + [
             "--compatibility",
             ctx.attr.compatibility,
+        ] + ctx.attr.optimize + [
             "--jobs",
             "2",
             "-o",
@@ -37,6 +38,7 @@ _tune_test = analysistest.make(_tune_test_impl, attrs = {
     "compatibility": attr.string(default = "latest"),
     "has_data": attr.bool(),
     "npus": attr.string(default = "warboy,warboy-2pe"),
+    "optimize": attr.string_list(),
     "options": attr.string_list(),
     "source": attr.string(default = "model.onnx"),
 })
@@ -77,6 +79,7 @@ def npu_tune_test_suite(name):
         batch_sizes = [1, 4],
         compatibility = "0.6.3",
         data = ["weights.bin"],
+        optimize = 2,
         target_npus = ["warboy"],
         tags = manual,
     )
@@ -91,6 +94,7 @@ def npu_tune_test_suite(name):
             compatibility = "0.6.3",
             has_data = True,
             npus = "warboy",
+            optimize = ["--optimize", "2"],
             options = ["--batch-sizes", "1,4"],
         )),
         "vendor_compiler": (_vendor_compiler_test, "tune_plain", dict(message = "the compiler of the toolchain has no command `tune`")),

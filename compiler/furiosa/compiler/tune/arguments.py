@@ -7,6 +7,7 @@ import os
 from argparse import Namespace
 
 from furiosa.compiler.cli.arguments import (
+    LEVELS,
     MAX_BATCH,
     BadArguments,
     Parser,
@@ -51,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="RELEASE",
         default="latest",
         help=f"the vendor's SDK release whose operators the NPU may take: {', '.join(RELEASES)} or latest (default)",
+    )
+    p.add_argument(
+        "--optimize",
+        type=int,
+        metavar="LEVEL",
+        default=1,
+        help="how much each compilation tries for a better schedule, 0 to 2, as of furiosa compile (default: 1)",
     )
     p.add_argument(
         "-o",
@@ -100,6 +108,8 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(
             f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
         )
+    if options.optimize not in LEVELS:
+        raise BadArguments(f"optimization level {options.optimize} is not 0, 1 or 2")
     if options.jobs is None:
         options.jobs = min(2, os.cpu_count() or 1)
     if not 1 <= options.jobs <= MAX_JOBS:

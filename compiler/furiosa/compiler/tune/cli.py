@@ -52,18 +52,14 @@ def _tune(options: arguments.Namespace) -> None:
     data = read_model(options.source)
     folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
     wanted = [(npu, n) for npu in options.npus for n in options.sizes]
+    chosen = Options(options.npus[0], 1, options.compatibility, optimize=options.optimize)
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
-    Compilation(
-        data,
-        Options(options.npus[0], 1, options.compatibility),
-        folder=folder,
-        real_folder=real_folder,
-    ).run("cdfg")
+    Compilation(data, chosen, folder=folder, real_folder=real_folder).run("cdfg")
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
     with interrupt.cleaning_up():
         points = sweep(
             data,
-            Options(compatibility=options.compatibility),
+            chosen,
             wanted,
             folder=folder,
             real_folder=real_folder,
@@ -71,7 +67,11 @@ def _tune(options: arguments.Namespace) -> None:
             tell=tell,
         )
         result = Sweep(
-            os.path.basename(options.source), hashlib.sha256(data).hexdigest(), options.compatibility, points
+            os.path.basename(options.source),
+            hashlib.sha256(data).hexdigest(),
+            options.compatibility,
+            options.optimize,
+            points,
         )
         if not any(p.outcome == OK for p in points):
             first = points[0]

@@ -14,7 +14,7 @@ import pytest
 from furiosa.compiler import __version__
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.tune.arguments import batch_sizes, parse
-from furiosa.compiler.tune.testing import mixing
+from furiosa.compiler.tune.testing import mixing, point
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,7 @@ def test_files_by_their_endings(capfd):
         "source_sha256",
         "compiler_version",
         "compatibility",
+        "optimize",
         "note",
         "targets",
     ]
@@ -68,6 +69,21 @@ def test_files_by_their_endings(capfd):
         assert int(row["traffic_bytes"]) == p["traffic_bytes"] > 0
     assert Path("t.txt").read_text().splitlines()[-len(target["explanation"]) :] == target["explanation"]
     assert Path("table").read_bytes() == Path("t.txt").read_bytes()
+
+
+def test_options_reach_the_compiler(monkeypatch):
+    seen = []
+
+    def noted(data, options, points, **_):
+        seen.append(options)
+        return [point(1, 9.0)]
+
+    monkeypatch.setattr("furiosa.compiler.tune.sweep.sweep", noted)
+    assert tune("m.onnx", "--optimize", "0", "--compatibility", "0.6.3", "-o", "t.json") == 0
+    (options,) = seen
+    content = json.loads(Path("t.json").read_text())
+    assert options.optimize == content["optimize"] == 0
+    assert options.compatibility == content["compatibility"] == "0.6.3"
 
 
 def test_a_format_whatever_the_ending(capfd):
@@ -139,6 +155,7 @@ def test_a_model_that_mixes_samples(capfd):
         (["m.onnx", "--batch-sizes", "1", "--max-batch", "2"], 255, "exclude each other"),
         (["m.onnx", "--target-npu", "warboy,renegade"], 255, "unknown target NPU 'renegade'"),
         (["m.onnx", "--compatibility", "0.7"], 255, "unknown compatibility '0.7'"),
+        (["m.onnx", "--optimize", "3"], 255, "optimization level 3"),
         (["m.onnx", "--jobs", "0"], 255, "--jobs 0"),
         (["m.onnx", "--format", "xml"], 255, "xml"),
         (["m.onnx", "-o", "m.onnx"], 255, "m.onnx is named twice"),

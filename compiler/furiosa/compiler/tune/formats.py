@@ -16,11 +16,12 @@ NOTE = "predictions of the timing model in the steady state, weights on the card
 
 @dataclass(slots=True)
 class Sweep:
-    """What was swept: the source's file name and digest, the release of the vendor's operators, and the points in order."""
+    """What was swept: the source's file name and digest, the options, and the points in order."""
 
     model: str
     source_sha256: str
     compatibility: str
+    optimize: int
     points: list[Point]
 
     def targets(self) -> dict[str, list[Point]]:
@@ -94,6 +95,7 @@ def to_json(sweep: Sweep) -> str:
         "source_sha256": sweep.source_sha256,
         "compiler_version": __version__,
         "compatibility": sweep.compatibility,
+        "optimize": sweep.optimize,
         "note": NOTE,
         "targets": targets,
     }
