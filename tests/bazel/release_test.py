@@ -18,13 +18,24 @@ from inner_bazel import InnerBazel, scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What Bazel 8 and 9 have as their default or only way, as far as Bazel 7 knows it as a flag and can live with it itself.
+# What Bazel 8 and 9 have as their default or only way, or announce, as far as Bazel 7 knows it as a flag and can live with it itself.
 LATER_BAZELS = [
+    "--incompatible_config_setting_private_default_visibility",
     "--incompatible_disable_native_repo_rules",
     "--incompatible_disable_starlark_host_transitions",
+    "--incompatible_disable_target_provider_fields",
     "--incompatible_disallow_empty_glob",
+    "--incompatible_no_implicit_file_export",
+    "--incompatible_struct_has_no_methods",
+    "--incompatible_top_level_aspects_require_providers",
     "--incompatible_use_plus_in_repo_names",
     "--noenable_workspace",
+]
+# The same of a command that analyses.
+LATER_ANALYSIS = [
+    "--incompatible_check_testonly_for_output_files",
+    "--incompatible_check_visibility_for_toolchains",
+    "--incompatible_default_to_explicit_init_py",
 ]
 # Rules that are no longer built in. Python's are left to the static check below: a rules_python for Bazel 7 may wrap
 # them. For queries only: Bazel 7's own tools need some of them.
@@ -134,7 +145,7 @@ def test_a_repository_builds_with_it(bazel: InnerBazel) -> None:
 
 
 def test_later_bazels_analyse_the_repository(bazel: InnerBazel) -> None:
-    bazel.run("build", "--nobuild", *LATER_BAZELS, "//...")
+    bazel.run("build", "--nobuild", *LATER_BAZELS, *LATER_ANALYSIS, "//...")
 
 
 def test_all_packages_load_without_what_later_bazels_removed(bazel: InnerBazel) -> None:
@@ -154,22 +165,67 @@ def test_all_packages_load_without_what_later_bazels_removed(bazel: InnerBazel) 
     shutil.rmtree(wrong)
 
 
-# Built into Bazel 7, removed from Bazel 8 or 9, where a load() must bring them.
+# Built into Bazel 7, removed from Bazel 8 or 9, where a load() must bring them: what --incompatible_autoload_externally
+# knows, and what WORKSPACE files had.
 _REMOVED = re.compile(
-    r"(?<![\w.\"'/:@])(native\.)?"
-    r"((?:py|sh|cc|java|proto|android|objc)_(?:\w+_)?(?:library|binary|test|import|runtime|toolchain|runtime_pair)"
-    r"|(?:Py|PyRuntime|Cc|Java|Proto)Info)\b"
+    r"(android|cc|java|objc|proto|py|sh)_(\w+_)?(alias|aspect|binary|common|extension|import|library|package_configuration"
+    r"|plugin|runtime|runtime_pair|sdk|suite|test|toolchain)"
+    r"|(AndroidIde|Cc|CcSharedLibrary|CcSharedLibraryHint|CcToolchainConfig|DebugPackage|Java|JavaPlugin|ProguardSpec|Proto|Py"
+    r"|PyCcLinkParams|PyRuntime)(Info|Provider)"
+    r"|aar_import|apple_common|available_xcodes|fdo_\w+|memprof_profile|propeller_optimize|proto_common_do_not_use"
+    r"|proto_lang_toolchain|xcode_\w+|bind|(new_)?local_repository|register_execution_platforms|workspace"
+)
+_REMOVED_FIELDS = re.compile(
+    r"\bctx\.(?:host_configuration|host_fragments|new_file|resolve_command|resolve_tools)\b"
+)
+# What `native` has in all of them; of the rest some is removed.
+_NATIVE = [
+    "alias",
+    "config_setting",
+    "constraint_setting",
+    "constraint_value",
+    "existing_rule",
+    "existing_rules",
+    "exports_files",
+    "filegroup",
+    "genquery",
+    "genrule",
+    "glob",
+    "label_flag",
+    "label_setting",
+    "module_name",
+    "module_version",
+    "package_group",
+    "package_name",
+    "package_relative_label",
+    "platform",
+    "repo_name",
+    "starlark_doc_extract",
+    "subpackages",
+    "test_suite",
+    "toolchain",
+    "toolchain_type",
+]
+# Folders of Bazel's own repositories that went to other modules.
+_MOVED = re.compile(
+    r"@bazel_tools//(?:platforms|tools/(?:cpp|jdk|osx|proto|python|sh))\b|@local_config_platform\b"
 )
 
 
 def removed_symbols(text: str) -> list[str]:
-    """The symbols of a .bzl or BUILD file that no load() brings and later Bazels do not have."""
+    """What a .bzl or BUILD file uses that no load() brings and later Bazels do not have."""
     text = re.sub(r'""".*?"""|#[^\n]*', "", text, flags=re.DOTALL)
     loads = re.compile(r"^load\(.*?\)", re.DOTALL | re.MULTILINE)
     loaded = set(re.findall(r'"(\w+)"|(\w+) = "', " ".join(loads.findall(text))))
     known = {name for names in loaded for name in names}
-    found = _REMOVED.findall(re.sub(r'"[^"\n]*"', "", loads.sub("", text)))
-    return [native + name for native, name in found if native or name not in known]
+    code = re.sub(r'"[^"\n]*"', "", loads.sub("", text))
+    names = re.findall(r"(?<![\w.'/:@])\w+\b(?!\s*=[^=])", code)  # no field, and no parameter
+    return [
+        *(name for name in names if _REMOVED.fullmatch(name) and name not in known),
+        *_REMOVED_FIELDS.findall(code),
+        *(f"native.{name}" for name in re.findall(r"\bnative\.(\w+)", code) if name not in _NATIVE),
+        *_MOVED.findall(text),
+    ]
 
 
 def test_no_removed_symbol(unpacked: Path) -> None:
@@ -190,6 +246,14 @@ def test_no_removed_symbol(unpacked: Path) -> None:
         ("    info = target[PyInfo]", ["PyInfo"]),
         ('load(":x.bzl", "py_test")\npy_test()\npy_binary()', ["py_binary"]),
         ('"""py_binary"""\n# sh_test\nx = "//a:cc_library"', []),
+        ("x = cc_common.link(info[CcInfo])\njava_common.pack()", ["cc_common", "CcInfo", "java_common"]),
+        ("info = [PyCcLinkParamsProvider, ProguardSpecInfo]", ["PyCcLinkParamsProvider", "ProguardSpecInfo"]),
+        ("    native.existing_rule(name)\n    native.bind(name)", ["native.bind"]),
+        ('workspace(name = "x")\nlocal_repository(name = "y")', ["workspace", "local_repository"]),
+        ("    tools = ctx.resolve_tools(tools = x)", ["ctx.resolve_tools"]),
+        ("def f(py_test = None, workspace = 1):\n    return a.py_library", []),
+        ('load("@bazel_tools//tools/cpp:x.bzl", "x")', ["@bazel_tools//tools/cpp"]),
+        ('load("@bazel_tools//tools/build_defs/repo:http.bzl", "x")', []),
     ],
 )
 def test_what_counts_as_a_removed_symbol(text: str, symbols: list[str]) -> None:
