@@ -8,8 +8,9 @@ columns of the kernel by shifting; the first of these steps shares its cycle wit
     cycles(piece) = ceil(bytes / fetch_bytes_per_cycle) + kernel_w - 1
 
 So a 3x3 kernel at stride 1 uses 3 of 5 cycles, a 1x1 kernel 1 of 2, and a short row of pixels wastes part of the width.  The register
-holds ``shift_register_bytes``, which makes pieces shorter where strides or dilations spread the pixels.  A 1x1 kernel at stride 1 has no rows
-to keep apart and cuts the pixels of all rows into pieces.  Sums are committed when they are complete, and not while adding.
+holds ``shift_register_bytes``, which makes pieces shorter where strides or dilations spread the pixels; each column of a kernel may be
+fetched for itself, where that is faster.  A 1x1 kernel at stride 1 has no rows to keep apart and cuts the pixels of all rows into pieces.
+Sums are committed when they are complete, and not while adding.
 
 That structure is derived from the public parameters and from how well it explains published times (docs/calibration.md); the vendor does not
 describe it.
@@ -73,13 +74,18 @@ class _Pieces(NamedTuple):
     reach: int  # input columns that one output pixel sees in a step
 
 
-def _pieces(target: Target, c: Contraction) -> _Pieces:
+def _ways(target: Target, c: Contraction) -> list[_Pieces]:
+    """The ways to step through a kernel: its columns share a fetch, where they fit the register, or each is fetched for itself."""
     reach = (c.kernel_w - 1) * c.dilation + 1
-    taps, steps = c.kernel_w, c.kernel_h
-    if reach > target.shift_register_bytes:  # each kernel column is fetched for itself
-        taps, steps, reach = 1, c.kernel_h * c.kernel_w, 1
-    width = min(target.mac_width, (target.shift_register_bytes - reach) // c.stride + 1)
-    return _Pieces(width, steps, taps, reach)
+    ways = [(c.kernel_h * c.kernel_w, 1, 1)]
+    if reach <= target.shift_register_bytes:
+        ways.insert(0, (c.kernel_h, c.kernel_w, reach))
+    return [_Pieces(_width(target, c, reach), steps, taps, reach) for steps, taps, reach in ways]
+
+
+def _width(target: Target, c: Contraction, reach: int) -> int:
+    """The most pixels whose inputs the register holds."""
+    return min(target.mac_width, (target.shift_register_bytes - reach) // c.stride + 1)
 
 
 def _line(target: Target, c: Contraction, p: _Pieces, pixels: int) -> int:
@@ -96,10 +102,13 @@ def _line(target: Target, c: Contraction, p: _Pieces, pixels: int) -> int:
 @lru_cache(maxsize=1 << 14)
 def cycles(target: Target, c: Contraction, split: tuple[int, int]) -> int:
     """Clock cycles of the slowest slice, the output split by (pixels, channels); a slice takes several parts where there are more."""
-    p = _pieces(target, c)
     blocks = up(_blocks(target, c), split[1])
     rounds = up(split[0] * split[1], target.slices)
-    return rounds * min(_part_cycles(target, c, p, blocks, *part) for part in _parts(c, p, split[0]))
+    return rounds * min(_part_cycles(target, c, blocks, p, part) for p, part in _choices(target, c, split[0]))
+
+
+def _choices(target: Target, c: Contraction, count: int) -> list[tuple[_Pieces, tuple[int, int]]]:
+    return [(p, part) for p in _ways(target, c) for part in _parts(c, p, count)]
 
 
 def _parts(c: Contraction, p: _Pieces, count: int) -> list[tuple[int, int]]:
@@ -112,8 +121,9 @@ def _parts(c: Contraction, p: _Pieces, count: int) -> list[tuple[int, int]]:
     return [whole, pieces]
 
 
-def _part_cycles(target: Target, c: Contraction, p: _Pieces, blocks: int, lines: int, pixels: int) -> int:
-    """Cycles of a slice for ``lines`` of so many pixels and ``blocks`` of output channels."""
+def _part_cycles(target: Target, c: Contraction, blocks: int, p: _Pieces, part: tuple[int, int]) -> int:
+    """Cycles of a slice for lines of so many pixels and ``blocks`` of output channels."""
+    lines, pixels = part
     commit = up(lines * pixels * blocks * target.mac_height, target.commit_bytes_per_cycle_per_slice)
     return lines * _line(target, c, p, pixels) * p.steps * c.depth * blocks + commit
 
@@ -148,16 +158,16 @@ def waste(target: Target, c: Contraction, split: tuple[int, int]) -> tuple[str, 
     costly = up(_blocks(target, c), split[1]) * split[1] * target.mac_height
     if _matters(costly, c.channels):
         out.append(f"{_count(c.channels, 'output channel')} cost as much as {costly}")
-    p = _pieces(target, c)
+    blocks = up(_blocks(target, c), split[1])
+    choices = _choices(target, c, split[0])
+    p, (_, width) = min(choices, key=lambda choice: _part_cycles(target, c, blocks, *choice))
     if _is_flat(c):
         pixels = c.rows * c.columns
         costly = _as_long(target, c, p, up(pixels, split[0]), 1 << 62) * split[0]
         if _matters(costly, pixels):
             out.append(f"{_count(pixels, 'pixel')} cost as much as {costly}")
         return tuple(out)
-    blocks = up(_blocks(target, c), split[1])
-    whole, pieces = (_part_cycles(target, c, p, blocks, *part) for part in _parts(c, p, split[0]))
-    if pieces < whole:
+    if width < c.columns:
         return tuple(out)
     costly = _as_long(target, c, p, c.columns, up(c.columns, p.width) * p.width)
     if _matters(costly, c.columns):
