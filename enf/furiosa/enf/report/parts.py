@@ -50,7 +50,7 @@ def figures(report: Mapping[str, Any], performance: Performance, target: Target)
         _figure(
             "SRAM",
             nbytes(sram),
-            f"of {nbytes(target.sram_bytes)} at its peak",
+            f"of {nbytes(target.sram_bytes)}; lower bound {nbytes(report['sram_lower_bound_bytes'])}",
             share=sram / target.sram_bytes,
         ),
         _figure("DRAM", nbytes(dram), f"used; {nbytes(traffic)} moved in a run"),
@@ -136,7 +136,7 @@ def _words(layer: Layer, kind: str) -> str:
     bound = {
         "compute": "bound by compute",
         "DRAM": "bound by DRAM",
-        "starting": "too short: its commands take longer to start than to work",
+        "starting": "too short",
     }[kind]
     used = f", {percent(layer.utilization)} of the peak" if layer.macs else ""
     return "; ".join([bound + used, *layer.waste[:2]])
@@ -152,7 +152,7 @@ def roof(performance: Performance, target: Target, starting: Mapping[int, float]
         for colour, word in (
             ("npu", "bound by compute"),
             ("load", "bound by DRAM"),
-            ("idle", "too short: bound by starting"),
+            ("idle", "too short: bound by starting commands"),
         )
     )
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from furiosa.enf.report.buffers import KINDS, Band
+from furiosa.enf.report.text import bounded
 from furiosa.enf.report.timeline import LANES, Timeline, lane
 from furiosa.enf.timing import overhead_cycles
 
@@ -27,6 +28,7 @@ class _Names:
         self._numbers: dict[str, int] = {}
 
     def __call__(self, name: str) -> int:
+        name = bounded(name)
         if name not in self._numbers:
             self._numbers[name] = len(self.texts)
             self.texts.append(name)
@@ -53,7 +55,7 @@ def content(
             for p in timeline.pieces[:LARGEST]
         ],
         "marks": _columns(marks, 8),
-        "layers": [[layer.name, layer.op_type] for layer in performance.layers],
+        "layers": [[bounded(layer.name), bounded(layer.op_type)] for layer in performance.layers],
         "bands": _columns(
             [
                 (

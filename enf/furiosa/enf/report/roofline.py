@@ -72,26 +72,46 @@ def svg(layers: list[Layer], target: Target, starting: Mapping[int, float]) -> s
     order = sorted(x.index for x, (intensity, _) in zip(layers, points) if intensity is None)
     places = {index: i for i, index in enumerate(order)}
     largest = 9 if frame.beside < 30 else 5
-    circles, labels, labelled = [], [], []
+    circles: list[tuple[float, float, float]] = []  # x, y, radius
     for layer, (intensity, rate) in zip(layers, points):
         x = frame.aside(places[layer.index]) if intensity is None else frame.across(intensity)
-        y, radius = frame.down(rate), 2 + largest * math.sqrt(layer.busy_us / layers[0].busy_us)
-        circles.append(_circle(layer, x, y, radius, rate, starting.get(layer.index, 0.0)))
-        apart = all(abs(y - b) > 14 or abs(x - a) > 150 for a, b in labelled)
-        if intensity is not None and apart and len(labelled) < _LABELS:
-            labelled.append((x, y))
-            at, anchor = (
-                (x - radius - 4, "end") if x > (_LEFT + frame.right) / 2 else (x + radius + 4, "start")
-            )
-            name = text(short(layer.name, 26))
-            labels.append(
-                f'<text class="label" x="{at:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{name}</text>'
-            )
+        radius = 2 + largest * math.sqrt(layer.busy_us / layers[0].busy_us)
+        circles.append((x, frame.down(rate), radius))
+    drawn = [
+        _circle(layer, circle, rate, starting.get(layer.index, 0.0))
+        for layer, circle, (_, rate) in zip(layers, circles, points)
+    ]
+    labels = _labels([layer.name for layer in layers], circles, frame.right)
     title = f"Roofline: {len(layers)} layers under a peak of {figure(frame.peak / 1e12)} TOPS"
     head = (
         f'<svg class="roof" id="roofline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}">'
     )
-    return "".join([head, *_axes(frame), *circles, *labels, "</svg>"])
+    return "".join([head, *_axes(frame), *drawn, *labels, "</svg>"])
+
+
+def _labels(names: list[str], circles: list[tuple[float, float, float]], right: float) -> list[str]:
+    """The names of the first circles beside which there is room, left of ``right``."""
+    out = []
+    taken = [(x - r, y - r, x + r, y + r) for x, y, r in circles]
+    for name, (x, y, r) in zip(names, circles):
+        if x >= right:
+            continue
+        shown = short(name, 26)
+        width = 6.5 * len(shown)
+        for left, anchor, at in ((x + r + 4, "start", x + r + 4), (x - r - 4 - width, "end", x - r - 4)):
+            box = (left, y - 7, left + width, y + 7)
+            if box[0] > _LEFT and box[2] < right and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                words = f'text-anchor="{anchor}">{text(shown)}</text>'
+                out.append(f'<text class="label" x="{at:.1f}" y="{y + 4:.1f}" {words}')
+                break
+        if len(out) == _LABELS:
+            break
+    return out
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _axes(f: _Frame) -> list[str]:
@@ -132,10 +152,12 @@ def _point(layer: Layer) -> tuple[float | None, float]:
     return 2 * layer.macs / traffic if traffic else None, rate
 
 
-def _circle(layer: Layer, x: float, y: float, radius: float, rate: float, starting: float) -> str:
-    said = f"{layer.name}\n{layer.op_type}, {microseconds(layer.busy_us)}, {figure(rate / 1e12)} TOPS ({percent(layer.utilization)} of the peak)"
+def _circle(layer: Layer, circle: tuple[float, float, float], rate: float, starting: float) -> str:
+    of_peak = f"{figure(rate / 1e12)} TOPS ({percent(layer.utilization)} of the peak)"
+    said = text(f"{layer.name}\n{layer.op_type}, {microseconds(layer.busy_us)}, {of_peak}")
+    x, y, r = circle
     colour = COLOURS[bound(layer, starting)]
-    return f'<circle class="c-{colour}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{text(said)}</title></circle>'
+    return f'<circle class="c-{colour}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{said}</title></circle>'
 
 
 def _power(e: int) -> str:

@@ -37,7 +37,7 @@ def layer_table(performance: Performance, starting: Mapping[int, float]) -> str:
         ("Utilisation", "num"),
         ("MACs", "num"),
         ("DRAM bytes", "num"),
-        ("Rounding waste", ""),
+        ("Waste", ""),
     )
     most = max(x.busy_us for x in layers) or 1.0
     rows = "".join(_layer(i, x, most, starting.get(x.index, 0.0)) for i, x in enumerate(layers))

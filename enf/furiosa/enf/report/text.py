@@ -6,10 +6,17 @@ import json
 from html import escape
 from typing import Any
 
+_LONGEST = 1000  # characters of a name in a page
+
 
 def text(name: object) -> str:
     """A name out of a stranger's file as HTML, and nothing else: what cannot be printed is written as an escape."""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name)))
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in bounded(str(name))))
+
+
+def bounded(name: str) -> str:
+    """A name, or of one without measure both ends: a page names the same tensor many times."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
 def short(name: str, longest: int) -> str:

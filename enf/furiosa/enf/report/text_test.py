@@ -16,6 +16,13 @@ def test_a_name_is_text_and_nothing_else(name):
     assert not set("<>\"'\n\x1b\u2028\u202e") & set(shown)
 
 
+def test_names_without_measure():
+    assert text.bounded("x" * 1000) == "x" * 1000
+    assert len(text.text("begin" + "x" * 10**6 + "end")) <= 1001
+    assert text.bounded("begin" + "x" * 10**6 + "end").startswith("beginx")
+    assert text.bounded("begin" + "x" * 10**6 + "end").endswith("xend")
+
+
 @pytest.mark.parametrize("name", [*HOSTILE, "\udc80", "]]>", "é", "\0"])
 def test_data_cannot_leave_its_element(name):
     shown = text.data({name: [name]})
