@@ -14,6 +14,7 @@ import pytest
 from furiosa.compiler import __version__
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.tune.arguments import batch_sizes, parse
+from furiosa.compiler.tune.formats import Sweep, to_json
 from furiosa.compiler.tune.testing import mixing, point
 
 
@@ -171,6 +172,16 @@ def test_bad_input(capfd, quantized_model, argv, code, words):
     out, err = capfd.readouterr()
     assert out == "" and err.startswith("ERROR: ") and err.count("\n") == 1 and words in err
     assert sorted(os.listdir()) == ["broken.onnx", "m.onnx", "mixing.onnx"]
+
+
+def test_every_field_is_documented():
+    """docs/tune.md has a row for each field of a point, and names each key of the JSON."""
+    pages = (folder / "docs" / "tune.md" for folder in Path(__file__).absolute().parents)
+    page = next(p for p in pages if p.exists()).read_text("utf-8")
+    content = json.loads(to_json(Sweep("m", "0", "latest", 1, [point(1, 9.0)])))
+    (target,) = content["targets"]
+    for key in (*content, *target, *target["points"][0], *point(1, 9.0).row()):
+        assert f"`{key}`" in page, key
 
 
 def test_batch_sizes():

@@ -22,7 +22,8 @@ class Point:
 
     ``outcome``: "ok"; else the kind of the error, such as "out-of-sram", whose sentence is ``message``; all figures are 0.
     ``bound_by``: what limits the throughput: "NPU", "DRAM", "PCIe", or "host" where nothing runs on the card.
-    ``host_memory_bytes``: what DRAM does not hold and crosses PCIe in every run.
+    ``fits_dram``: the card's DRAM holds as many of the program as its PEs run.  ``host_memory_bytes``: what it does not hold of
+    one, which crosses PCIe in every run.
     ``traffic_bytes``: between DRAM and SRAM, in one run; ``weight_bytes`` of it are constants, which a run loads where they
     do not stay in SRAM; ``spilled_bytes``: tensors between NPU operators that are kept in DRAM.
     """
@@ -37,6 +38,7 @@ class Point:
     bound_by: str = ""
     sram_peak_bytes: int = 0
     dram_bytes: int = 0
+    fits_dram: bool = True
     host_memory_bytes: int = 0
     traffic_bytes: int = 0
     weight_bytes: int = 0
@@ -54,6 +56,7 @@ class Point:
 def measure(compilation: Compilation) -> Point:
     """The point of a compilation that has run until "lir" or beyond."""
     lir, target, performance = compilation.lir, compilation.target, compilation.performance
+    programs = target.pes_per_card // target.pes
     setup = min((s.first for s in compilation.steps if isinstance(s, NpuStep)), default=len(lir.commands))
     loads = [c.operands[0] for c in lir.commands[setup:] if c.engine == Engine.LOAD]
     crossing = set(compilation.dram.values())
@@ -63,7 +66,7 @@ def measure(compilation: Compilation) -> Point:
     interval_us = batch / performance.throughput_per_s * 1e6 if performance.throughput_per_s else 0.0
     if not lir.commands:
         bound_by = "host"
-    elif math.isclose(interval_us, performance.npu_us / (target.pes_per_card // target.pes)):
+    elif math.isclose(interval_us, performance.npu_us / programs):
         bound_by = "NPU"
     elif math.isclose(interval_us, traffic / target.dram_bytes_per_s * 1e6):
         bound_by = "DRAM"
@@ -78,6 +81,7 @@ def measure(compilation: Compilation) -> Point:
         bound_by=bound_by,
         sram_peak_bytes=lir.sram_peak,
         dram_bytes=compilation.dram_bytes,
+        fits_dram=programs * compilation.dram_bytes <= target.dram_bytes,
         host_memory_bytes=target.host_memory_bytes(compilation.dram_bytes),
         traffic_bytes=traffic,
         weight_bytes=sum(r.nbytes for r in loads if r.space == Space.CONST),
@@ -98,7 +102,7 @@ def best(points: list[Point]) -> Point | None:
     Where none fits, among all.
     """
     compiled = [p for p in points if p.outcome == OK]
-    within = [p for p in compiled if not p.host_memory_bytes] or compiled
+    within = [p for p in compiled if p.fits_dram] or compiled
     most = max((p.throughput_per_s for p in within), default=0.0)
     equal = [p for p in within if p.throughput_per_s >= EQUAL * most]
     return min(equal, key=lambda p: p.batch_size, default=None)

@@ -56,9 +56,23 @@ def test_the_best_point():
     assert best([a, b, c]) is b, "of equals the smaller batch"
     assert best([a, b, point(4, 30.3), point(8, 30.1)]) is b, "what the model cannot tell apart is equal"
     assert best([a, b, d := point(4, 30.4)]) is d
-    assert best([a, point(2, 90.0, host_memory_bytes=1)]) is a, "within DRAM"
-    beyond = point(2, 90.0, host_memory_bytes=1)
-    assert best([point(1, 10.0, host_memory_bytes=1), beyond]) is beyond
+    beyond = point(2, 90.0, fits_dram=False)
+    assert best([a, beyond]) is a, "within DRAM"
+    assert best([point(1, 10.0, fits_dram=False), beyond]) is beyond
+
+
+@pytest.mark.parametrize(("target", "programs"), [("warboy", 2), ("warboy-2pe", 1)])
+def test_dram_holds_a_program_for_each_pe(quantized_model, target, programs):
+    need = measure(Compilation(quantized_model, Options(target)).run("lir")).dram_bytes
+
+    def with_dram(dram_bytes):
+        c = Compilation(quantized_model, Options(target))
+        c.target = c.target._replace(dram_bytes=dram_bytes)
+        return measure(c.run("lir"))
+
+    assert with_dram(programs * need).fits_dram and not with_dram(programs * need - 1).fits_dram
+    assert with_dram(need).host_memory_bytes == 0
+    assert with_dram(need - 5).host_memory_bytes == 5
 
 
 def test_a_point_that_failed():

@@ -57,8 +57,9 @@ def choose(
                 raise
             return _chosen(tried, str(e), is_refused=True)
         point = measure(compilation)
-        if tried and point.host_memory_bytes:
-            return _chosen(tried, f"with {size}, {compilation.beyond_dram}", is_refused=True)
+        if tried and not point.fits_dram:
+            why = compilation.beyond_dram or "the card's DRAM does not hold a program for each PE"
+            return _chosen(tried, f"with {size}, {why}", is_refused=True)
         tried.append(point)
         tell(point)
         since = len(tried) - 1 - tried.index(best(tried))

@@ -56,8 +56,8 @@ def machine(monkeypatch):
         ({1: 1, 2: 2, 4: 3, 8: 4, 16: 5, 32: 6, 64: 6}, 32, 7, "64 is the largest that is tried"),
         ({1: 5, 2: OutOfSram("no tile of 'a' fits")}, 1, 1, "no tile of 'a' fits"),
         ({1: 5, 2: 6, 4: InvalidModel("beyond 2 GiB")}, 2, 2, "beyond 2 GiB"),
-        ({1: 5, 2: 6, 4: point(4, 9, host_memory_bytes=1)}, 2, 2, "with 4, the program needs too much"),
-        ({1: point(1, 9, host_memory_bytes=1), 2: point(2, 9, host_memory_bytes=1)}, 1, 1, "with 2, the"),
+        ({1: 5, 2: 6, 4: point(4, 9, fits_dram=False)}, 2, 2, "with 4, the program needs too much"),
+        ({1: point(1, 9, fits_dram=False), 2: point(2, 9, fits_dram=False)}, 1, 1, "with 2, the"),
     ],
 )
 def test_rules(machine, answers, chosen, tried, ended):

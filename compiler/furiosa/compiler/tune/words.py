@@ -35,6 +35,11 @@ def explain(points: list[Point]) -> list[str]:
         lines.append(
             f"no cliff from batch {compiled[0].batch_size} to {compiled[-1].batch_size}: no step loses {100 * CLIFF:.0f} %"
         )
+    beyond = next((p for p in compiled if not p.fits_dram), None)
+    if beyond is not None:
+        lines.append(
+            f"from batch {beyond.batch_size} on the card's DRAM does not hold the programs that it runs side by side"
+        )
     return lines + _failures(points)
 
 

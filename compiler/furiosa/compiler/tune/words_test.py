@@ -68,6 +68,11 @@ def test_further_falls_are_short():
     ]
 
 
+def test_where_dram_ends():
+    lines = explain([point(1, 9.0), point(2, 9.0, fits_dram=False), point(3, 9.0, fits_dram=False)])
+    assert lines[-1] == "from batch 2 on the card's DRAM does not hold the programs that it runs side by side"
+
+
 def test_what_does_not_compile():
     refused = [failed("warboy", n, InvalidModel(f"batch size {n} is impossible")) for n in (2, 3, 4)]
     lines = explain([point(1, 9.0), *refused, failed("warboy", 6, OutOfSram("no tile fits")), point(8, 9.0)])
