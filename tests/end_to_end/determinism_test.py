@@ -20,10 +20,20 @@ SURROUNDINGS = {
     "another locale": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
     "another home and user": {"HOME": "/nonexistent", "USER": "somebody", "LOGNAME": "somebody"},
 }
+REPORTS = {
+    "--report-json": "r",
+    "--report": "p",
+    "--analyze-memory": "m",
+    "--chrome-trace": "t",
+    "--dot-graph": "d",
+}
 MODELS = ("tiny_model", "tiny_float_model")
 
 
-def _compile(model: bytes, folder: Path, environment: dict[str, str], name: str) -> str:
+def _compile(
+    model: bytes, folder: Path, environment: dict[str, str], name: str, reports: bool = False
+) -> str:
+    """The digest of the ENF, or those of all reports."""
     folder.mkdir(parents=True)
     source = folder / name
     source.write_bytes(model)
@@ -35,12 +45,14 @@ def _compile(model: bytes, folder: Path, environment: dict[str, str], name: str)
         str(source),
         "-o",
         str(folder / "x.enf"),
+        *(f"{option}={folder / name}" for option, name in REPORTS.items() if reports),
     ]
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(
         command, check=True, env={"PATH": os.environ.get("PATH", "")} | paths | environment, cwd=folder
     )
-    return hashlib.sha256((folder / "x.enf").read_bytes()).hexdigest()
+    written = REPORTS.values() if reports else ("x.enf",)
+    return " ".join(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in written)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -50,4 +62,13 @@ def test_same_bytes_everywhere(model: str, request: pytest.FixtureRequest, tmp_p
     for i, (what, environment) in enumerate(SURROUNDINGS.items()):
         folder = tmp_path / ("deep/" * i) / f"folder {i}"
         digests[what] = _compile(data, folder, environment, f"model_{i}.onnx")
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_same_reports_everywhere(tiny_model: bytes, tmp_path: Path) -> None:
+    """They have the file's name in them, and nothing else of where they were made."""
+    digests = {}
+    for i, (what, environment) in enumerate(SURROUNDINGS.items()):
+        folder = tmp_path / ("deep/" * i) / f"folder {i}"
+        digests[what] = _compile(tiny_model, folder, environment, "model.onnx", reports=True)
     assert len(set(digests.values())) == 1, digests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from furiosa.enf.machine import Engine, Space
@@ -10,6 +11,7 @@ from furiosa.enf.report.timeline import Timeline
 
 if TYPE_CHECKING:
     from furiosa.enf.report.program import Program
+    from furiosa.enf.timing import Span
 
 RESIDENT, CONSTANTS, ACTIVATIONS = range(3)
 KINDS = ("resident", "constants", "activations")
@@ -32,14 +34,18 @@ class Band(NamedTuple):
     end_us: float
 
 
-def bands(program: Program, timeline: Timeline, spans: list) -> list[Band]:
-    """The buffers of the memory plan, in its order; ``spans`` are those of the performance."""
+def bands(program: Program, timeline: Timeline, spans: Sequence[Span]) -> list[Band]:
+    """The buffers of the memory plan, in its order; ``spans`` are those of the performance.
+
+    Names are "" in a file that has none.
+    """
     plan = program.memory
+    names = plan.sram_tensor or [""] * len(plan.sram_size)
     constant = _constants(program)
     last = max((s.end for s in spans), default=0)
     out = []
     for i, (name, address, size, first, final) in enumerate(
-        zip(plan.sram_tensor, plan.sram_address, plan.sram_size, plan.sram_first, plan.sram_last)
+        zip(names, plan.sram_address, plan.sram_size, plan.sram_first, plan.sram_last)
     ):
         step = timeline.step_of(first)
         if step is None:  # written before the first run: it stays

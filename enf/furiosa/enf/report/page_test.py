@@ -12,6 +12,7 @@ import pytest
 
 from furiosa.enf.performance import analyze_enf
 from furiosa.enf.report import html, plots, roofline, trace
+from furiosa.enf.report.program import of_enf
 from furiosa.enf.report.timeline import Timeline
 from furiosa.enf.testing.programs import Program, tensor
 from furiosa.enf.testing.reports import HOSTILE, host_and_npu, named, report
@@ -86,6 +87,23 @@ def test_the_data_of_the_plots():
     assert [data["layers"][i][0] for i in layers] == [HOSTILE[1], HOSTILE[1], HOSTILE[2], HOSTILE[1]]
     assert [len(column) for column in data["bands"]] == [3] * 8
     assert data["total_us"] == pytest.approx(analyze_enf(host_and_npu().load()).latency_us, abs=1e-3)
+
+
+def test_a_file_that_says_nothing_of_where_it_comes_from():
+    """Without debug map and names of buffers all commands and buffers are drawn all the same."""
+    p = host_and_npu()
+    p.debug.Clear()
+    enf = p.load()
+    assert not enf.memory.sram_tensor
+    program, performance = of_enf(enf), analyze_enf(enf)
+    for function in (html.page, html.memory_page):
+        (text,) = re.findall(
+            r'id="data">(.*?)</script>', function(program, performance, report(enf)).decode()
+        )
+        data = json.loads(text)
+        assert data["marks"][4] == [-1] * 4 and data["layers"] == []
+        assert len(data["bands"][0]) == 3
+    rows_of(trace.chrome_trace(program, performance, "m").decode())
 
 
 @pytest.mark.parametrize("function", [html.page, html.memory_page])

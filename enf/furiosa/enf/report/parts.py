@@ -136,7 +136,7 @@ def _words(layer: Layer, kind: str) -> str:
     bound = {
         "compute": "bound by compute",
         "DRAM": "bound by DRAM",
-        "starting": "too short",
+        "starting": "bound by starting its commands",
     }[kind]
     used = f", {percent(layer.utilization)} of the peak" if layer.macs else ""
     return "; ".join([bound + used, *layer.waste[:2]])
@@ -152,7 +152,7 @@ def roof(performance: Performance, target: Target, starting: Mapping[int, float]
         for colour, word in (
             ("npu", "bound by compute"),
             ("load", "bound by DRAM"),
-            ("idle", "too short: bound by starting commands"),
+            ("idle", "bound by starting"),
         )
     )
     return (
