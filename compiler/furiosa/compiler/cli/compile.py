@@ -14,6 +14,7 @@ from furiosa.compiler.errors import CompileError, IoError, LowCoverage
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
+    from furiosa.compiler.tune.point import Point
     from furiosa.compiler.tune.search import Choice
 
 OTHER = 13  # the native code for what has no code of its own
@@ -127,7 +128,8 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice 
         from furiosa.compiler.tune.search import choose
 
         try:
-            choice = choose(data, chosen, folder=folder, real_folder=real_folder)
+            tell = _tell_tried if loud else lambda point: None
+            choice = choose(data, chosen, folder=folder, real_folder=real_folder, tell=tell)
         except CompileError:  # of a batch of 1: it comes again below, where a table goes with it
             pass
         else:
@@ -144,13 +146,18 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice 
     return compilation, choice, progress
 
 
+def _tell_tried(point: Point) -> None:
+    terminal.say(f"batch size {point.batch_size} would do {point.throughput_per_s:,.1f} samples/s")
+
+
 def _tell_choice(choice: Choice, options: arguments.Namespace, loud: bool) -> None:
-    """What was tried.  That a batch is impossible is said in any case: it is not what was asked for."""
-    if loud:
+    """What was chosen.  That a batch is impossible is said in any case: it is not what was asked for."""
+    if options.verbose:
         from furiosa.compiler.tune.formats import lines
 
         for line in lines(choice.tried):
             terminal.say(line)
+    if loud:
         terminal.say(f"batch size {choice.batch_size} is chosen, no more were tried: {choice.ended}")
     elif choice.is_refused and len(choice.tried) == 1:
         terminal.say(f"NOTE: {options.source}: the batch size stays 1: {choice.ended}")
