@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from furiosa.compiler.gir.cascade import Cascade, Part, Runner, inner, possible, streamed
 from furiosa.compiler.gir.storage import Storage, live_bytes
+from furiosa.compiler.gir.tile import whole
 from furiosa.compiler.gir.work import form_cycles
 from furiosa.enf import timing
 
@@ -24,8 +25,18 @@ class Fit:
         self.tiler, self.room = tiler, room
         self.storages = list(dict.fromkeys(tiler.storage.values()))
         self.count = len(tiler.cluster.operators)
-        self._streams = [tiler.streamed_bytes(op) for op in tiler.cluster.operators]
+        self._touched = [
+            {tiler.storage[t] for t in (*op.inputs, op.outputs[0]) if t is not None and not t.is_constant}
+            for op in tiler.cluster.operators
+        ]
+        self._batches = [id(batch) for batch in tiler.batches]
+        self._batch_bytes = {id(b): sum(map(tiler.streamed_bytes, b)) for b in tiler.batches}
         self._cycles: dict[int, int] = {}
+        self._parts: dict[tuple[Cascade, frozenset[Storage]], Part] = {}
+
+    def touched(self, first: int, last: int) -> set[Storage]:
+        """The tensors that the operators read and make."""
+        return set().union(*self._touched[first : last + 1])
 
     def fewest_parts(self, first: int, last: int, spilled: set[Storage], most: int = _MAX_STEPS) -> int:
         """The fewest parts, at most so many, in which the operators fit as a cascade; 0 where none do."""
@@ -34,7 +45,7 @@ class Fit:
         cascade = Cascade(first, last, 1)
         tiles = inner(self.tiler, cascade) | streamed(self.tiler, cascade) | spilled
         used = [s for s in self.storages if s.first <= last and s.last >= first]
-        room = self.room - sum(s.size for s in used if s not in tiles) - sum(self._streams[first : last + 1])
+        room = self.room - sum(s.size for s in used if s not in tiles) - self._constants(first, last)
         if room <= 0:
             return 0
         live = live_bytes([s for s in used if s in tiles], first, last)
@@ -46,25 +57,36 @@ class Fit:
         return 0
 
     def is_whole(self, first: int, last: int, spilled: set[Storage]) -> bool:
-        """Whether the operators run one by one with all tensors that are not spilled whole in SRAM."""
-        used = [s for s in self.storages if s.first <= last and s.last >= first]
-        if any(s in spilled for s in used):
+        """Whether the operators run one by one, with all tensors that they touch whole in SRAM."""
+        if not spilled.isdisjoint(self.touched(first, last)):
             return False
-        live = live_bytes(used, first, last)
-        return all(size + c <= self.room for size, c in zip(live, self._streams[first : last + 1]))
+        live = live_bytes((s for s in self.storages if s not in spilled), first, last)
+        return all(
+            size + self._constants(place, place) <= self.room for place, size in enumerate(live, first)
+        )
 
-    def is_banded(self, place: int, spilled: set[Storage]) -> bool:
-        """Whether an operator with tensors in DRAM has room for its other tensors, and for bands of those."""
+    def bands(self, place: int, spilled: set[Storage]) -> int:
+        """About how many bands an operator needs for its tensors and constants in DRAM; 0 where there is hardly room for any."""
+        op = self.tiler.cluster.operators[place]
         used = [s for s in self.storages if s.first <= place <= s.last]
-        room = self.room - sum(s.size for s in used if s not in spilled) - self._streams[place]
-        return any(s in spilled for s in used) and room >= self.room // 16
+        room = self.room - sum(s.size for s in used if s not in spilled)
+        size = sum(s.size for s in self._touched[place] if s in spilled)
+        if self.tiler.loads_whole(op):
+            room -= self._constants(place, place)
+        else:
+            size += self.tiler.streamed_bytes(op)
+        return -(-3 * size // room) if room >= self.room // 16 else 0
+
+    def _constants(self, first: int, last: int) -> int:
+        """Bytes of the constants that are loaded for the operators, with those that come in the same transfers."""
+        return sum(self._batch_bytes[batch] for batch in dict.fromkeys(self._batches[first : last + 1]))
 
     def crowded(self) -> list[tuple[int, int]]:
         """Runs of operators (first, last) for which there is not room for all tensors."""
         live = live_bytes(self.storages, 0, self.count - 1)
         out: list[tuple[int, int]] = []
         for i, size in enumerate(live):
-            if size + self._streams[i] > self.room:
+            if size + self._constants(i, i) > self.room:
                 if out and out[-1][1] == i - 1:
                     out[-1] = (out[-1][0], i)
                 else:
@@ -88,7 +110,9 @@ class Fit:
         if place not in self._cycles:
             op = self.tiler.cluster.operators[place]
             forms = self.tiler.forms[place]
-            self._cycles[place] = sum(form_cycles(form, op, self.tiler.target) for form in forms)
+            self._cycles[place] = sum(
+                form_cycles(form, op, self.tiler.target, whole(form.shape)) for form in forms
+            )
         return self._cycles[place]
 
     def _choices(self, last: int) -> list[int]:
@@ -119,5 +143,8 @@ class Fit:
         return max(live) + coming
 
     def _part(self, cascade: Cascade, spilled: set[Storage]) -> Part:
-        self.tiler.begin(spilled)
-        return Runner(self.tiler, cascade).part_in_the_middle()
+        key = cascade, frozenset(spilled & self.touched(cascade.first, cascade.last))
+        if key not in self._parts:
+            self.tiler.begin(spilled)
+            self._parts[key] = Runner(self.tiler, cascade).part_in_the_middle()
+        return self._parts[key]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import accumulate
 
 from furiosa.compiler.gir.cascade import Cascade
 from furiosa.compiler.gir.fit import Fit
 from furiosa.compiler.gir.storage import Storage
+from furiosa.enf import timing
 
 _REACH = 16  # operators that a cascade may begin before, or end behind, those that are crowded
 _TRIES = 64  # cascades that are looked at for one crowded place
 _CHOICES = 4  # of which so many are kept
 _SPAN = 8  # cuts that one cascade may go over
+_EXPOSED = 1 / 4  # of transfers that run beside the PE's work, or work beside transfers, what is waited for
 _MARGIN = 4  # operators beside crowded ones that are looked at with them
 
 Choice = tuple[set[Storage], list[Cascade]]  # tensors in DRAM, and what runs part by part
@@ -54,17 +58,20 @@ def _around(fit: Fit, first: int, last: int) -> list[Cascade]:
     return [x[-1] for x in found[:_CHOICES]]
 
 
-def through_dram(fit: Fit) -> Choice | None:
-    """Cuts every crowded run of operators into cascades, so that they and what crosses the cuts through DRAM take the least time."""
+def through_dram(fit: Fit, otherwise: set[Storage]) -> Choice | None:
+    """Cuts every crowded run of operators into cascades, so that they and what crosses the cuts through DRAM take the least time.
+
+    Where that is not possible, the tensors in ``otherwise`` go to DRAM.
+    """
     spilled: set[Storage] = set()
     chosen: list[Cascade] = []
     for first, last in _regions(fit):
-        found = _Cuts(fit, first, last).best()
-        if found is None:
-            return None
-        spilled |= found[0]
-        chosen += found[1]
-    return spilled, sorted(chosen)
+        if found := _Cuts(fit, first, last).best():
+            spilled |= found[0]
+            chosen += found[1]
+        else:
+            spilled |= {s for s in otherwise if s.first <= last and s.last >= first}
+    return (spilled, sorted(chosen)) if chosen else None
 
 
 def _regions(fit: Fit) -> list[tuple[int, int]]:
@@ -102,16 +109,20 @@ class _Cuts:
         begin, end = (places[0], False), (places[-1], False)
         # for each cut, in SRAM or through DRAM: the cost up to it, where its last step begins, and that step's parts
         ways: dict[tuple[int, bool], tuple[float, tuple[int, bool], int]] = {begin: (0.0, begin, 0)}
+        alone = [0, *accumulate(self._fit.cycles(place) for place in range(places[0], places[-1]))]
         for n, place in enumerate(places[1:], 1):
             for is_spilled in (False, True) if place != end[0] else (False,):
-                for before in places[max(n - _SPAN, 0) : n]:
+                best = math.inf
+                for before in reversed(places[max(n - _SPAN, 0) : n]):
+                    least = alone[place - places[0]] - alone[before - places[0]]
                     for was_spilled in (False, True):
                         way = ways.get((before, was_spilled))
-                        step = way and self._step(before, place - 1, was_spilled, is_spilled)
-                        if step:
-                            cost = way[0] + step[0]
-                            if (place, is_spilled) not in ways or cost < ways[place, is_spilled][0]:
-                                ways[place, is_spilled] = cost, (before, was_spilled), step[1]
+                        if way is None or way[0] + least >= best:
+                            continue
+                        step = self._step(before, place - 1, was_spilled, is_spilled)
+                        if step and way[0] + step[0] < best:
+                            best = way[0] + step[0]
+                            ways[place, is_spilled] = best, (before, was_spilled), step[1]
         if end not in ways:
             return None
         spilled: set[Storage] = set(self._outside)
@@ -133,15 +144,18 @@ class _Cuts:
             spilled |= self._crossing[first]
         if is_spilled:
             spilled |= self._crossing[last + 1]
-        ops = fit.tiler.cluster.operators[first : last + 1]
-        tensors = (
-            t for op in ops for t in (*op.inputs, op.outputs[0]) if t is not None and not t.is_constant
-        )
-        touched = {fit.tiler.storage[t] for t in tensors}
-        dma = sum(s.size for s in touched if s in spilled) * self._per_byte
-        if fit.is_whole(first, last, spilled) or (first == last and fit.is_banded(first, spilled)):
-            return max(dma, float(sum(fit.cycles(place) for place in range(first, last + 1)))), 0
+        dma = sum(s.size for s in fit.touched(first, last) if s in spilled) * self._per_byte
+        alone = sum(fit.cycles(place) for place in range(first, last + 1))
+        if fit.is_whole(first, last, spilled):
+            return _together(dma, alone), 0
+        if first == last and (bands := fit.bands(first, spilled)):
+            return _together(dma, alone + (bands - 1) * timing.overhead_cycles(fit.tiler.target)), 0
         parts = fit.fewest_parts(first, last, spilled)
         if not parts:
             return None
-        return max(dma, fit.cascade_cycles(Cascade(first, last, parts), spilled)), parts
+        return _together(dma, fit.cascade_cycles(Cascade(first, last, parts), spilled)), parts
+
+
+def _together(dma: float, work: float) -> float:
+    """Cycles of transfers and work side by side: the ends of the shorter are not hidden by the longer."""
+    return max(dma, work) + min(dma, work) * _EXPOSED

@@ -86,7 +86,7 @@ class Memory:
         total = 0
         for op in self.cluster.operators:
             total += self.streamed_bytes(op)
-            if not out or total > min(BATCH, self.target.sram_bytes // 16) or not self._loaded_whole(op):
+            if not out or total > min(BATCH, self.target.sram_bytes // 16) or not self.loads_whole(op):
                 batch, total = [], self.streamed_bytes(op)
             batch.append(op)
             out.append(batch)
@@ -100,7 +100,7 @@ class Memory:
         """Bytes of the constants that an operator does not find in SRAM."""
         return sum(t.size * ITEMSIZE[t.dtype] for t in self._streamed(op))
 
-    def _loaded_whole(self, op: Operator) -> bool:
+    def loads_whole(self, op: Operator) -> bool:
         """Whether all that an operator streams is loaded before it starts, not band by band."""
         return self.streamed_bytes(op) <= self.target.sram_bytes // 4
 
@@ -113,7 +113,7 @@ class Memory:
             if t in self.residents.holders:
                 holder = self.residents.holders[t]
                 return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
-            if self._loaded_whole(op):
+            if self.loads_whole(op):
                 if t not in constants_at_hand:
                     self._load_constants(self.batches[self._places[op]], stage, constants_at_hand)
                 holder = constants_at_hand[t]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.errors import OutOfSram
+from furiosa.compiler.gir import bands
 from furiosa.compiler.gir.cascade import Cascade, Runner
 from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.form import Form, Read
@@ -30,15 +29,16 @@ from furiosa.compiler.gir.tile import (
     box_bytes,
     whole,
 )
-from furiosa.compiler.gir.work import dma, operand, transfer, work
+from furiosa.compiler.gir.work import dma, form_cycles, operand, transfer, work
 from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
 
-_MAX_BANDS = 1 << 16
-
 
 class Tiler(Memory):
-    """Tiles one cluster; ``forms`` are those of its operators."""
+    """Tiles one cluster; ``forms`` are those of its operators.
+
+    ``compares`` says whether to compare ways to cut an operator into bands, or to take the one that its form prefers.
+    """
 
     def __init__(
         self,
@@ -47,8 +47,11 @@ class Tiler(Memory):
         pool: ConstantPool,
         dram: dict[Tensor, Buffer],
         residents: Residents,
+        *,
+        compares: bool = True,
     ):
         super().__init__(cluster, target, pool, dram, residents)
+        self._compares = compares
         self.forms = [forms(op, target) for op in cluster.operators]
 
     def tile(self, spilled: set[Storage], cascades: Sequence[Cascade] = ()) -> list[Stage]:
@@ -82,7 +85,7 @@ class Tiler(Memory):
         live = self.live_bytes(self.spilled)
         ops = self.cluster.operators
         fixed = [
-            sum(map(self.streamed_bytes, batch)) if self._loaded_whole(op) else 0
+            sum(map(self.streamed_bytes, batch)) if self.loads_whole(op) else 0
             for op, batch in zip(ops, self.batches)
         ] + [0]
         return [
@@ -92,37 +95,31 @@ class Tiler(Memory):
     # -- one operator -----------------------------------------------------------------------------------------------
 
     def _bands(self, place: int, op: Operator, form: Form) -> Iterator[Box]:
-        """Cuts the form's output so that the tiles of one band fit."""
-        shape = form.shape
+        """Cuts the form's output so that the tiles of one band fit; where there is a choice, into the bands of least time."""
         limit = self._limits[place]
-        size = list(shape)
-
-        def fits() -> bool:
-            return self._footprint(op, form, tuple((0, s) for s in size)) <= limit
-
-        for dim in form.bands:
-            if fits():
-                break
-            step = form.granularity.get(dim, 1)
-            low, high = 1, -(-size[dim] // step)
-            while low < high:  # the most steps that fit, by halving
-                middle = (low + high + 1) // 2
-                size[dim] = min(middle * step, shape[dim])
-                if fits():
-                    low = middle
-                else:
-                    high = middle - 1
-            size[dim] = min(low * step, shape[dim])
-        if not fits():
+        footprint = partial(self._footprint, op, form)
+        orders = bands.orders(form) if self._compares else [form.bands]
+        if footprint(whole(form.shape)) <= max(limit, 0):  # where all is in SRAM there is nothing to cut
+            return iter([whole(form.shape)])
+        found = (bands.fitting(form, order, footprint, limit) for order in orders)
+        sizes = [size for size in dict.fromkeys(found) if size is not None]
+        if not sizes:
             raise OutOfSram(
                 f"operator '{op.name}' ({op.op_type}) does not fit the {self.target.sram_bytes} bytes of SRAM of "
                 f"{self.target.name}, not even in the smallest tiles: use a smaller batch or smaller tensors"
             )
-        counts = [-(-d // s) for d, s in zip(shape, size)]
-        if int(np.prod(counts)) > _MAX_BANDS:
-            raise OutOfSram(f"operator '{op.name}' ({op.op_type}) would need more than {_MAX_BANDS} tiles")
-        for index in np.ndindex(*counts):
-            yield tuple((i * s, min(s, d - i * s)) for i, s, d in zip(index, size, shape))
+        size = min(sizes, key=partial(self._band_cycles, op, form)) if len(sizes) > 1 else sizes[0]
+        if bands.count(form.shape, size) > bands.MAX_BANDS:
+            raise OutOfSram(
+                f"operator '{op.name}' ({op.op_type}) would need more than {bands.MAX_BANDS} tiles"
+            )
+        return bands.boxes(form.shape, size)
+
+    def _band_cycles(self, op: Operator, form: Form, size: tuple[int, ...]) -> float:
+        """Cycles of all bands of a size: of the PE, or of the transfers where they take longer."""
+        box = whole(size)
+        dma = self._footprint(op, form, box) * self.target.clock_hz / self.target.dram_bytes_per_s
+        return bands.count(form.shape, size) * max(form_cycles(form, op, self.target, box), dma)
 
     def _footprint(self, op: Operator, form: Form, box: Box) -> int:
         """Bytes of the tiles that a band brings to SRAM and takes from it."""
@@ -130,7 +127,7 @@ class Tiler(Memory):
         reads, _ = form.operands(box)
         for read in reads:
             if read.tensor.is_constant:
-                if read.tensor not in self.residents.holders and not self._loaded_whole(op):
+                if read.tensor not in self.residents.holders and not self.loads_whole(op):
                     total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT
             elif self.storage[read.tensor] in self.spilled:
                 total += box_bytes(read.box, read.tensor.dtype) + ALIGNMENT

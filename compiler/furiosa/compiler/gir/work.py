@@ -6,7 +6,7 @@ import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form, Read
-from furiosa.compiler.gir.tile import Buffer, Holder, View, Work, pad_rank, whole
+from furiosa.compiler.gir.tile import Box, Buffer, Holder, View, Work, pad_rank
 from furiosa.enf import timing
 from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space, dense_strides
 from furiosa.enf.target import Target
@@ -52,9 +52,8 @@ def cycles(w: Work, target: Target) -> int:
     )
 
 
-def form_cycles(form: Form, op: Operator, target: Target) -> int:
-    """Clock cycles of a form over its whole output, everything in SRAM."""
-    box = whole(form.shape)
+def form_cycles(form: Form, op: Operator, target: Target, box: Box) -> int:
+    """Clock cycles of a form over a box, everything in SRAM."""
     reads, params = form.operands(box)
     zeros = (0,) * len(form.out_shape)
     operands = [operand(Holder(_NOWHERE, r.tensor.dtype, r.shape, (0,) * len(r.shape)), r) for r in reads]

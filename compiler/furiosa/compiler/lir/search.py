@@ -26,7 +26,11 @@ from furiosa.enf.isa import Space
 from furiosa.enf.target import Target
 
 LEVELS = (0, 1, 2)
-_CASCADES = (0, 3, 8)  # choices of cascades in SRAM that are simulated, by level
+_CASCADES = (0, 3, 4)  # choices of cascades in SRAM that are simulated, by level
+_ROOM = (
+    63 / 64,
+    7 / 8,
+)  # of SRAM for cascades, the rest for holes between buffers; the second where the first does not do
 
 
 def schedule(
@@ -40,7 +44,7 @@ def schedule(
     budget = spare(clusters, target)
     while True:
         residents = choose(clusters, target, pool, budget)
-        tilers = {c: Tiler(c, target, pool, dram, residents) for c in clusters}
+        tilers = {c: Tiler(c, target, pool, dram, residents, compares=level > 0) for c in clusters}
         segments = {c: spill(tiler) for c, tiler in tilers.items()}
         if not residents.nbytes or not any(s.spilled for s in segments.values()):
             break
@@ -51,15 +55,19 @@ def schedule(
 
 
 def _improve(tiler: Tiler, first: Segment, level: int) -> Segment:
+    """The segment of least simulated time among ``first``, the same with loads ahead, and those with cascades."""
     found = [first]
     spilled = tiler.spilled
     if first.spilled:
-        fit = Fit(tiler, tiler.capacity - tiler.capacity // 64)
-        for choice, _ in zip(in_sram(fit), range(_CASCADES[level])):
-            found += _try(tiler, *choice)
-        if (len(found) == 1 or level > 1) and (choice := through_dram(fit)):
-            found += _try(tiler, *choice)
-    if any(w.operands[0].buffer.space != Space.SRAM for w in first.works):
+        for share in _ROOM:
+            fit = Fit(tiler, int(tiler.capacity * share))
+            for choice, _ in zip(in_sram(fit), range(_CASCADES[level])):
+                found += _try(tiler, *choice)
+            if (len(found) == 1 or level > 1) and (choice := through_dram(fit, spilled)):
+                found += _try(tiler, *choice)
+            if len(found) > 1 and level < 2:
+                break
+    if any(w.operands and w.operands[0].buffer.space != Space.SRAM for w in first.works):
         found += _try(tiler, spilled, [])
     return min(found, key=lambda s: simulate(s, tiler)) if len(found) > 1 else first
 
