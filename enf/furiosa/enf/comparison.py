@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from furiosa.enf.constant_use import constant_bytes
 from furiosa.enf.diff import diff, label, operators
 from furiosa.enf.errors import printable
-from furiosa.enf.isa import Space
 from furiosa.enf.performance import analyze_enf
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _layers(a: Enf, b: Enf, old: Performance, new: Performance) -> list[LayerCha
 
 def _by_key(enf: Enf, performance: Performance) -> dict[Key, tuple[float, int, int]]:
     """(busy_us, bytes of DRAM traffic, bytes of constants) of each operator that has commands."""
-    constants = _constant_bytes(enf)
+    constants = constant_bytes(enf)
     keys = list(operators(enf))
     return {
         keys[layer.index]: (*_costs(layer), constants.get(layer.index, 0)) for layer in performance.layers
@@ -181,19 +181,6 @@ def _by_key(enf: Enf, performance: Performance) -> dict[Key, tuple[float, int, i
 
 def _costs(layer: Layer) -> tuple[float, int]:
     return layer.busy_us, layer.dram_bytes_read + layer.dram_bytes_written
-
-
-def _constant_bytes(enf: Enf) -> dict[int, int]:
-    """By operator, the bytes of constants that its commands read; what several read counts for the first."""
-    seen = set()
-    totals: dict[int, int] = {}
-    for command, operator in zip(enf.commands, enf.debug.command_operator):
-        for region in command.operands:
-            place = region.address, region.shape, region.strides
-            if region.space == Space.CONST and place not in seen:
-                seen.add(place)
-                totals[operator] = totals.get(operator, 0) + region.nbytes
-    return totals
 
 
 def text(c: Comparison) -> Iterator[str]:

@@ -116,8 +116,8 @@ def test_layers_with_the_largest_change_come_first():
     )
     costs = [abs((row.busy_us.new or 0) - (row.busy_us.old or 0)) for row in rows]
     assert costs == sorted(costs, reverse=True) and costs[0] > 0
-    loaded = next(row for row in rows if row.name == "new1")
-    assert loaded.constant_bytes == Change(None, 256)  # the table
+    looking = next(row for row in rows if row.name == "new2")
+    assert looking.constant_bytes == Change(None, 256)  # the table that new1 loads
     assert next(row for row in rows if row.name == "f").constant_bytes == Change(256, None)
 
 
