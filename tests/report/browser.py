@@ -196,6 +196,13 @@ class Browser:
         for kind, x in (("mousePressed", x0), ("mouseMoved", x1), ("mouseReleased", x1)):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
+    def tap(self, x: float, y: float) -> None:
+        """Touches and lets go."""
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
     def press(self, key: str) -> None:
         """Presses and releases a key."""
         code = {"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}.get(

@@ -133,6 +133,16 @@ def test_a_buffer_under_the_pointer(browser, tiny):
     assert browser.js("document.getElementById('tip').hidden")
 
 
+def test_a_finger(browser, tiny):
+    """What is tapped stays selected when the finger has gone."""
+    browser.open(tiny, 390, 800)
+    browser.js("document.getElementById('memory').scrollIntoView()")
+    left, top, width, height = browser.box("#memory")
+    browser.tap(left + width * 0.6, top + height - 12)  # constants that stay, at the bottom
+    assert "constant" in browser.js("document.getElementById('tip').innerText")
+    assert not browser.js("document.getElementById('tip').hidden")
+
+
 def test_zoom(browser, tiny):
     """Dragging shows a part, the button all of it again."""
     browser.open(tiny)

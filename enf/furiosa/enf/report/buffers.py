@@ -59,7 +59,7 @@ def bands(program: Program, timeline: Timeline, spans: Sequence[Span]) -> list[B
 
 
 def peak_bytes(found: list[Band]) -> int:
-    """The most bytes that live at one time: what no placement of these buffers can do without."""
+    """The most bytes that live at one time of the simulated run."""
     events = sorted([(b.start, b.size) for b in found] + [(b.end, -b.size) for b in found])
     most = now = 0
     for _, change in events:  # of one cycle the ends come first

@@ -26,6 +26,7 @@ def page(program: Program, performance: Performance, report: Mapping[str, Any]) 
         report: the compiler's JSON report of the program (docs/report.md).
     """
     timeline = Timeline(program, performance)
+    found = bands(program, timeline, performance.spans)
     divided = shares(program, performance, timeline)
     said = verdict(divided, parts.utilization(performance, program.target))
     starting = starting_us(program)
@@ -35,16 +36,12 @@ def page(program: Program, performance: Performance, report: Mapping[str, Any]) 
         '<h2 class="space">Where the time goes</h2>' + parts.share_bar(divided, said) + "</section>",
         '<div class="two">' + parts.heaviest(report, performance, starting),
         parts.roof(performance, program.target, starting) + "</div>",
-        parts.time_and_memory(program, bool(performance.spans)),
+        parts.time_and_memory(program, found),
         tables.layer_table(performance, starting),
         tables.on_host(report),
         parts.footer(report),
     ]
-    return _document(
-        report,
-        "".join(body),
-        plots.content(program, performance, timeline, bands(program, timeline, performance.spans)),
-    )
+    return _document(report, "".join(body), plots.content(program, performance, timeline, found))
 
 
 def memory_page(program: Program, performance: Performance, report: Mapping[str, Any]) -> bytes:
@@ -53,7 +50,8 @@ def memory_page(program: Program, performance: Performance, report: Mapping[str,
     found = bands(program, timeline, performance.spans)
     body = [
         parts.header(report, program.target),
-        parts.time_and_memory(program, bool(performance.spans)),
+        parts.busy(shares(program, performance, timeline)),
+        parts.time_and_memory(program, found),
         tables.buffer_table(found, program.target),
         parts.footer(report),
     ]

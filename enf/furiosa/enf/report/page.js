@@ -160,9 +160,14 @@
         if (view.drag) view.drag[1] = view.cursor;
         this.select(this.hit(x, y), x, y);
       });
-      this.canvas.addEventListener("pointerleave", () => { view.cursor = null; view.drag = null; this.select(null); });
+      this.canvas.addEventListener("pointerleave", (e) => {
+        view.cursor = null;
+        view.drag = null;
+        if (e.pointerType === "mouse") this.select(null); else redraw();
+      });
       this.canvas.addEventListener("pointerdown", (e) => {
-        const [x] = at(e);
+        const [x, y] = at(e);
+        if (e.pointerType !== "mouse") this.select(this.hit(x, y), x, y); // a finger does not hover
         if (e.pointerType === "mouse" && e.button === 0 && x >= this.left) view.drag = [this.t(x), this.t(x)];
       });
       this.canvas.addEventListener("pointerup", () => {

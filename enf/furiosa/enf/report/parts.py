@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from furiosa.enf.report import roofline
+from furiosa.enf.report.buffers import RESIDENT, Band, peak_bytes
 from furiosa.enf.report.shares import Share
 from furiosa.enf.report.text import count, figure, microseconds, nbytes, percent, short, text
 
@@ -161,7 +162,18 @@ def roof(performance: Performance, target: Target, starting: Mapping[int, float]
     )
 
 
-def time_and_memory(program: Program, has_commands: bool) -> str:
+def busy(parts: list[Share]) -> str:
+    """How much of the NPU's time its PE is busy, in one sentence."""
+    us = {p.key: p.us for p in parts}
+    working = us["npu"] + us["idle"]
+    total = working + us["load"]
+    if not total:
+        return ""
+    said = f"For {microseconds(working)} of the {microseconds(total)} that the NPU takes, {percent(working / total)}, it is busy"
+    return f'<p class="note">{said}; else it waits for DRAM.</p>'
+
+
+def time_and_memory(program: Program, found: list[Band]) -> str:
     """The frame of what the script draws."""
     kinds = (
         ("static", "constants that stay (static)"),
@@ -169,11 +181,16 @@ def time_and_memory(program: Program, has_commands: bool) -> str:
         ("npu", "activations (dynamic)"),
     )
     legend = "".join(f"<li>{key(colour)}{word}</li>" for colour, word in kinds)
+    static = sum(b.size for b in found if b.kind == RESIDENT)
+    said = (
+        f"Of {nbytes(program.target.sram_bytes)} at most {nbytes(peak_bytes(found))} live at one time, {nbytes(static)} of it "
+        f"constants that stay. Buffers reach up to address {max((b.address + b.size for b in found), default=0):,}."
+    )
     memory = (
-        f'<h2 class="space">What lies in SRAM</h2><ul class="legend">{legend}</ul>'
+        f'<h2 class="space">What lies in SRAM</h2><p class="note">{said}</p><ul class="legend">{legend}</ul>'
         '<div class="plot"><canvas id="memory" tabindex="0" role="img" aria-describedby="tip" '
         f'aria-label="Memory map: addresses of SRAM, {nbytes(program.target.sram_bytes)}, over the time of a run"></canvas></div>'
-        if has_commands
+        if program.commands
         else ""
     )
     return (
