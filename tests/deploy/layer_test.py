@@ -96,6 +96,48 @@ def test_answers_as_the_session_does(empty: Path):
         np.testing.assert_array_equal(found[expected.desc.name], expected.numpy())
 
 
+def test_anywhere_with_an_empty_home(empty: Path, tmp_path: Path):
+    """Unpacked at another path, asked from another folder, by a user whose home holds nothing, and who has no numpy."""
+    elsewhere, home, work = (tmp_path / name for name in ("srv/über uns", "home", "work"))
+    for folder in (elsewhere, home, work):
+        folder.mkdir(parents=True)
+    with tarfile.open(_file("RUNTIME_LAYER")) as archive:
+        archive.extractall(elsewhere, filter="fully_trusted")
+    np.save(work / "cat.npy", X)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "python3").symlink_to(os.path.realpath(sys.executable))
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "HOME": str(home),
+        "PYTHONPATH": "/nonexistent",
+        "LC_ALL": "C",
+    }
+    without = subprocess.run(
+        ["python3", "-I", "-S", "-c", "import numpy"], check=False, env=environment, capture_output=True
+    )
+    assert b"No module named 'numpy'" in without.stderr, (
+        "the interpreter alone has it: the test shows nothing"
+    )
+    command = [elsewhere / "vision/run", "--model", "tiny_int8", "--input", "cat.npy", "--output"]
+    done = subprocess.run(
+        [*command, "out.npz"], check=False, cwd=work, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in work.iterdir()) == ["cat.npy", "out.npz"] and list(home.iterdir()) == []
+    run(
+        empty,
+        "./vision/run",
+        "--model",
+        "tiny_int8",
+        "--input",
+        str(work / "cat.npy"),
+        "--output",
+        "here.npz",
+    )
+    assert (work / "out.npz").read_bytes() == (empty / "here.npz").read_bytes()
+
+
 def test_nothing_of_the_machine_is_imported(empty: Path):
     """Every module comes from the bundle or from the interpreter's own library, whatever the environment says."""
     np.save(empty / "cat.npy", X)

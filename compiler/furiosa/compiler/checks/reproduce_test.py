@@ -10,6 +10,8 @@ import onnx
 import pytest
 
 from furiosa.compiler.checks import reproduce
+from furiosa.compiler.cli.main import main as furiosa
+from furiosa.enf.container import read_table, to_bytes
 
 # In the compiler's place: the compiler, whose version ends with something of the surroundings.
 LEAKING = """\
@@ -84,6 +86,24 @@ def test_each_leak_is_found(leak: str, found: set[str], model: Path, capsys) -> 
     assert any("m.enf: " in line and line.endswith(", section 'metadata'") for line in lines)
     assert any("metadata: compiler_version: 0.1.0 -> 0.1.0" in line for line in lines)
     assert any("m.report.json: " in line and line.endswith(", line 5") for line in lines)
+
+
+def test_the_first_section_that_differs_is_named(model: Path, tmp_path: Path) -> None:
+    """Whichever it is; of several the first in the order of the file."""
+    built, again = tmp_path / "m.enf", tmp_path / "again.m.enf"
+    assert furiosa(["compile", str(model), "-o", str(built)]) == 0
+    data = built.read_bytes()
+    contents = {s.name: data[s.offset : s.offset + s.size] for s in read_table(memoryview(data)) if s.size}
+    assert {"metadata", "code", "constants"} <= contents.keys()
+    changed = dict(contents)
+    for name in reversed(contents):
+        other = bytes([contents[name][0] ^ 1]) + contents[name][1:]
+        changed[name] = other  # this one and all behind it
+        for sections in ({**contents, name: other}, changed):
+            again.write_bytes(to_bytes(sections))
+            assert reproduce.difference(built, again)[0].endswith(f", section '{name}'")
+    again.write_bytes(to_bytes(contents))
+    assert reproduce.difference(built, again) == []
 
 
 def test_a_leak_of_the_worker(model: Path, capsys) -> None:
