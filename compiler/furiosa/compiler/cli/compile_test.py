@@ -173,6 +173,17 @@ def test_reports_follow_from_the_enf_and_the_json(model):
         assert Path(name).read_bytes() == Path(f"later {name}").read_bytes() != b""
 
 
+def test_a_plain_compilation_loads_no_pages():
+    code = "import sys; from furiosa.compiler.cli.main import main; main(['compile', 'm.onnx']); print(*sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    modules = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "furiosa.enf.performance" in modules
+    assert not [name for name in modules if name.startswith("furiosa.enf.report")]
+
+
 def test_verbose_tells_the_six_steps_and_every_reason(capfd):
     compile_ok("m.onnx", "-v")
     err = capfd.readouterr().err

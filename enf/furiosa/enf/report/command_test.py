@@ -6,13 +6,18 @@ import json
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from furiosa.enf import cli
-from furiosa.enf.report import loaded
-from furiosa.enf.testing.reports import host_and_npu, report
+from furiosa.enf.performance import analyze_enf
+from furiosa.enf.report import html, loaded
+from furiosa.enf.report.program import of_enf
+from furiosa.enf.testing.reports import HOSTILE, host_and_npu, report
 
 FILE = host_and_npu().to_bytes()
-REPORT = report(host_and_npu().load())
+ENF = host_and_npu().load()
+REPORT = report(ENF)
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +90,31 @@ def test_a_report_that_is_too_large(folder, capsys, monkeypatch):
 def test_a_missing_report(capsys):
     assert cli.main(["report", "a.enf", "nowhere.json", "--report", "p.html"]) == 2
     assert "cannot read nowhere.json" in capsys.readouterr().err
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(HOSTILE),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(REPORT)), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(REPORT)), VALUES, max_size=3), st.integers(0, 3))
+def test_any_report_is_refused_or_shown(changes, where):
+    """At the top, in an operator, in a reason: one sentence, or a page."""
+    content = json.loads(json.dumps(REPORT))
+    operator = content["operators"][0]
+    fields = sorted(operator["reasons"][0] if where == 2 else operator)
+    target = (content, operator, operator["reasons"][0], content)[where]
+    for i, (key, value) in enumerate(changes.items()):
+        target[key if where in (0, 3) else fields[i % len(fields)]] = value
+    try:
+        parsed = loaded.parse(json.dumps(content).encode(), ENF)
+    except loaded.ReportError as e:
+        assert "\n" not in str(e)
+        return
+    for function in (html.page, html.memory_page):
+        function(of_enf(ENF), analyze_enf(ENF), parsed)
