@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from functools import cache
@@ -16,7 +17,7 @@ from furiosa.compiler.dump.dump import dump
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.pipeline import STAGES, Compilation, Options, compile_model
 from furiosa.compiler.report.report import report, to_json
-from furiosa.enf import container, enf_pb2, reader
+from furiosa.enf import comparison, container, enf_pb2, reader
 from furiosa.enf import dump as enf_dump
 from furiosa.enf.errors import EnfError
 from furiosa.enf.target import TARGETS
@@ -146,11 +147,19 @@ def check_enf(data: bytes, number: int) -> str:
         assert str(e).strip() and "\n" not in str(e), repr(str(e))
         return type(e).__name__
     list(enf_dump.summary(enf))
+    changes = comparison.compare(_typical_enf(), enf)
+    list(comparison.text(changes))
+    json.dumps(comparison.as_json(changes), allow_nan=False)
     if enf.metadata.dram_bytes > MAX_RUN or any(s.WhichOneof("step") != "commands" for s in enf.plan.steps):
         return "loaded"
     with Session(enf) as session:
         session.run([np.zeros(d.shape, d.numpy_dtype) for d in session.inputs()])
     return "ran"
+
+
+@cache
+def _typical_enf() -> reader.Enf:
+    return reader.load(enf_files()[0])
 
 
 @cache

@@ -22,8 +22,7 @@ def percentile(ascending: Sequence[int], percent: float) -> int:
 
 def summary(recorder: Recorder) -> Iterator[str]:
     """Counts and times of inferences, measured; and of one inference of each program, estimated."""
-    spans = [s for s in list(recorder.spans) if s.name == recording.INFERENCE and s.category != "User"]
-    times = sorted(s.end - s.start for s in spans)
+    times = sorted(s.end - s.start for s in recorder.inferences())
     yield from (_RULE, "  Inference Results Summary", f"  {MEASURED}", _RULE)
     rows = [("Inference counts", f"{len(times)}")]
     if times:
@@ -68,7 +67,7 @@ def inferences(recorder: Recorder) -> Iterator[str]:
     yield f"Inferences, {MEASURED}"
     names = recording.INNER
     rows = [("Inference", "Model", "Thread", "Duration (ns)", *(f"{n} (ns)" for n in names))]
-    spans = [s for s in list(recorder.spans) if s.category != "User"]
+    spans = [s for s in list(recorder.spans) if s.category != recording.USER]
     for at, span in enumerate(spans):
         if span.name != recording.INFERENCE:
             continue
@@ -103,15 +102,29 @@ def npu_operators(recorder: Recorder) -> Iterator[str]:
         yield from _columns(rows)
 
 
+def npu_executions(recorder: Recorder) -> Iterator[str]:
+    """The steps of each plan that are commands: their simulated time, from the first to start to the last to end."""
+    for name, enf in recorder.programs.values():
+        yield f"NPU executions of {title(name, enf)}, {SIMULATED}"
+        spans = analyze_enf(enf).spans
+        rows = [("Step of the plan", "Commands", "NPU time (us)")]
+        for i, step in enumerate(enf.plan.steps):
+            if step.HasField("commands") and step.commands.count:
+                own = spans[step.commands.first : step.commands.first + step.commands.count]
+                cycles = max(s.end for s in own) - min(s.start for s in own)
+                rows.append((str(i), str(len(own)), f"{cycles / enf.target.clock_hz * 1e6:.3f}"))
+        yield from _columns(rows)
+
+
 def external_operators(recorder: Recorder) -> Iterator[str]:
     """The host clusters of the inferences by step of the plan."""
     yield f"Host clusters, {MEASURED}"
     times: dict[tuple[str, int, str], list[int]] = {}
     model = ""
     for span in list(recorder.spans):
-        if span.name == recording.INFERENCE and span.category != "User":
+        if span.name == recording.INFERENCE and span.category != recording.USER:
             model = span.args["model"]
-        elif span.name == recording.HOST and span.category != "User":
+        elif span.name == recording.HOST and span.category != recording.USER:
             key = model, span.args["execution_index"], span.args["format"]
             times.setdefault(key, []).append(span.end - span.start)
     rows = [("Model", "Step of the plan", "Runtime", "Count", "Mean (ns)", "Max (ns)")]

@@ -11,7 +11,7 @@ from furiosa.enf.reader import Enf
 from furiosa.enf.report import trace as simulated
 from furiosa.enf.report.program import of_enf
 from furiosa.runtime.profiler import MEASURED, SIMULATED, Resource
-from furiosa.runtime.recording import INFERENCE, Recorder
+from furiosa.runtime.recording import INFERENCE, USER, Recorder
 
 HOST_PID = 1  # and from 2 on the programs
 NPU_TID = 10_000_000  # the vendor's number of an NPU's rows
@@ -65,7 +65,7 @@ def _measured_rows(recorder: Recorder) -> list[dict[str, Any]]:
     found = []
     trace_id = parent = 0
     for number, span in enumerate(list(recorder.spans), 1):
-        user = span.category == "User"
+        user = span.category == USER
         if span.name == INFERENCE and not user:
             trace_id, parent = trace_id + 1, number
         row = {

@@ -82,7 +82,7 @@ class Profiler:
             yield self
         finally:
             if not self._recorder.paused:
-                span = Span(str(name), "User", begun, perf_counter_ns(), recording.here(), {})
+                span = Span(str(name), recording.USER, begun, perf_counter_ns(), recording.here(), {})
                 self._recorder.add([span])
 
     def pause(self) -> None:
@@ -101,7 +101,7 @@ class Profiler:
     @property
     def inferences(self) -> list[Span]:
         """The measured spans of whole inferences."""
-        return [s for s in self._recorder.spans if s.name == recording.INFERENCE]
+        return self._recorder.inferences()
 
     @property
     def recorder(self) -> Recorder:
@@ -152,6 +152,19 @@ class Profiler:
             ) from None
         return pandas.DataFrame(self.rows())
 
+    def get_pandas_dataframe_with_filter(self, column: str, value: object) -> Any:
+        """The rows of the data frame that have a value in a column; raises as ``get_pandas_dataframe``, and KeyError."""
+        frame = self.get_pandas_dataframe()
+        return frame[frame[column] == value]
+
+    def get_cpu_pandas_dataframe(self) -> Any:
+        """The measured rows of the data frame; raises as ``get_pandas_dataframe``."""
+        return self.get_pandas_dataframe_with_filter("clock", "measured")
+
+    def get_npu_pandas_dataframe(self) -> Any:
+        """The simulated rows of the data frame; raises as ``get_pandas_dataframe``."""
+        return self.get_pandas_dataframe_with_filter("clock", "simulated")
+
     def print_summary(self) -> None:
         """Prints how long the inferences took, measured, and what one takes on the NPU, estimated."""
         from furiosa.runtime.profile_text import summary
@@ -169,6 +182,12 @@ class Profiler:
         from furiosa.runtime.profile_text import npu_operators
 
         _print(npu_operators(self._recorder))
+
+    def print_npu_executions(self) -> None:
+        """Prints the steps of each plan that the NPU does, with their simulated time."""
+        from furiosa.runtime.profile_text import npu_executions
+
+        _print(npu_executions(self._recorder))
 
     def print_external_operators(self) -> None:
         """Prints the clusters on the host with their measured time."""

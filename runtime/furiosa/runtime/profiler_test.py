@@ -98,6 +98,17 @@ def test_a_host_cluster():
     assert profiler.spans[3].args == {"execution_index": 0, "format": "onnx", "estimated_us": 0.0}
 
 
+def test_names_that_a_program_gives_are_not_taken_for_inferences(sess):
+    with profile() as profiler:
+        for name in ("Inference", "SimulateNpu"):
+            with profiler.record(name):
+                pass
+        sess.run(X)
+    assert len(profiler.inferences) == 1
+    simulated = [s for s in profiler.spans if s.args.get("commands")]
+    assert profiler.recorder.totals["SimulateNpu"] == sum(s.end - s.start for s in simulated)
+
+
 def test_setup_is_a_span_of_the_first_inference_of_each_worker():
     with session.create(resident().to_bytes(), worker_num=2) as s, s.profile() as profiler:
         s.warm_up(X)
@@ -192,6 +203,17 @@ def test_a_data_frame_needs_pandas(sess, monkeypatch):
         profiler.get_pandas_dataframe()
 
 
+def test_a_data_frame(sess):
+    pytest.importorskip("pandas", reason="pandas is optional and not installed")
+    with profile() as profiler:
+        sess.run(X)
+    frame = profiler.get_pandas_dataframe()
+    assert len(frame) == len(NPU) + 4 and {"trace_id", "span_id", "dur", "cat", "name"} <= set(frame.columns)
+    assert list(profiler.get_cpu_pandas_dataframe()["name"]) == NPU
+    assert len(profiler.get_npu_pandas_dataframe()) == 4
+    assert len(profiler.get_pandas_dataframe_with_filter("name", "LOAD")) == 2
+
+
 def test_no_more_spans_are_kept_than_allowed(sess):
     recorder = recording.Recorder(keep=7)
     recording.start(recorder)
@@ -216,6 +238,10 @@ def test_what_is_printed(sess, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 4
     profiler.print_npu_operators()
     assert capsys.readouterr().out.startswith("NPU operators of the model on warboy, batch size 1, simulated")
+    profiler.print_npu_executions()
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.startswith("NPU executions of the model on warboy, batch size 1, simulated")
+    assert row.split() == ["0", "4", f"{sess.performance().npu_us:.3f}"]
     profiler.print_external_operators()
     assert len(capsys.readouterr().out.splitlines()) == 2
     with profile() as empty:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MAX_SPANS = 1 << 20  # that one recorder keeps: some hundred megabytes
 
-# names of spans
+RUNTIME, USER = "Runtime", "User"  # categories: what inferences do, what a program marks
+# names of spans of the first
 INFERENCE, WAIT, WRITE, SETUP, SIMULATE, HOST, READ = (
     "Inference",
     "WaitForWorker",
@@ -51,7 +52,7 @@ class Recorder:
     Attributes:
         spans: the first ``keep`` of them.
         dropped: how many more there were.
-        totals: nanoseconds by name, of all.
+        totals: nanoseconds by name, of all inferences and their parts.
         programs: the programs that ran, with their names; those of the same name and bytes are one.
         paused: while true, nothing is collected.
     """
@@ -71,11 +72,16 @@ class Recorder:
         """Whether runs of a session are collected now."""
         return not self.paused and self._session in (None, session)
 
+    def inferences(self) -> list[Span]:
+        """The spans of whole inferences."""
+        return [s for s in list(self.spans) if s.name == INFERENCE and s.category != USER]
+
     def add(self, spans: list[Span], program: tuple[str, Enf] | None = None) -> None:
         """Collects spans, and the program that they belong to."""
         with self._lock:
             for span in spans:
-                self.totals[span.name] = self.totals.get(span.name, 0) + span.end - span.start
+                if span.category != USER:  # whose names are anybody's
+                    self.totals[span.name] = self.totals.get(span.name, 0) + span.end - span.start
             room = max(self._keep - len(self.spans), 0)
             self.spans += spans[:room]
             self.dropped += len(spans[room:])
@@ -122,19 +128,19 @@ def run_on(
     thread = here()
     taken = perf_counter_ns()
     begun = taken if begun is None else begun
-    spans = [Span(WAIT, "Runtime", begun, taken, thread, {})]
+    spans = [Span(WAIT, RUNTIME, begun, taken, thread, {})]
 
     def timed(name: str, args: dict[str, Any], function: Callable[..., T], *arguments: Any) -> T:
         start = perf_counter_ns()
         try:
             return function(*arguments)
         finally:
-            spans.append(Span(name, "Runtime", start, perf_counter_ns(), thread, args))
+            spans.append(Span(name, RUNTIME, start, perf_counter_ns(), thread, args))
 
     wanted = [r for r in active if r.wants(session)]
     try:
         return program.run_timed(arrays, timed)
     finally:
-        whole = Span(INFERENCE, "Runtime", begun, perf_counter_ns(), thread, {"model": session.name})
+        whole = Span(INFERENCE, RUNTIME, begun, perf_counter_ns(), thread, {"model": session.name})
         for recorder in wanted:
             recorder.add([whole, *spans], (session.name, enf))
