@@ -31,10 +31,11 @@ def explain(points: list[Point]) -> list[str]:
         lines.append(f"cliff {_step(a, b)}: {'; '.join(_reasons(a, b))}")
     if cliffs[1:]:
         lines.append(f"falls again {', '.join(_step(a, b) for a, b in cliffs[1:])}")
-    if not cliffs and len(compiled) > 1:
-        lines.append(
-            f"no cliff from batch {compiled[0].batch_size} to {compiled[-1].batch_size}: no step loses {100 * CLIFF:.0f} %"
-        )
+    last = compiled[-1]
+    if not cliffs and last.batch_size > top.batch_size and _fall(top, last) >= CLIFF:
+        lines.append(f"no cliff, but a slope {_step(top, last)}: {'; '.join(_reasons(top, last))}")
+    elif not cliffs and len(compiled) > 1:
+        lines.append(f"no cliff from batch {compiled[0].batch_size} to {last.batch_size}")
     beyond = next((p for p in compiled if not p.fits_dram), None)
     if beyond is not None:
         lines.append(

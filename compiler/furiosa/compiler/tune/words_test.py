@@ -15,7 +15,7 @@ def test_best_and_what_nearly_is():
     assert lines == [
         "best: batch 4, 100.0 samples/s, bound by PCIe",
         "batch 2 has 96.0 % of that throughput with 50.0 % of the latency",
-        "no cliff from batch 1 to 8: no step loses 5 %",
+        "no cliff from batch 1 to 8",
     ]
 
 
@@ -58,6 +58,13 @@ MIB = 1 << 20
 def test_why_throughput_falls(before, after, words):
     lines = explain([point(1, 100.0, **before), point(2, 80.0, **after), point(3, 79.0)])
     assert lines[1:] == [f"cliff from batch 1 to 2 by 20.0 %: {words}"]
+
+
+def test_a_slope_without_a_cliff():
+    lines = explain([point(1, 100.0), point(2, 97.0), point(3, 94.0, npu_us=30.0)])
+    assert lines[1:] == [
+        "no cliff, but a slope from batch 1 to 3 by 6.0 %: the NPU takes 10.0 us for a sample, 5.0 before"
+    ]
 
 
 def test_further_falls_are_short():
