@@ -57,7 +57,8 @@ def figures(report: Mapping[str, Any], performance: Performance, target: Target)
         _figure("DRAM", nbytes(dram), f"used; {nbytes(traffic)} moved in a run"),
         _figure("ENF", nbytes(report["enf_bytes"]), f"{report['enf_bytes']:,} bytes"),
     ]
-    note = f'<p class="note">Latency and throughput: {text(report["latency_note"])}.</p>'
+    host = " The host's part of it is not calibrated at all." if performance.host_us else ""
+    note = f'<p class="note">Latency and throughput: {text(report["latency_note"])}.{host}</p>'
     return f'<dl class="figures">{"".join(cards)}</dl>{note}'
 
 
@@ -210,6 +211,6 @@ def footer(report: Mapping[str, Any]) -> str:
     return (
         "<footer><p>Cycles and times are those of the NPU simulator's timing model, not of a card. Compute bound: what the commands "
         "of a layer keep the NPU busy. Memory bound: its DRAM traffic at full bandwidth. Simulated: from the start of its first "
-        f"command to the end of its last. {text(report['host_cost_note'][:1].upper() + report['host_cost_note'][1:])}.</p>"
+        f"command to the end of its last. On the host: {text(report['host_cost_note'])}.</p>"
         f"<p>SHA-256 of the model: {text(report['source_sha256'])}</p></footer>"
     )

@@ -121,18 +121,19 @@ def buffer_table(found: list[Band], target: Target) -> str:
 
 
 def on_host(report: Mapping[str, Any]) -> str:
-    """What runs on the host and why: one paragraph for the operators of one type that break the same rules."""
+    """What runs on the host and why: a paragraph for all operators that break the same rules and get the same hints."""
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for op in report["operators"]:
         if op["placed_on"] == "host":
-            broken = tuple(r["rule"] for r in op["reasons"])
-            groups.setdefault((op["op_type"], broken), []).append(op)
+            said = tuple((r["rule"], r["message"], r["hint"], r["allowed"]) for r in op["reasons"])
+            groups.setdefault(said, []).append(op)
     total = report["npu_operators"]
-    if not groups:
+    if groups:
+        ordered = sorted(groups.items(), key=lambda g: (-_cost(g[1]), g[0]))
+        shown = "".join(_group(said, ops) for said, ops in ordered[:_NAMES])
+    else:
         said = f"Nothing: all {total:,} operators run on the NPU." if total else "The model has no operators."
-        return f'<section class="card"><h2>What runs on the host, and why</h2><p class="note">{said}</p></section>'
-    ordered = sorted(groups.items(), key=lambda g: (-_cost(g[1]), g[0]))
-    shown = "".join(_group(kind, ops) for (kind, _), ops in ordered[:_NAMES])
+        shown = f'<p class="note">{said}</p>'
     return f'<section class="card"><h2>What runs on the host, and why</h2>{shown}</section>'
 
 
@@ -140,17 +141,33 @@ def _cost(ops: list[Mapping[str, Any]]) -> float:
     return sum(op["host_us"] + op["transfer_us"] for op in ops)
 
 
-def _group(kind: str, ops: list[Mapping[str, Any]]) -> str:
+def _group(said: tuple[tuple[str, str, str, str], ...], ops: list[Mapping[str, Any]]) -> str:
+    rules = "".join(
+        f"<p><b>{text(rule)}</b>: {text(message)} {text(hint)} "
+        f'<span class="note">Allowed: {text(allowed)}.</span></p>'
+        for rule, message, hint, allowed in said
+    )
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for op in ops:
+        kinds.setdefault(op["op_type"], []).append(op)
+    ordered = sorted(kinds.items(), key=lambda k: (-_cost(k[1]), k[0]))
+    shown = "".join(_kind(kind, own) for kind, own in ordered[:_NAMES])
+    return f'<div class="reason">{rules}{shown}</div>'
+
+
+def _kind(kind: str, ops: list[Mapping[str, Any]]) -> str:
     moved = sum(op["transfer_us"] for op in ops)
     transfers = f", {microseconds(moved)} of it transfers" if moved else ""
-    reasons = "".join(
-        f"<p><b>{text(r['rule'])}</b>: {text(r['message'])} {text(r['hint'])}<br>"
-        f'<span class="note">found {text(r["actual"])}; allowed {text(r["allowed"])}</span></p>'
-        for r in ops[0]["reasons"]
-    )
-    names = "".join(f"<li>{text(op['name']) or '(no name)'}</li>" for op in ops[:_NAMES])
+    names = "".join(f"<li>{_named(op)}</li>" for op in ops[:_NAMES])
     rest = f"<li>… and {len(ops) - _NAMES:,} more</li>" if len(ops) > _NAMES else ""
     return (
-        f'<div class="reason"><p><b>{len(ops):,} × {text(kind)}</b> <span class="kind">about {microseconds(_cost(ops))}{transfers}</span></p>'
-        f"{reasons}<details><summary>{'Names' if len(ops) > 1 else 'Name'}</summary><ul>{names}{rest}</ul></details></div>"
+        f"<details><summary><b>{len(ops):,} × {text(kind)}</b> about {microseconds(_cost(ops))}{transfers}</summary>"
+        f"<ul>{names}{rest}</ul></details>"
+    )
+
+
+def _named(op: Mapping[str, Any]) -> str:
+    found = "; ".join(r["actual"] for r in op["reasons"])
+    return (text(op["name"]) or "(no name)") + (
+        f', <span class="kind">found {text(found)}</span>' if found else ""
     )
