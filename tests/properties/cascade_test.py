@@ -53,8 +53,11 @@ def _expected(name: str, batch: int) -> list[np.ndarray]:
     batch=st.integers(1, 3),
     starts=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10), st.sampled_from(PARTS)), min_size=1),
     spill=st.integers(0, (1 << 24) - 1),
+    level=st.integers(1, 2),
 )
-def test_the_same_numbers(name: str, batch: int, starts: list[tuple[int, int, int]], spill: int) -> None:
+def test_the_same_numbers(
+    name: str, batch: int, starts: list[tuple[int, int, int]], spill: int, level: int
+) -> None:
     ran = []
 
     def schedule(tiler: Tiler, first: Segment, level: int) -> Segment:
@@ -65,12 +68,14 @@ def test_the_same_numbers(name: str, batch: int, starts: list[tuple[int, int, in
             is_free = not cascades or at > cascades[-1].last
             if is_free and last < len(tiler.cluster.operators) and possible(tiler, at, last):
                 cascades.append(Cascade(at, last, parts))
-        segments = search._try(tiler, {s for i, s in enumerate(storages) if spill >> i & 1}, cascades)
+        segments = search._try(
+            tiler, ({s for i, s in enumerate(storages) if spill >> i & 1}, cascades), level
+        )
         ran.append(cascades and segments)
-        return segments[0] if segments else first
+        return segments[-1].segment if segments else first
 
     with mock.patch.object(search, "_improve", schedule):
-        enf = compile_model(_model(name), batch_size=batch)
+        enf = compile_model(_model(name), batch_size=batch, optimize=level)
     assume(any(ran))
     for actual, expected in zip(_run(enf), _expected(name, batch), strict=True):
         np.testing.assert_array_equal(actual, expected)

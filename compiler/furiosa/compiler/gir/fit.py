@@ -31,6 +31,7 @@ class Fit:
         ]
         self._batches = [id(batch) for batch in tiler.batches]
         self._batch_bytes = {id(b): sum(map(tiler.streamed_bytes, b)) for b in tiler.batches}
+        self.per_byte = tiler.target.clock_hz / tiler.target.dram_bytes_per_s  # cycles
         self._cycles: dict[int, int] = {}
         self._parts: dict[tuple[Cascade, frozenset[Storage]], Part] = {}
 
@@ -97,13 +98,16 @@ class Fit:
         """Cycles of the PE for a cascade, with what its parts compute twice."""
         part = self._part(cascade, spilled)
         made = {step.place: self.tiler.storage[step.form.output] for step in part.steps}
-        start = timing.overhead_cycles(self.tiler.target)
         total = 0.0
         for place, s in made.items():
-            starts = start * len(self.tiler.forms[place])
+            starts = self.starts(place)
             share = max((part.spans[s][1] - part.spans[s][0]) * cascade.parts / s.size, 1.0)
             total += (self.cycles(place) - starts) * share + starts * cascade.parts
         return total
+
+    def starts(self, place: int) -> int:
+        """Of these cycles those before the operator's commands begin their work."""
+        return timing.overhead_cycles(self.tiler.target) * len(self.tiler.forms[place])
 
     def cycles(self, place: int) -> int:
         """Cycles of the PE for an operator that is not cut."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import accumulate
 
-from furiosa.compiler.gir.cascade import Cascade
+from furiosa.compiler.gir.cascade import Cascade, possible, streamed
 from furiosa.compiler.gir.fit import Fit
 from furiosa.compiler.gir.storage import Storage
 from furiosa.enf import timing
@@ -16,6 +16,7 @@ _TRIES = 64  # cascades that are looked at for one crowded place
 _CHOICES = 4  # of which so many are kept
 _SPAN = 8  # cuts that one cascade may go over
 _EXPOSED = 1 / 4  # of transfers that run beside the PE's work, or work beside transfers, what is waited for
+_MOST_AT_AN_END = 8  # operators in a cascade of the first or the last ones, and their parts
 _MARGIN = 4  # operators beside crowded ones that are looked at with them
 
 Choice = tuple[set[Storage], list[Cascade]]  # tensors in DRAM, and what runs part by part
@@ -74,6 +75,31 @@ def through_dram(fit: Fit, otherwise: set[Storage]) -> Choice | None:
     return (spilled, sorted(chosen)) if chosen else None
 
 
+def at_the_ends(fit: Fit, choice: Choice) -> list[Cascade]:
+    """Cascades of the first and of the last operators that let their work run beside the transfer of input and output."""
+    spilled, cascades = choice
+    inside = {place for c in cascades for place in range(c.first, c.last + 1)}
+    out: list[Cascade] = []
+    for from_end in (False, True):
+        best: tuple[float, Cascade] | None = None
+        for length in range(1, min(_MOST_AT_AN_END, fit.count) + 1):
+            first, last = (fit.count - length, fit.count - 1) if from_end else (0, length - 1)
+            if not inside.isdisjoint(range(first, last + 1)) or not possible(fit.tiler, first, last):
+                continue
+            outside = streamed(fit.tiler, Cascade(first, last, 1)) - spilled
+            transfer = sum(s.size for s in outside) * fit.per_byte
+            starts = sum(map(fit.starts, range(first, last + 1)))
+            work = sum(map(fit.cycles, range(first, last + 1))) - starts
+            for parts in range(2, _MOST_AT_AN_END + 1):
+                gain = (parts - 1) * (min(transfer, work) / parts - starts)
+                if gain > (best[0] if best else 0):
+                    best = gain, Cascade(first, last, parts)
+        if best:
+            out.append(best[1])
+            inside.update(range(best[1].first, best[1].last + 1))
+    return out
+
+
 def _regions(fit: Fit) -> list[tuple[int, int]]:
     """The crowded runs with their neighbours, joined where they touch."""
     out: list[tuple[int, int]] = []
@@ -102,7 +128,6 @@ class _Cuts:
         inside = [m for m in range(first + 1, last + 1) if sizes[m] <= min(sizes[m - 1], sizes[m + 1])]
         self._places = [first, *inside, last + 1]
         self._crossing = crossing
-        self._per_byte = fit.tiler.target.clock_hz / fit.tiler.target.dram_bytes_per_s
 
     def best(self) -> Choice | None:
         places = self._places
@@ -144,7 +169,7 @@ class _Cuts:
             spilled |= self._crossing[first]
         if is_spilled:
             spilled |= self._crossing[last + 1]
-        dma = sum(s.size for s in fit.touched(first, last) if s in spilled) * self._per_byte
+        dma = sum(s.size for s in fit.touched(first, last) if s in spilled) * self._fit.per_byte
         alone = sum(fit.cycles(place) for place in range(first, last + 1))
         if fit.is_whole(first, last, spilled):
             return _together(dma, alone), 0

@@ -16,16 +16,25 @@ from furiosa.enf.target import Target
 WINDOW = 128  # commands of the other engines that a load may run ahead of its use
 
 
-def ahead(stages: list[Stage], target: Target, capacity: int) -> list[Work]:
+def ahead(stages: list[Stage], target: Target, capacity: int, *, late: bool = False) -> list[Work]:
     """One list of all work, for ``capacity`` bytes of SRAM.
 
-    Loads keep their order, and stay behind whatever wrote or read the same buffers before.
+    Loads keep their order, and stay behind whatever wrote or read the same buffers before.  With ``late``, stores stand
+    behind the work that can run beside them: so what is stored keeps its place until then, and that work needs not wait.
     """
     body: list[Work] = []
     loads: list[tuple[Work, int]] = []  # with the place in ``body`` before which it is needed
+    waiting = _Stores(target)
     for stage in stages:
+        body += waiting.before(stage)
         loads += [(w, len(body)) for w in stage.loads]
-        body += stage.computes + stage.stores
+        for w in stage.computes:
+            body.append(w)
+            waiting.now += cycles(w, target)
+        waiting.add(stage.stores)
+        if not late:
+            body += waiting.all()
+    body += waiting.all()
     places = _places(body, loads, target, capacity)
     out: list[Work] = []
     done = 0
@@ -56,6 +65,36 @@ def _places(body: list[Work], loads: list[tuple[Work, int]], target: Target, cap
         at = max(at, out[-1] if out else 0, room.after(load, use))
         out.append(room.take(load.operands[-1].buffer, min(at, use), use))
     return out
+
+
+class _Stores:
+    """Stores that stand behind work that runs beside them; ``now`` is the time of the PE in cycles."""
+
+    def __init__(self, target: Target):
+        self.now = 0
+        self._target = target
+        self._free = 0  # when the engine has done what it has
+        self._waiting: list[tuple[int, Work]] = []  # with the end of each
+
+    def add(self, stores: list[Work]) -> None:
+        for w in stores:
+            self._free = max(self._free, self.now) + cycles(w, self._target)
+            self._waiting.append((self._free, w))
+
+    def before(self, stage: Stage) -> list[Work]:
+        """The stores that have ended, and all up to the last on which a stage depends."""
+        read = {w.operands[0].buffer for w in stage.loads}
+        written = {w.operands[-1].buffer for w in (*stage.loads, *stage.computes)}
+        due = 0
+        for n, (end, w) in enumerate(self._waiting, 1):
+            if end <= self.now or w.operands[-1].buffer in read or w.operands[0].buffer in written:
+                due = n
+        out, self._waiting = self._waiting[:due], self._waiting[due:]
+        return [w for _, w in out]
+
+    def all(self) -> list[Work]:
+        out, self._waiting = self._waiting, []
+        return [w for _, w in out]
 
 
 class _Room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -90,6 +91,20 @@ def test_behind_the_store_of_what_is_loaded() -> None:
     assert names.index("STORE") < names.index("LOAD")
 
 
+def test_stores_run_beside_the_work_behind() -> None:
+    """A late store stands behind as much work as it takes itself, and what is stored keeps its place until then."""
+    dram = Buffer("out", 1 << 24, Space.DRAM)
+    tiles = [Buffer(f"tile{i}", 1 << 19, Space.SRAM) for i in range(8)]
+    stages = [Stage(computes=[_copy(tiles[0], t)], stores=[_store(t, dram)]) for t in tiles[1:]]
+    for late in (False, True):
+        works = ahead(stages, TARGET, SRAM, late=late)
+        lives = {x.buffer: (x.first, x.last) for x in lifetimes(works)}
+        pairs = list(pairwise(tiles[1:]))
+        assert all((lives[a][1] > lives[b][0]) == late for a, b in pairs)
+    behind = works[works.index(stages[0].computes[0]) + 1 : works.index(stages[0].stores[0])]
+    assert sum(cycles(w, TARGET) for w in behind) >= cycles(stages[0].stores[0], TARGET)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_programs(seed: int) -> None:
     """Every load stays in the loads' order, before its first use and behind earlier work on the same buffers."""
@@ -102,7 +117,7 @@ def test_random_programs(seed: int) -> None:
         stores = [_store(rng.choice(sram), rng.choice(dram)) for _ in range(rng.randint(0, 1))]
         stages.append(Stage(loads, [_copy(*rng.sample(sram, 2))], stores))
     before = [w for s in stages for w in (*s.loads, *s.computes, *s.stores)]
-    after = ahead(stages, TARGET, rng.choice([SRAM, 1 << 17]))
+    after = ahead(stages, TARGET, rng.choice([SRAM, 1 << 17]), late=seed % 2 == 0)
     assert sorted(map(id, before)) == sorted(map(id, after))
     place = {id(w): i for i, w in enumerate(after)}
     for i, w in enumerate(before):

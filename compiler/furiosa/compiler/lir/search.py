@@ -6,15 +6,15 @@ tried.  The number of candidates is bounded, and nothing but the program and the
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import OutOfSram
-from furiosa.compiler.gir.cascade import Cascade
 from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.fit import Fit
-from furiosa.compiler.gir.groups import in_sram, through_dram
+from furiosa.compiler.gir.groups import Choice, at_the_ends, in_sram, through_dram
 from furiosa.compiler.gir.residents import Residents, choose, spare
-from furiosa.compiler.gir.storage import Storage
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.gir.tiler import Tiler
 from furiosa.compiler.lir.allocate import peak_bytes
@@ -27,6 +27,12 @@ from furiosa.enf.target import Target
 
 LEVELS = (0, 1, 2)
 _CASCADES = (0, 3, 4)  # choices of cascades in SRAM that are simulated, by level
+_AHEAD = (
+    (16, True),
+    (15, True),
+    (15, False),
+    (14, False),
+)  # sixteenths of SRAM for loads ahead, whether stores are late
 _ROOM = (
     63 / 64,
     7 / 8,
@@ -54,41 +60,55 @@ def schedule(
     return residents, segments
 
 
+class _Candidate(NamedTuple):
+    """A segment, what it was made of, and its simulated cycles."""
+
+    cycles: int
+    segment: Segment
+    choice: Choice
+
+
 def _improve(tiler: Tiler, first: Segment, level: int) -> Segment:
     """The segment of least simulated time among ``first``, the same with loads ahead, and those with cascades."""
-    found = [first]
-    spilled = tiler.spilled
+    if all(w.operands[0].buffer.space == Space.SRAM for w in first.works):
+        return first
+    plain: Choice = tiler.spilled, []
+    found: list[_Candidate] = []
     if first.spilled:
         for share in _ROOM:
             fit = Fit(tiler, int(tiler.capacity * share))
             for choice, _ in zip(in_sram(fit), range(_CASCADES[level])):
-                found += _try(tiler, *choice)
-            if (len(found) == 1 or level > 1) and (choice := through_dram(fit, spilled)):
-                found += _try(tiler, *choice)
-            if len(found) > 1 and level < 2:
+                found += _try(tiler, choice, level)
+            if (not found or level > 1) and (choice := through_dram(fit, plain[0])):
+                found += _try(tiler, choice, level)
+            if found and level < 2:
                 break
-    if any(w.operands and w.operands[0].buffer.space != Space.SRAM for w in first.works):
-        found += _try(tiler, spilled, [])
-    return min(found, key=lambda s: simulate(s, tiler)) if len(found) > 1 else first
+    found += _try(tiler, plain, level)
+    best = min([_Candidate(simulate(first, tiler), first, plain), *found], key=lambda x: x.cycles)
+    spilled, cascades = best.choice
+    if ends := at_the_ends(Fit(tiler, tiler.capacity), best.choice):
+        choice = spilled, sorted([*cascades, *ends])
+        best = min([best, *_try(tiler, choice, level)], key=lambda x: x.cycles)
+    return best.segment
 
 
-def _try(tiler: Tiler, spilled: set[Storage], cascades: list[Cascade]) -> list[Segment]:
-    """The segment with the given tensors in DRAM and operators in parts, loads as far ahead as SRAM allows, if it fits."""
+def _try(tiler: Tiler, choice: Choice, level: int) -> list[_Candidate]:
+    """A choice of tensors in DRAM and cascades, with loads as far ahead as SRAM allows; none if it does not fit."""
     try:
-        stages = tiler.tile(spilled, cascades)
+        stages = tiler.tile(*choice)
     except OutOfSram:
         return []
-    fallback: list[Segment] = []
-    for share in (16, 15, 14):
-        works = ahead(stages, tiler.target, tiler.capacity * share // 16)
+    out = []
+    for share, late in _AHEAD:
+        works = ahead(stages, tiler.target, tiler.capacity * share // 16, late=late)
         segment = placed(tiler, works)
-        if segment:
-            if segment.sram_peak == peak_bytes(segment.lifetimes)[0]:
-                return [segment]
-            fallback = fallback or [segment]
-    if not fallback and (segment := placed(tiler, order(stages))):
-        fallback = [segment]
-    return fallback
+        if segment and segment.sram_peak == peak_bytes(segment.lifetimes)[0]:
+            out.append(_Candidate(simulate(segment, tiler), segment, choice))
+            if level < 2:
+                break
+    if not out and (segment := placed(tiler, order(stages))):
+        out.append(_Candidate(simulate(segment, tiler), segment, choice))
+    return out
 
 
 def simulate(segment: Segment, tiler: Tiler) -> int:
@@ -96,8 +116,5 @@ def simulate(segment: Segment, tiler: Tiler) -> int:
     linearizer = Linearizer(tiler.target)
     linearizer.setup(tiler.residents)
     step = linearizer.segment(segment)
-    return (
-        max(s.end for s in timing.schedule(linearizer.linear.commands, [step], tiler.target))
-        if step[1]
-        else 0
-    )
+    spans = timing.schedule(linearizer.linear.commands, [step], tiler.target)
+    return max((s.end for s in spans), default=0)
