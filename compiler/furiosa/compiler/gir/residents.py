@@ -63,32 +63,38 @@ def choose(clusters: list[Cluster], target: Target, pool: ConstantPool, budget: 
             for t in constants(op):
                 pool.place(t)
     kept = _most_worth_keeping(clusters, budget)
-    out = Residents()
-    users: dict[int, tuple[Tensor, Operator]] = {}  # by place in the pool: equal tables have one
-    tensors: list[Tensor] = []
+    found: dict[int, tuple[int, Operator]] = {}  # by place in the pool: equal tables have one
     for op in kept:
         for t in constants(op):
-            users.setdefault(pool.place(t), (t, op))
-            tensors.append(t)
-    start = end = 0
-    run: Buffer | None = None
+            found.setdefault(pool.place(t), (t.size * ITEMSIZE[t.dtype], op))
+    out = Residents()
     places: dict[int, tuple[Buffer, int]] = {}
-    for at, (t, op) in sorted(users.items(), key=lambda u: u[0]):
-        if run is None or at - end >= ALIGNMENT:
-            start, run = at, Buffer(f"{op.name}/resident", 0, Space.SRAM, is_resident=True)
-            out.works.append(transfer("LOAD", Engine.LOAD, pool.buffer, run, 1, op, source_offset=start))
-        end = max(end, at + t.size * ITEMSIZE[t.dtype])
-        run.size = end - start
-        places[at] = (run, at - start)
-    for w in out.works:
-        size = w.operands[1].buffer.size
-        for view in w.operands:
-            view.shape, view.strides = (1, 1, 1, size), (0, 0, 0, 1)
-        out.nbytes += -(-size // ALIGNMENT) * ALIGNMENT
-    for t in tensors:
-        run, offset = places[pool.place(t)]
-        out.holders[t] = Holder(run, t.dtype, t.shape, (0,) * len(t.shape), offset)
+    for run in _neighbours([(at, *found[at]) for at in sorted(found)]):
+        (start, _, first), (at, size, last) = run[0], run[-1]
+        names = first.name if first is last else f"{first.name} to {last.name}"
+        buffer = Buffer(f"constants of {names}", at + size - start, Space.SRAM, is_resident=True)
+        out.works.append(
+            transfer("LOAD", Engine.LOAD, pool.buffer, buffer, buffer.size, first, source_offset=start)
+        )
+        out.nbytes += -(-buffer.size // ALIGNMENT) * ALIGNMENT
+        places |= {at: (buffer, at - start) for at, _, _ in run}
+    for op in kept:
+        for t in constants(op):
+            buffer, offset = places[pool.place(t)]
+            out.holders[t] = Holder(buffer, t.dtype, t.shape, (0,) * len(t.shape), offset)
     return out
+
+
+def _neighbours(pieces: list[tuple[int, int, Operator]]) -> list[list[tuple[int, int, Operator]]]:
+    """Pieces of the pool, (place, bytes, operator) by place, in runs without gaps that one transfer brings."""
+    runs: list[list[tuple[int, int, Operator]]] = []
+    end = 0
+    for piece in pieces:
+        if not runs or piece[0] - end >= ALIGNMENT:
+            runs.append([])
+        runs[-1].append(piece)
+        end = piece[0] + piece[1]
+    return runs
 
 
 def _most_worth_keeping(clusters: list[Cluster], budget: int) -> list[Operator]:
