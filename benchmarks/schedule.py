@@ -9,11 +9,10 @@ those of ../shared/models; the example models are generated on the way.
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from generator.__main__ import build
 
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.pipeline import Compilation, Options
@@ -43,18 +42,18 @@ class Row(NamedTuple):
     dram: int
 
 
-def measure(path: Path, target: str, batch: int) -> Row | str:
+def measure(name: str, model: bytes, target: str, batch: int) -> Row | str:
     """The figures of a model for a target and batch size, or why there are none."""
     try:
-        c = Compilation(path.read_bytes(), Options(target, batch)).run()
+        c = Compilation(model, Options(target, batch)).run()
     except CompileError as e:
-        return f"{path.stem} for {target}, batch size {batch}: {e}"
+        return f"{name} for {target}, batch size {batch}: {e}"
     p = c.performance
     if not p.npu_us:
-        return f"{path.stem} for {target}, batch size {batch}: nothing runs on the NPU"
+        return f"{name} for {target}, batch size {batch}: nothing runs on the NPU"
     crossing = sum(c.dram[t].size for t in {*c.dfg.inputs, *c.dfg.outputs} if t in c.dram)
     return Row(
-        path.stem,
+        name,
         target,
         batch,
         sum(x.macs for x in p.layers) / _macs_per_us(c.target),
@@ -72,27 +71,6 @@ def measure(path: Path, target: str, batch: int) -> Row | str:
 
 def _macs_per_us(target: Target) -> float:
     return target.slices * target.mac_width * target.mac_height * target.clock_hz / 1e6
-
-
-def generate(folder: Path) -> list[Path]:
-    """The int8 example models."""
-    out = []
-    for name in EXAMPLES:
-        path = folder / f"{name}.onnx"
-        command = [
-            sys.executable,
-            "-m",
-            "generator",
-            "--model",
-            name,
-            "--precision",
-            "int8",
-            "--output",
-            str(path),
-        ]
-        subprocess.run(command, check=True, cwd=ROOT / "examples" / "models")
-        out.append(path)
-    return out
 
 
 def markdown(rows: list[Row], others: list[str]) -> str:
@@ -122,14 +100,14 @@ def markdown(rows: list[Row], others: list[str]) -> str:
 
 def main() -> None:
     rows, others = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        shared = [p for p in sorted(MODELS.glob("*.*")) if p.suffix in (".tflite", ".onnx")]
-        for path in [*generate(Path(folder)), *shared]:
-            for target in TARGETS:
-                for batch in BATCHES:
-                    found = measure(path, target, batch)
-                    (others if isinstance(found, str) else rows).append(found)
-                    print(found, flush=True)
+    models = {name: build(name, "int8").SerializeToString(deterministic=True) for name in EXAMPLES}
+    shared = [p for p in sorted(MODELS.glob("*.*")) if p.suffix in (".tflite", ".onnx")]
+    for name, model in [*models.items(), *((p.stem, p.read_bytes()) for p in shared)]:
+        for target in TARGETS:
+            for batch in BATCHES:
+                found = measure(name, model, target, batch)
+                (others if isinstance(found, str) else rows).append(found)
+                print(found, flush=True)
     (ROOT / "docs" / "schedule.md").write_text(markdown(rows, others), encoding="utf-8")
 
 

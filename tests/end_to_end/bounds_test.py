@@ -12,24 +12,6 @@ from furiosa.enf import container, reader
 from furiosa.enf.performance import Performance, analyze_enf
 from furiosa.enf.target import TARGETS, Target
 
-MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "models"
-SHARED = [
-    "deeplabv3_mnv2_dm05_quant.tflite",
-    "mnist_8_float.onnx",
-    "mnist_mobilenet_v2_uint8.tflite",
-    "mnistnet_uint8.tflite",
-    "mobilenet_v2_1.0_224_ptq.tflite",
-    "mobilenet_v2_1.0_224_quant.tflite",
-    "movenet_lightning_ptq.tflite",
-    "named_tensors.onnx",
-    "quantized_i8_conv_truncated.onnx",
-    "split_concat.tflite",
-    "tiny_ad_autoencoder_int8.tflite",
-    "tiny_kws_dscnn_int8.tflite",
-    "tiny_resnet8_int8.tflite",
-    "tiny_vww_mobilenet_float.tflite",
-    "tiny_vww_mobilenet_int8.tflite",
-]
 SLACK = 1 + 1e-9  # sums of floating-point numbers
 
 
@@ -55,18 +37,13 @@ def _check_model(model: bytes, batch: int = 1) -> None:
         assert enf.metadata.latency_us == pytest.approx(c.performance.latency_us, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_shared_models(name: str) -> None:
-    path = MODELS / name
-    if not path.exists():
-        pytest.skip(f"the shared model {name} is not there")
-    _check_model(path.read_bytes())
+def test_shared_models(shared_model: Path) -> None:
+    _check_model(shared_model.read_bytes())
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("name", ["tiny", "resnet50", "ssd_mobilenet", "ssd_resnet34"])
-def test_example_models(name: str, batch: int) -> None:
-    _check_model(build(name, "int8").SerializeToString(deterministic=True), batch)
+def test_example_models(example_model: bytes, batch: int) -> None:
+    _check_model(example_model, batch)
 
 
 def test_a_float_model_runs_on_the_host() -> None:

@@ -1,12 +1,48 @@
-"""Models for the tests that cross rooms: the tiny example network, compiled once."""
+"""Models for the tests that cross rooms: shared ones, the example networks, and the tiny one compiled once."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from generator.__main__ import build
 
 from furiosa.compiler.pipeline import compile_model
+
+MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "models"
+SHARED = [
+    "deeplabv3_mnv2_dm05_quant.tflite",
+    "mnist_8_float.onnx",
+    "mnist_mobilenet_v2_uint8.tflite",
+    "mnistnet_uint8.tflite",
+    "mobilenet_v2_1.0_224_ptq.tflite",
+    "mobilenet_v2_1.0_224_quant.tflite",
+    "movenet_lightning_ptq.tflite",
+    "named_tensors.onnx",
+    "quantized_i8_conv_truncated.onnx",
+    "split_concat.tflite",
+    "tiny_ad_autoencoder_int8.tflite",
+    "tiny_kws_dscnn_int8.tflite",
+    "tiny_resnet8_int8.tflite",
+    "tiny_vww_mobilenet_float.tflite",
+    "tiny_vww_mobilenet_int8.tflite",
+]
+
+
+@pytest.fixture(params=SHARED)
+def shared_model(request: pytest.FixtureRequest) -> Path:
+    """The file of each shared model that can be compiled."""
+    path = MODELS / request.param
+    if not path.exists():
+        pytest.skip(f"the shared model {request.param} is not there")
+    return path
+
+
+@pytest.fixture(params=["tiny", "resnet50", "ssd_mobilenet", "ssd_resnet34"])
+def example_model(request: pytest.FixtureRequest) -> bytes:
+    """Each example network, QDQ int8."""
+    return build(request.param, "int8").SerializeToString(deterministic=True)
 
 
 @pytest.fixture(scope="session")
