@@ -49,6 +49,16 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, width=int(os.environ.get("COLUMNS") or 100), max_help_position=28)
 
 
+def add_compatibility(p: argparse.ArgumentParser) -> None:
+    """The option ``--compatibility``, which every command that compiles has."""
+    p.add_argument(
+        "--compatibility",
+        metavar="RELEASE",
+        default="latest",
+        help=f"the vendor's SDK release whose operators the NPU may take: {', '.join(RELEASES)} or latest (default)",
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser; ``parse`` is what checks the rest."""
     p = Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=help_formatter)
@@ -78,12 +88,7 @@ def parser() -> argparse.ArgumentParser:
         default="enf",
         help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
-    p.add_argument(
-        "--compatibility",
-        metavar="RELEASE",
-        default="latest",
-        help=f"the vendor's SDK release whose operators the NPU may take: {', '.join(RELEASES)} or latest (default)",
-    )
+    add_compatibility(p)
     p.add_argument(
         "--min-npu-coverage",
         type=_share,

@@ -11,6 +11,7 @@ from furiosa.compiler.cli.arguments import (
     MAX_BATCH,
     BadArguments,
     Parser,
+    add_compatibility,
     help_formatter,
     same,
 )
@@ -47,12 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--max-batch", type=int, metavar="N", help="try 1, 2, 3, 4, 6, 8, … up to N (default: 64)")
     p.add_argument("--batch-sizes", type=_sizes, metavar="N,…", help="try these batch sizes instead")
-    p.add_argument(
-        "--compatibility",
-        metavar="RELEASE",
-        default="latest",
-        help=f"the vendor's SDK release whose operators the NPU may take: {', '.join(RELEASES)} or latest (default)",
-    )
+    add_compatibility(p)
     p.add_argument(
         "--optimize",
         type=int,
