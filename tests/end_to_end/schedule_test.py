@@ -53,6 +53,25 @@ def test_the_mlperf_networks_need_no_spills(name: str, batch: int) -> None:
     assert after.lir.sram_peak == after.lir.sram_lower_bound
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "batch"),
+    [
+        ("resnet50", "warboy-2pe", 1),
+        ("resnet50", "warboy", 8),
+        ("ssd_mobilenet", "warboy-2pe", 1),
+        ("ssd_mobilenet", "warboy", 8),
+        ("ssd_resnet34", "warboy-2pe", 1),
+        ("ssd_resnet34", "warboy", 1),
+    ],
+)
+def test_near_the_bounds(name: str, target: str, batch: int) -> None:
+    """The NPU takes at most a quarter more than its layers' bounds together."""
+    model = build(name, "int8").SerializeToString(deterministic=True)
+    performance = _compile(model, 1, batch, target).performance
+    bounds = sum(max(x.compute_bound_us, x.memory_bound_us) for x in performance.layers)
+    assert performance.npu_us <= 1.25 * bounds
+
+
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_the_same_bytes_every_time(level: int, tiny_model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     target = load_target("warboy")._replace(sram_bytes_per_slice=1024)

@@ -230,7 +230,8 @@ def create(
         worker_num: how many inferences may run at once; None for one a device.  Each has a memory of its own.
         compile_config: options of the compiler; an ENF needs none.  "compatibility": the vendor's SDK release whose
             operators the NPU may take, "0.6.3", "0.10" or "latest"; "min_npu_coverage": the least share of the
-            multiply-accumulates that the NPU must do, 0 to 1.
+            multiply-accumulates that the NPU must do, 0 to 1; "optimize": how much is tried for a schedule of less
+            time, 0 to 2.
         batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it
             must be the one that it was compiled with.
         compiler_config: the same as ``compile_config``, under the name of later SDK versions.

@@ -1,4 +1,4 @@
-"""The schedule of the NPU's clusters: candidates, and of them the one that takes the least simulated time.
+"""The schedule of the NPU's clusters: candidates, and of them the one that costs the least by the timing model.
 
 Level 0 takes the first that fits.  From level 1 on loads are placed ahead, and where tensors do not fit SRAM cascades are
 tried.  The number of candidates is bounded, and nothing but the program and the target decides between them.
@@ -22,21 +22,16 @@ from furiosa.compiler.lir.linear import Linearizer
 from furiosa.compiler.lir.prefetch import ahead
 from furiosa.compiler.lir.segment import Segment, order, placed, spill
 from furiosa.enf import timing
-from furiosa.enf.isa import Space
+from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
 
 LEVELS = (0, 1, 2)
 _CASCADES = (0, 3, 4)  # choices of cascades in SRAM that are simulated, by level
-_AHEAD = (
-    (16, True),
-    (15, True),
-    (15, False),
-    (14, False),
-)  # sixteenths of SRAM for loads ahead, whether stores are late
-_ROOM = (
-    63 / 64,
-    7 / 8,
-)  # of SRAM for cascades, the rest for holes between buffers; the second where the first does not do
+# for loads ahead: sixteenths of SRAM, and whether stores are late
+_AHEAD = ((16, True), (15, True), (15, False), (14, False))
+# of SRAM for cascades, the rest for holes between buffers; the second where the first does not do
+_ROOM = (63 / 64, 7 / 8)
+_SHARED = 1 / 4  # of a transfer's time that counts even where work hides it: others want the DRAM too
 
 
 def schedule(
@@ -61,15 +56,15 @@ def schedule(
 
 
 class _Candidate(NamedTuple):
-    """A segment, what it was made of, and its simulated cycles."""
+    """A segment, what it was made of, and what it costs in cycles."""
 
-    cycles: int
+    cost: float
     segment: Segment
     choice: Choice
 
 
 def _improve(tiler: Tiler, first: Segment, level: int) -> Segment:
-    """The segment of least simulated time among ``first``, the same with loads ahead, and those with cascades."""
+    """The segment of least cost among ``first``, the same with loads ahead, and those with cascades."""
     if all(w.operands[0].buffer.space == Space.SRAM for w in first.works):
         return first
     plain: Choice = tiler.spilled, []
@@ -79,16 +74,16 @@ def _improve(tiler: Tiler, first: Segment, level: int) -> Segment:
             fit = Fit(tiler, int(tiler.capacity * share))
             for choice, _ in zip(in_sram(fit), range(_CASCADES[level])):
                 found += _try(tiler, choice, level)
-            if (not found or level > 1) and (choice := through_dram(fit, plain[0])):
+            if choice := through_dram(fit, plain[0]):
                 found += _try(tiler, choice, level)
             if found and level < 2:
                 break
     found += _try(tiler, plain, level)
-    best = min([_Candidate(simulate(first, tiler), first, plain), *found], key=lambda x: x.cycles)
+    best = min([_Candidate(_cost(first, tiler), first, plain), *found], key=lambda x: x.cost)
     spilled, cascades = best.choice
     if ends := at_the_ends(Fit(tiler, tiler.capacity), best.choice):
         choice = spilled, sorted([*cascades, *ends])
-        best = min([best, *_try(tiler, choice, level)], key=lambda x: x.cycles)
+        best = min([best, *_try(tiler, choice, level)], key=lambda x: x.cost)
     return best.segment
 
 
@@ -103,18 +98,20 @@ def _try(tiler: Tiler, choice: Choice, level: int) -> list[_Candidate]:
         works = ahead(stages, tiler.target, tiler.capacity * share // 16, late=late)
         segment = placed(tiler, works)
         if segment and segment.sram_peak == peak_bytes(segment.lifetimes)[0]:
-            out.append(_Candidate(simulate(segment, tiler), segment, choice))
+            out.append(_Candidate(_cost(segment, tiler), segment, choice))
             if level < 2:
                 break
     if not out and (segment := placed(tiler, order(stages))):
-        out.append(_Candidate(simulate(segment, tiler), segment, choice))
+        out.append(_Candidate(_cost(segment, tiler), segment, choice))
     return out
 
 
-def simulate(segment: Segment, tiler: Tiler) -> int:
-    """Clock cycles of a segment alone."""
+def _cost(segment: Segment, tiler: Tiler) -> float:
+    """Simulated cycles of a segment alone, and something for its transfers."""
     linearizer = Linearizer(tiler.target)
     linearizer.setup(tiler.residents)
-    step = linearizer.segment(segment)
-    spans = timing.schedule(linearizer.linear.commands, [step], tiler.target)
-    return max((s.end for s in spans), default=0)
+    first, count = linearizer.segment(segment)
+    commands = linearizer.linear.commands
+    spans = timing.schedule(commands, [(first, count)], tiler.target)
+    moved = sum(timing.dma_cycles(c, tiler.target) for c in commands[first:] if c.engine != Engine.PE)
+    return max((s.end for s in spans), default=0) + moved * _SHARED
