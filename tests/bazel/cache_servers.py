@@ -7,17 +7,19 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 _CONFIGURATION = Path(__file__).resolve().with_name("nginx.conf")
 
 
-def installed(command: str) -> str:
-    """The path of a server's command; skips the test where it is not installed."""
-    path = shutil.which(command, path=os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin")
+def installed(command: str, *folders: str) -> str:
+    """The path of a server's command, on PATH or in further folders; skips the test where it is not installed."""
+    search = [os.environ["PATH"], "/usr/local/bin", "/usr/local/sbin", "/usr/sbin", *folders]
+    path = shutil.which(command, path=":".join(search))
     return path or pytest.skip(f"{command} is not installed")
 
 
@@ -28,20 +30,32 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class Server:
-    """A process that listens on a port; a context manager that stops it."""
+def listens(port: int) -> Callable[[], bool]:
+    """Whether something listens on a port of loopback by now."""
 
-    def __init__(self, folder: Path, command: list[str], port: int) -> None:
-        """Starts `command` in `folder` and waits until `port` answers; its output goes to `server.log`."""
+    def ask() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ask
+
+
+class Server:
+    """A process that serves; a context manager that stops it."""
+
+    def __init__(self, folder: Path, command: list[str], ready: Callable[[], bool], **options: Any) -> None:
+        """Starts `command` in `folder` and waits until it is ready; its output goes to `server.log`.
+
+        `options` are Popen's.
+        """
         self.folder = folder
         with open(folder / "server.log", "wb") as log:
-            self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)
         for _ in range(300):
             if self._process.poll() is not None:
                 break
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
+            if ready():
+                return
             time.sleep(0.1)
         self.stop()
         pytest.fail(f"{command[0]} did not start: {(folder / 'server.log').read_text(errors='replace')}")
@@ -53,7 +67,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the process at once; again, it does nothing."""
+        """Ends the process; again, it does nothing."""
         self._process.terminate()
         self._process.wait(timeout=60)
 
@@ -67,7 +81,7 @@ class HttpCache(Server):
         user = "user root;\n" if os.getuid() == 0 else ""
         text = user + _CONFIGURATION.read_text().replace("PORT", str(port))
         (folder / "nginx.conf").write_text(text)
-        super().__init__(folder, [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], port)
+        super().__init__(folder, [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], listens(port))
         self.url = f"http://127.0.0.1:{port}"
 
     def uploads(self) -> int:
@@ -94,14 +108,13 @@ class GrpcCache(Server):
         folder.mkdir(parents=True)
         quota = ("--quota-high=8G", "--quota-low=4G")
         command = [casd, f"--bind=127.0.0.1:{port}", *quota, *options, str(folder / "data")]
-        super().__init__(folder, command, port)
+        super().__init__(folder, command, listens(port))
         self._passthrough = Passthrough(f"127.0.0.1:{port}")
         self.url = f"grpc://127.0.0.1:{self._passthrough.port}"
 
     def uploads(self) -> int:
         """How many uploads of blobs and action results there have been until now."""
-        ends = ("/Write", "/BatchUpdateBlobs", "/UpdateActionResult")
-        return sum(count for name, count in self._passthrough.calls.items() if name.endswith(ends))
+        return self._passthrough.uploads()
 
     def blob(self, digest: str) -> Path:
         """The file that holds what has an SHA-256."""

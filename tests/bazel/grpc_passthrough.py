@@ -26,6 +26,11 @@ class Passthrough(grpc.GenericRpcHandler):
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
 
+    def uploads(self) -> int:
+        """How many uploads of blobs and action results there have been until now."""
+        ends = ("/Write", "/BatchUpdateBlobs", "/UpdateActionResult")
+        return sum(count for name, count in self.calls.items() if name.endswith(ends))
+
     def stop(self) -> None:
         """Ends at once, with all calls."""
         self._server.stop(None).wait()

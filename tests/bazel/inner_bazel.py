@@ -66,16 +66,28 @@ class InnerBazel:
     """Bazel in one workspace with one output base; a context manager that stops the server."""
 
     def __init__(
-        self, workspace: Path, name: str, flags: Sequence[str] = (), environment: Mapping[str, str] = {}
+        self,
+        workspace: Path,
+        name: str,
+        flags: Sequence[str] = (),
+        environment: Mapping[str, str] = {},
+        user: int | None = None,
+        folder: Path | None = None,
     ):
-        """`name` names the output base, home and user; `flags` go with every command, `environment` to the client."""
+        """`name` names the output base, home and user; `flags` go with every command, `environment` to the client.
+
+        All of them lie in `folder`, by default the test's own. With `user`, a user ID, it and the workspace are given to
+        that user, as whom Bazel then runs; it may read everything.
+        """
         self.workspace = workspace
-        self.output_base = scratch() / f"output_base_{name}"
-        home = scratch() / f"home_{name}"
+        self.folder = folder = folder or scratch()
+        self.output_base = folder / f"output_base_{name}"
+        home = folder / f"home_{name}"
         home.mkdir()
         self._startup = [
+            *(_as_user(user, folder, workspace) if user is not None else ()),
             bazel_command(),
-            f"--output_user_root={scratch() / 'output_user_root'}",
+            f"--output_user_root={folder / 'output_user_root'}",
             f"--output_base={self.output_base}",
             "--max_idle_secs=60",
         ]
@@ -134,12 +146,32 @@ class InnerBazel:
         return {Path(line).name: execution_root / line for line in lines}
 
 
+def _as_user(user: int, *folders: Path) -> list[str]:
+    """Gives folders to a user; the words before a command that run it as that user. Skips the test without root."""
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("only root, with the program setpriv, can run Bazel as another user")
+    for folder in folders:
+        subprocess.run(["chown", "-R", f"{user}:{user}", folder], check=True)
+    # The interpreter and the settings of pip may be in a home that only its owner enters.
+    reading = (
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+        "--securebits=+no_setuid_fixup",
+    )
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *reading]
+
+
 def executions(log: Path, mnemonic: str) -> list[dict]:
-    """The entries of one mnemonic in an `--execution_log_json_file`: JSON objects, one after the other."""
+    """The entries of one mnemonic in an `--execution_log_json_file`."""
+    return [entry for entry in all_executions(log) if entry.get("mnemonic") == mnemonic]
+
+
+def all_executions(log: Path) -> list[dict]:
+    """The entries of an `--execution_log_json_file`: JSON objects, one after the other."""
     text, decoder, entries, position = log.read_text(encoding="utf-8"), json.JSONDecoder(), [], 0
     while position < len(text):
         entry, position = decoder.raw_decode(text, position)
         entries.append(entry)
         while position < len(text) and text[position].isspace():
             position += 1
-    return [entry for entry in entries if entry.get("mnemonic") == mnemonic]
+    return entries

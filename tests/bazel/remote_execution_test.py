@@ -1,18 +1,42 @@
-"""Bazel in Bazel with remote execution: every action of the rules runs on an executor, and writes the same bytes as here."""
+"""Bazel in Bazel with remote execution: every action runs on an executor, the one it asks for, and writes the same bytes as here."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from buildgrid_server import BuildGrid
 from cache_servers import GrpcCache, installed
-from inner_bazel import InnerBazel, copy_checkout, executions, scratch
+from inner_bazel import InnerBazel, all_executions, copy_checkout, scratch
 
-_TARGETS = ("//:tiny_batch4_enf", "//:tiny_float32_enf", "//:tiny_int8_enf", "//:vision")
-_COUNTS = {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1}
+_GROUPS = "--output_groups=+report,+dot,+manifest,+tree"
+_COUNTS = {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1, "NpuUnpack": 1, "NpuLayer": 1, "Genrule": 2}
 # Where a worker is possible, Bazel prefers it to the default strategy.
-_REMOTE = ("--spawn_strategy=remote", *(f"--strategy={mnemonic}=remote" for mnemonic in _COUNTS))
+_REMOTE = ("--spawn_strategy=remote", "--strategy=NpuCompile=remote", "--strategy=NpuVerify=remote")
+_WORKERS = {"small": ("OSFamily=linux", "Pool=small"), "large": ("OSFamily=linux", "Pool=large")}
+_HIT = "remote cache hit"
+
+# An execution platform, and a target that wants another executor.
+_PLATFORM = """
+platform(
+    name = "large_executor",
+    exec_properties = {"Pool": "large"},
+    parents = ["@platforms//host"],
+)
+
+npu_model(
+    name = "small_enf",
+    src = "tiny_int8.onnx",
+    exec_properties = {"Pool": "small"},
+)
+"""
+_REGISTRATION = """
+bazel_dep(name = "platforms", version = "0.0.11")
+
+register_execution_platforms("//:large_executor")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -23,33 +47,80 @@ def bazel() -> Iterator[InnerBazel]:
 
 
 @pytest.fixture(scope="module")
-def executor() -> Iterator[GrpcCache]:
+def here(bazel: InnerBazel) -> dict[str, bytes]:
+    """All outputs, made on this machine."""
+    bazel.run("build", _GROUPS, f"--execution_log_json_file={_log('here')}", "//...")
+    assert not [e for e in all_executions(_log("here")) if e["runner"].startswith("remote")]
+    return _outputs(bazel)
+
+
+@pytest.fixture(scope="module")
+def casd() -> Iterator[GrpcCache]:
     """buildbox-casd, which is storage, action cache and executor in one."""
     runner = f"--buildbox-run={installed('buildbox-run-hosttools')}"
-    with GrpcCache(scratch() / "executor", runner, "--runner-arg=--staging-mode=copy-or-link") as server:
+    with GrpcCache(scratch() / "casd", runner, "--runner-arg=--staging-mode=copy-or-link") as server:
         yield server
 
 
-def _build(bazel: InnerBazel, name: str, *flags: str) -> dict[str, list[str]]:
-    """Builds everything; who ran what, by mnemonic."""
-    log = scratch() / f"{name}.json"
-    bazel.run("build", f"--execution_log_json_file={log}", *flags, *_TARGETS)
-    return {mnemonic: [e["runner"] for e in executions(log, mnemonic)] for mnemonic in _COUNTS}
+@pytest.fixture(scope="module")
+def buildgrid() -> Iterator[BuildGrid]:
+    """BuildGrid with two workers."""
+    with BuildGrid(scratch() / "buildgrid", _WORKERS) as server:
+        yield server
 
 
-def _bytes(bazel: InnerBazel) -> dict[str, bytes]:
+def _log(name: str) -> Path:
+    return scratch() / f"{name}.json"
+
+
+def _outputs(bazel: InnerBazel) -> dict[str, bytes]:
+    """Everything that the rules have made, by path."""
     folder = Path(bazel.run("info", "bazel-bin").strip())
-    files = sorted([*folder.glob("*.enf"), *folder.glob("*.tar")])
-    return {f.name: f.read_bytes() for f in files}
+    patterns = ("*.enf", "*.json", "*.dot", "*.tar", "vision.manifest/*", "vision.tree/**/*")
+    files = [f for pattern in patterns for f in folder.glob(pattern) if f.is_file()]
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
 
 
-def test_everything_runs_remotely_and_writes_the_same_bytes(bazel: InnerBazel, executor: GrpcCache) -> None:
-    here = _build(bazel, "here")
-    assert not [runner for runners in here.values() for runner in runners if runner.startswith("remote")]
-    local = _bytes(bazel)
-    assert sorted(local) == ["tiny_batch4.enf", "tiny_float32.enf", "tiny_int8.enf", "vision.tar"]
+def _build(bazel: InnerBazel, name: str, server: GrpcCache | BuildGrid, *flags: str) -> list[tuple[str, str]]:
+    """Builds on an executor; mnemonic and runner of every action."""
     bazel.run("clean")
-    flags = (f"--remote_executor={executor.url}", "--remote_download_outputs=all", "--jobs=2", *_REMOTE)
-    there = _build(bazel, "there", *flags)
-    assert there == {mnemonic: ["remote"] * count for mnemonic, count in _COUNTS.items()}
-    assert _bytes(bazel) == local
+    remote = (f"--remote_executor={server.url}", "--remote_download_outputs=all", "--jobs=4", *_REMOTE)
+    bazel.run("build", f"--execution_log_json_file={_log(name)}", *remote, *flags)
+    return [(e["mnemonic"], e["runner"]) for e in all_executions(_log(name))]
+
+
+@pytest.mark.parametrize("executor", ["casd", "buildgrid"])
+def test_everything_runs_remotely_and_writes_the_same_bytes(
+    bazel: InnerBazel, here: dict[str, bytes], executor: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(executor)
+    there = _build(bazel, executor, server, _GROUPS, "//...")
+    assert Counter(there) == {(mnemonic, "remote"): count for mnemonic, count in _COUNTS.items()}
+    assert _outputs(bazel) == here and len(here) == 18
+
+
+def test_a_second_build_is_hits(bazel: InnerBazel, here: dict[str, bytes], buildgrid: BuildGrid) -> None:
+    again = _build(bazel, "again", buildgrid, _GROUPS, "//...")
+    assert Counter(again) == {(mnemonic, _HIT): count for mnemonic, count in _COUNTS.items()}
+    assert _outputs(bazel) == here
+
+
+def test_an_action_runs_where_its_exec_properties_say(bazel: InnerBazel, buildgrid: BuildGrid) -> None:
+    for file, text in (("BUILD.bazel", _PLATFORM), ("MODULE.bazel", _REGISTRATION)):
+        with open(bazel.workspace / file, "a", encoding="utf-8") as stream:
+            stream.write(text)
+    before = {name: buildgrid.actions(name) for name in _WORKERS}
+    _build(bazel, "pools", buildgrid, "//:tiny_int8_enf", "//:small_enf")
+    asked = Counter((e["mnemonic"], e["runner"], _properties(e)) for e in all_executions(_log("pools")))
+    # The platform's own properties are those of the genrule, too.
+    large = {(mnemonic, "remote", "Pool=large"): 1 for mnemonic in ("Genrule", "NpuCompile", "NpuVerify")}
+    assert asked == large | {(m, "remote", "Pool=small"): 1 for m in ("NpuCompile", "NpuVerify")}
+    assert {name: buildgrid.actions(name) - count for name, count in before.items()} == {
+        "small": 2,
+        "large": 3,
+    }
+
+
+def _properties(entry: dict) -> str:
+    """The platform properties of an action, as it was sent to the executor."""
+    return " ".join(f"{p['name']}={p['value']}" for p in entry.get("platform", {}).get("properties", []))
