@@ -1,6 +1,6 @@
 """Prints what Bazel does with a repository of 1,000 npu_model targets over 50 small models: time, memory, cache size and uploads.
 
-    python benchmarks/scale.py [--folder FOLDER] [--runs 3] [--large]
+    python benchmarks/scale.py [--folder FOLDER] [--runs 3]
 
 Needs `bazel` on PATH, numpy, onnx and pytest; nginx for the rows about a remote cache.  Writes the repository, the caches and Bazel's
 output below FOLDER (by default a temporary one that is removed afterwards).  docs/scale.md holds the results.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT / folder) for folder in ("examples/models", "tests/bazel")]
 
 from cache_servers import HttpCache
-from inner_bazel import copy_checkout, executions
+from inner_bazel import executions
 
 MODELS, PACKAGES = 50, 20
 ALL, ONE = "//...", "//team00:m00_enf"
@@ -130,43 +130,6 @@ class Bazel:
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, float(heap)
 
 
-def large(folder: Path) -> None:
-    """Prints what ResNet50 compiles and uploads anew after a change of the compiler, and of the batch size."""
-    checkout, workspace = copy_checkout(folder / "checkout"), folder / "workspace"
-    workspace.mkdir()
-    (workspace / "MODULE.bazel").write_text(MODULE.format(root=checkout))
-    shutil.copy(ROOT / ".bazelrc", workspace)
-    target = TARGET.format(model=0, target_npu="warboy-2pe", batch_size=1).replace("//models:", "")
-    build = workspace / "BUILD.bazel"
-    build.write_text('load("@furiosa_rules//furiosa_rules:defs.bzl", "npu_model")\n' + target)
-    generate = [sys.executable, "-m", "generator", "--model", "resnet50", "--precision", "int8"]
-    subprocess.run([*generate, "--output", workspace / "m00.onnx"], check=True, cwd=ROOT / "examples/models")
-    bazel = Bazel(folder, workspace)
-    print("| ResNet50 | seconds | |\n|---|---|---|")
-    with HttpCache(folder / "nginx") as server:
-        try:
-            uploading(bazel, server, "everything anew")
-            main = checkout / "compiler/furiosa/compiler/__init__.py"
-            main.write_text(main.read_text() + '\n__version__ = "0.1.1"\n')
-            uploading(bazel, server, "another compiler")
-            build.write_text(build.read_text().replace("batch_size = 1", "batch_size = 2"))
-            uploading(bazel, server, "batch size 2")
-        finally:
-            bazel("shutdown")
-
-
-def uploading(bazel: Bazel, server: HttpCache, what: str) -> None:
-    """The row of a build with a remote cache."""
-    before, log = len(server.requests()), bazel.workspace / "execution_log.json"
-    seconds, processes = bazel.build(
-        "//:m00_enf", f"--remote_cache={server.url}", f"--execution_log_json_file={log}"
-    )
-    sizes = [int(request[3]) for request in server.requests()[before:] if request[0] == "PUT"]
-    (compiled,) = executions(log, "NpuCompile")
-    note = f"{processes}; NpuCompile {compiled['metrics']['executionWallTime']}; {len(sizes)} uploads, {sum(sizes)} bytes"
-    row(what, seconds, note)
-
-
 def row(what: str, seconds: float, note: str = "") -> None:
     print(f"| {what} | {seconds:.2f} | {note} |", flush=True)
 
@@ -267,11 +230,10 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, help="where everything is written, a new folder")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of the short builds")
-    parser.add_argument("--large", action="store_true", help="changes of ResNet50 instead; needs nginx")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = (options.folder or Path(folder)).absolute()
-        large(folder) if options.large else measure(folder, options.runs)
+        measure(folder, options.runs)
 
 
 if __name__ == "__main__":

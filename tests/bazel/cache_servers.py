@@ -88,6 +88,10 @@ class HttpCache(Server):
         """How many blobs and action results have been uploaded until now."""
         return len([line for line in self.requests() if line[0] == "PUT" and line[2].startswith("2")])
 
+    def uploaded_bytes(self) -> int:
+        """How many bytes they had."""
+        return sum(int(line[3]) for line in self.requests() if line[0] == "PUT")
+
     def requests(self) -> list[list[str]]:
         """Method, path, status, bytes received and bytes sent of every request until now."""
         return [line.split() for line in (self.folder / "access.log").read_text().splitlines()]
@@ -115,6 +119,10 @@ class GrpcCache(Server):
     def uploads(self) -> int:
         """How many uploads of blobs and action results there have been until now."""
         return self._passthrough.uploads()
+
+    def uploaded_bytes(self) -> int:
+        """How many bytes they had."""
+        return self._passthrough.uploaded_bytes()
 
     def blob(self, digest: str) -> Path:
         """The file that holds what has an SHA-256."""

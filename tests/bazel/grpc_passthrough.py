@@ -11,6 +11,7 @@ import grpc
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # ServerCapabilities.low_api_version {major: 2 minor: 0}: appended to a message, it takes the place of what is there.
 _LOW_API_VERSION = b"\x22\x04\x08\x02\x10\x00"
+_UPLOADS = ("/Write", "/BatchUpdateBlobs", "/UpdateActionResult")
 # What belongs to one connection and is not handed on.
 _OWN_METADATA = ("user-agent", "grpc-")
 
@@ -21,6 +22,7 @@ class Passthrough(grpc.GenericRpcHandler):
     def __init__(self, backend: str) -> None:
         """Starts to listen on `port`, a free one of loopback."""
         self.calls: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
         self._channel = grpc.insecure_channel(backend, options=_OPTIONS)
         self._server = grpc.server(ThreadPoolExecutor(200), handlers=[self], options=_OPTIONS)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
@@ -28,8 +30,11 @@ class Passthrough(grpc.GenericRpcHandler):
 
     def uploads(self) -> int:
         """How many uploads of blobs and action results there have been until now."""
-        ends = ("/Write", "/BatchUpdateBlobs", "/UpdateActionResult")
-        return sum(count for name, count in self.calls.items() if name.endswith(ends))
+        return sum(count for name, count in self.calls.items() if name.endswith(_UPLOADS))
+
+    def uploaded_bytes(self) -> int:
+        """How many bytes their messages had."""
+        return sum(size for name, size in self._sent.items() if name.endswith(_UPLOADS))
 
     def stop(self) -> None:
         """Ends at once, with all calls."""
@@ -44,7 +49,7 @@ class Passthrough(grpc.GenericRpcHandler):
 
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             metadata = [m for m in context.invocation_metadata() if not m[0].startswith(_OWN_METADATA)]
-            call = forward(requests, metadata=metadata)
+            call = forward(self._counted(method, requests), metadata=metadata)
             context.add_callback(call.cancel)
             try:
                 for response in call:
@@ -54,6 +59,11 @@ class Passthrough(grpc.GenericRpcHandler):
                 context.abort(error.code(), error.details())
 
         return grpc.stream_stream_rpc_method_handler(handle, _as_it_is, _as_it_is)
+
+    def _counted(self, method: str, requests: Iterator[bytes]) -> Iterator[bytes]:
+        for request in requests:
+            self._sent[method] += len(request)
+            yield request
 
 
 def _as_it_is(message: bytes) -> bytes:

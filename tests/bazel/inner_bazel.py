@@ -161,17 +161,12 @@ def _as_user(user: int, *folders: Path) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *reading]
 
 
-def executions(log: Path, mnemonic: str) -> list[dict]:
-    """The entries of one mnemonic in an `--execution_log_json_file`."""
-    return [entry for entry in all_executions(log) if entry.get("mnemonic") == mnemonic]
-
-
-def all_executions(log: Path) -> list[dict]:
-    """The entries of an `--execution_log_json_file`: JSON objects, one after the other."""
+def executions(log: Path, mnemonic: str | None = None) -> list[dict]:
+    """The entries of one mnemonic, or all, in an `--execution_log_json_file`: JSON objects, one after the other."""
     text, decoder, entries, position = log.read_text(encoding="utf-8"), json.JSONDecoder(), [], 0
     while position < len(text):
         entry, position = decoder.raw_decode(text, position)
         entries.append(entry)
         while position < len(text) and text[position].isspace():
             position += 1
-    return entries
+    return [entry for entry in entries if mnemonic in (None, entry.get("mnemonic"))]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from buildgrid_server import BuildGrid
 from cache_servers import GrpcCache, HttpCache
-from inner_bazel import InnerBazel, all_executions, copy_checkout, executions, scratch
+from inner_bazel import InnerBazel, copy_checkout, executions, scratch
 
 Cache = HttpCache | GrpcCache | BuildGrid
 _SERVERS = {"nginx": HttpCache, "buildbox-casd": GrpcCache, "BuildGrid": BuildGrid}
@@ -62,7 +62,7 @@ def _run(bazel: InnerBazel, name: str, command: str, cache: Cache, *flags: str) 
     """Runs a command that must succeed with a cache; how many actions there were, by mnemonic and by who ran them."""
     log = bazel.folder / f"{name}.json"
     bazel.run(command, f"--remote_cache={cache.url}", f"--execution_log_json_file={log}", *flags)
-    return Counter((e["mnemonic"], e["runner"]) for e in all_executions(log))
+    return Counter((e["mnemonic"], e["runner"]) for e in executions(log))
 
 
 def _outputs(bazel: InnerBazel) -> dict[str, Path]:
@@ -179,7 +179,9 @@ def test_what_a_cache_no_longer_has_is_made_anew(other_bazel: InnerBazel) -> Non
         def leave_a_model_in_the_cache() -> None:
             for outputs in ("all", "minimal"):
                 other_bazel.run("clean")
-                other_bazel.run("build", flags[0], f"--remote_download_outputs={outputs}", "//:tiny_int8.onnx")
+                other_bazel.run(
+                    "build", flags[0], f"--remote_download_outputs={outputs}", "//:tiny_int8.onnx"
+                )
             assert "tiny_int8.onnx" not in _names(other_bazel)
 
         leave_a_model_in_the_cache()

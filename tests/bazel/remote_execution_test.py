@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from buildgrid_server import BuildGrid
 from cache_servers import GrpcCache, installed
-from inner_bazel import InnerBazel, all_executions, copy_checkout, scratch
+from inner_bazel import InnerBazel, copy_checkout, executions, scratch
 
 _GROUPS = "--output_groups=+report,+dot,+manifest,+tree"
 _COUNTS = {"NpuCompile": 3, "NpuVerify": 4, "NpuBundle": 1, "NpuUnpack": 1, "NpuLayer": 1, "Genrule": 2}
@@ -50,7 +50,7 @@ def bazel() -> Iterator[InnerBazel]:
 def here(bazel: InnerBazel) -> dict[str, bytes]:
     """All outputs, made on this machine."""
     bazel.run("build", _GROUPS, f"--execution_log_json_file={_log('here')}", "//...")
-    assert not [e for e in all_executions(_log("here")) if e["runner"].startswith("remote")]
+    assert not [e for e in executions(_log("here")) if e["runner"].startswith("remote")]
     return _outputs(bazel)
 
 
@@ -86,7 +86,7 @@ def _build(bazel: InnerBazel, name: str, server: GrpcCache | BuildGrid, *flags: 
     bazel.run("clean")
     remote = (f"--remote_executor={server.url}", "--remote_download_outputs=all", "--jobs=4", *_REMOTE)
     bazel.run("build", f"--execution_log_json_file={_log(name)}", *remote, *flags)
-    return [(e["mnemonic"], e["runner"]) for e in all_executions(_log(name))]
+    return [(e["mnemonic"], e["runner"]) for e in executions(_log(name))]
 
 
 @pytest.mark.parametrize("executor", ["casd", "buildgrid"])
@@ -111,7 +111,7 @@ def test_an_action_runs_where_its_exec_properties_say(bazel: InnerBazel, buildgr
             stream.write(text)
     before = {name: buildgrid.actions(name) for name in _WORKERS}
     _build(bazel, "pools", buildgrid, "//:tiny_int8_enf", "//:small_enf")
-    asked = Counter((e["mnemonic"], e["runner"], _properties(e)) for e in all_executions(_log("pools")))
+    asked = Counter((e["mnemonic"], e["runner"], _properties(e)) for e in executions(_log("pools")))
     # The platform's own properties are those of the genrule, too.
     large = {(mnemonic, "remote", "Pool=large"): 1 for mnemonic in ("Genrule", "NpuCompile", "NpuVerify")}
     assert asked == large | {(m, "remote", "Pool=small"): 1 for m in ("NpuCompile", "NpuVerify")}
