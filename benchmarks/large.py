@@ -41,10 +41,10 @@ EDITS = (
     Edit("code that nothing calls", "lir/linear.py", r"\Z", "\n\ndef _unused() -> int:\n    return 1\n"),
     Edit("loads at most 1 command ahead", "lir/prefetch.py", r"(?m)^WINDOW = \d+", "WINDOW = 1"),
     Edit(
-        "tiles in the opposite order",
-        "gir/tiler.py",
-        r"in np\.ndindex\(\*counts\)",
-        "in reversed(list(np.ndindex(*counts)))",
+        "other SRAM addresses",
+        "lir/allocate.py",
+        r"key=lambda x: \(-x\.buffer\.size, x\.first",
+        "key=lambda x: (-x.buffer.size, -x.first",
     ),
     Edit(
         "constants at twice the alignment",

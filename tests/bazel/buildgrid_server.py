@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,11 @@ from cache_servers import Server, free_port, installed, listens
 _CONFIGURATION = Path(__file__).resolve().with_name("buildgrid.yml")
 
 
+def _environment() -> dict[str, str]:
+    """This process's environment without what says where its Python finds modules: BuildGrid has a Python of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 class PostgreSql(Server):
     """An empty database server that listens on a socket in a folder of its own, which nobody else may enter."""
 
@@ -26,12 +30,13 @@ class PostgreSql(Server):
             installed(command, *map(str, folders)) for command in ("initdb", "postgres", "pg_isready")
         )
         # A socket's path must be short, and the server refuses root; so not in the test's own folder.
-        self._folder = Path(tempfile.mkdtemp(prefix="postgresql."))
+        self._temporary = tempfile.TemporaryDirectory(prefix="postgresql.")
+        folder = Path(self._temporary.name)
         user = {}
         if os.getuid() == 0:
             user = {"user": 65534, "group": 65534, "extra_groups": []}
-            os.chown(self._folder, 65534, 65534)
-        data = self._folder / "data"
+            os.chown(folder, 65534, 65534)
+        data = folder / "data"
         initialise = [initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8"]
         done = subprocess.run(
             initialise,
@@ -43,17 +48,15 @@ class PostgreSql(Server):
             **user,
         )
         assert done.returncode == 0, done.stdout
-        socket = f"unix_socket_directories={self._folder}"
+        socket = f"unix_socket_directories={folder}"
         command = [postgres, "-D", str(data), "-c", "listen_addresses=", "-c", socket, "-c", "fsync=off"]
-        self.url = f"postgresql://postgres@/postgres?host={self._folder}"
-        ready = [pg_isready, "-q", "-h", str(self._folder)]
-        super().__init__(
-            self._folder, command, lambda: subprocess.run(ready, check=False).returncode == 0, **user
-        )
+        self.url = f"postgresql://postgres@/postgres?host={folder}"
+        ready = [pg_isready, "-q", "-h", str(folder)]
+        super().__init__(folder, command, lambda: subprocess.run(ready, check=False).returncode == 0, **user)
 
-    def stop(self) -> None:
-        super().stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._temporary.cleanup()
 
 
 class BuildGrid:
@@ -74,10 +77,8 @@ class BuildGrid:
         with ExitStack() as servers:
             database = servers.enter_context(PostgreSql())
             migrate = [bgd, "migrate", "apply", database.url]
-            done = subprocess.run(
-                migrate, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            assert done.returncode == 0, done.stdout
+            done = subprocess.run(migrate, check=False, capture_output=True, text=True, env=_environment())
+            assert done.returncode == 0, done.stderr
             self._port = free_port()
             servers.enter_context(self._server(bgd, database.url))
             if workers:
@@ -95,7 +96,7 @@ class BuildGrid:
             text = text.replace(name, str(value))
         (folder / "buildgrid.yml").write_text(text)
         command = [bgd, "server", "start", "-v", str(folder / "buildgrid.yml")]
-        return Server(folder, command, listens(self._port))
+        return Server(folder, command, listens(self._port), env=_environment())
 
     def _start_workers(
         self, servers: ExitStack, workers: Mapping[str, Sequence[str]], casd: str, worker: str, runner: str
