@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from generator.__main__ import build
 
 SURROUNDINGS = {
     "hash seed 0": {"PYTHONHASHSEED": "0"},
@@ -31,7 +32,12 @@ MODELS = ("tiny_model", "tiny_float_model")
 
 
 def _compile(
-    model: bytes, folder: Path, environment: dict[str, str], name: str, reports: bool = False
+    model: bytes,
+    folder: Path,
+    environment: dict[str, str],
+    name: str,
+    *options: str,
+    reports: bool = False,
 ) -> str:
     """The digest of the ENF, or those of all reports."""
     folder.mkdir(parents=True)
@@ -45,6 +51,7 @@ def _compile(
         str(source),
         "-o",
         str(folder / "x.enf"),
+        *options,
         *(f"{option}={folder / name}" for option, name in REPORTS.items() if reports),
     ]
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -71,4 +78,15 @@ def test_same_reports_everywhere(tiny_model: bytes, tmp_path: Path) -> None:
     for i, (what, environment) in enumerate(SURROUNDINGS.items()):
         folder = tmp_path / ("deep/" * i) / f"folder {i}"
         digests[what] = _compile(tiny_model, folder, environment, "model.onnx", reports=True)
+    assert len(set(digests.values())) == 1, digests
+
+
+@pytest.mark.parametrize("level", ["1", "2"])
+def test_same_search_everywhere(level: str, tmp_path: Path) -> None:
+    """Of a program whose tensors do not fit SRAM, so that cascades are compared."""
+    data = build("ssd_mobilenet", "int8").SerializeToString(deterministic=True)
+    options = ("--target-npu=warboy", "--batch-size=8", f"--optimize={level}")
+    digests = {}
+    for what, environment in list(SURROUNDINGS.items())[:3]:
+        digests[what] = _compile(data, tmp_path / what, environment, "model.onnx", *options)
     assert len(set(digests.values())) == 1, digests
