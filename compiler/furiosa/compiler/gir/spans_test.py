@@ -1,4 +1,4 @@
-"""Boxes for runs of elements; the numbers that cascades compute are tested in tests/properties/cascade_test.py."""
+"""Boxes for runs of elements; the numbers that cascades compute are tested in tests/end_to_end/cascade_test.py."""
 
 from __future__ import annotations
 
