@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +13,6 @@ from furiosa.compiler.frontend.onnx.testing import model, tensor
 from furiosa.compiler.frontend.tflite.testing import ModelBuilder, options
 from tests.fuzz.workers import Worker
 
-SECONDS = 5  # on a busy machine; alone it is a fraction of one
 HUGE = 10**12
 
 
@@ -121,10 +119,9 @@ def test_the_files_are_small() -> None:
 
 @pytest.mark.parametrize("case", ONNX)
 def test_huge_onnx_tensors_are_refused_at_once(case: str, workers: dict[str, Worker]) -> None:
-    start = time.monotonic()
+    """A worker stops what takes too much CPU time or memory, and that is a finding."""
     verdict = workers["onnx"].run(0, ONNX[case])
     assert (verdict.word, verdict.finding) == ("code 5", None)
-    assert time.monotonic() - start < SECONDS
 
 
 def test_deeply_nested_graphs_end(workers: dict[str, Worker]) -> None:
@@ -170,7 +167,5 @@ TFLITE = {
 @pytest.mark.parametrize("case", TFLITE)
 def test_huge_tflite_tensors_are_refused_at_once(case: str, workers: dict[str, Worker]) -> None:
     assert len(TFLITE[case]) < 10_000
-    start = time.monotonic()
     verdict = workers["tflite"].run(0, TFLITE[case])
     assert (verdict.word, verdict.finding) == ("code 5", None)
-    assert time.monotonic() - start < SECONDS
