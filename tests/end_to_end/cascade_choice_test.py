@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from furiosa.compiler.gir import fit as fit_module
 from furiosa.compiler.gir.fit import Fit
 from furiosa.compiler.gir.groups import Choice, in_sram, through_dram
 from furiosa.compiler.gir.residents import Residents
@@ -55,3 +56,12 @@ def test_the_fewest_parts(tiny_model: bytes) -> None:
 def test_no_parts_where_whole_tensors_leave_no_room(tiny_model: bytes) -> None:
     tiler = _tiler(tiny_model, 16, 1 << 20)
     assert Fit(tiler, 64 << 10).fewest_parts(2, 4, set()) == 0
+
+
+def test_the_search_is_bounded(tiny_model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all effort is used up no more is proposed, and the program is what it is without."""
+    monkeypatch.setattr(fit_module, "_EFFORT", 40)
+    tiler = _tiler(tiny_model, 8, 128 << 10)
+    fit = Fit(tiler, 126 << 10)
+    assert list(in_sram(fit)) == [] and fit.is_exhausted
+    assert through_dram(fit, set()) is None

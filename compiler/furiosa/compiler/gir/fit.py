@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 _MAX_SAMPLES = 64
 _MAX_STEPS = 4096  # operators times parts of a cascade
+_EFFORT = 1 << 16  # operators and tensors that are looked at for answers: some seconds at most
 
 
 class Fit:
@@ -34,6 +35,12 @@ class Fit:
         self.per_byte = tiler.target.clock_hz / tiler.target.dram_bytes_per_s  # cycles
         self._cycles: dict[int, int] = {}
         self._parts: dict[tuple[Cascade, frozenset[Storage]], Part] = {}
+        self._left = _EFFORT
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether so much has been asked of a large program that from now on no cascade is found to fit."""
+        return self._left <= 0
 
     def touched(self, first: int, last: int) -> set[Storage]:
         """The tensors that the operators read and make."""
@@ -41,8 +48,9 @@ class Fit:
 
     def fewest_parts(self, first: int, last: int, spilled: set[Storage], most: int = _MAX_STEPS) -> int:
         """The fewest parts, at most so many, in which the operators fit as a cascade; 0 where none do."""
-        if not possible(self.tiler, first, last):
+        if self.is_exhausted or not possible(self.tiler, first, last):
             return 0
+        self._left -= 1 + len(self.storages) // 8
         cascade = Cascade(first, last, 1)
         tiles = inner(self.tiler, cascade) | streamed(self.tiler, cascade) | spilled
         used = [s for s in self.storages if s.first <= last and s.last >= first]
@@ -53,6 +61,8 @@ class Fit:
         least = max(-(-max(live) // room), 2)  # tiles are no smaller than their share
         most = min(most, _MAX_STEPS // (last - first + 1))
         for parts in self._choices(last):
+            if self.is_exhausted:
+                break
             if least <= parts <= most and self._tiles(Cascade(first, last, parts), spilled) <= room:
                 return parts
         return 0
@@ -149,6 +159,7 @@ class Fit:
     def _part(self, cascade: Cascade, spilled: set[Storage]) -> Part:
         key = cascade, frozenset(spilled & self.touched(cascade.first, cascade.last))
         if key not in self._parts:
+            self._left -= cascade.last - cascade.first + 1
             self.tiler.begin(spilled)
             self._parts[key] = Runner(self.tiler, cascade).part_in_the_middle()
         return self._parts[key]

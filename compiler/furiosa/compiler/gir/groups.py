@@ -17,6 +17,7 @@ _CHOICES = 4  # of which so many are kept
 _SPAN = 8  # cuts that one cascade may go over
 _EXPOSED = 1 / 4  # of transfers that run beside the PE's work, or work beside transfers, what is waited for
 _MOST_AT_AN_END = 8  # operators in a cascade of the first or the last ones, and their parts
+_LONGEST = 1024  # operators of a crowded run that is cut
 _MARGIN = 4  # operators beside crowded ones that are looked at with them
 
 Choice = tuple[set[Storage], list[Cascade]]  # tensors in DRAM, and what runs part by part
@@ -67,7 +68,8 @@ def through_dram(fit: Fit, otherwise: set[Storage]) -> Choice | None:
     spilled: set[Storage] = set()
     chosen: list[Cascade] = []
     for first, last in _regions(fit):
-        if found := _Cuts(fit, first, last).best():
+        found = _Cuts(fit, first, last).best() if last - first < _LONGEST else None
+        if found:
             spilled |= found[0]
             chosen += found[1]
         else:
@@ -164,6 +166,8 @@ class _Cuts:
     def _step(self, first: int, last: int, was_spilled: bool, is_spilled: bool) -> tuple[float, int] | None:
         """Cycles of some operators and the parts that they run in, 0 where each runs alone; None where they do not fit."""
         fit = self._fit
+        if fit.is_exhausted:
+            return None
         spilled = set(self._outside)
         if was_spilled:
             spilled |= self._crossing[first]
