@@ -298,7 +298,9 @@ def main(): return server.main(command, [])
 
 
 def test_a_compilation_that_needs_too_much_memory(tmp_path: Path, quantized_model: bytes) -> None:
-    (tmp_path / "model.onnx").write_bytes(quantized_model)
+    """A file far larger than the limit and than what the warm process may have to spare."""
+    field = b"\x32" + b"\x80\x80\x80\x10"  # ModelProto.doc_string of 32 MiB
+    (tmp_path / "model.onnx").write_bytes(quantized_model + field + b"x" * (32 << 20))
     w = Worker("proto", tmp_path, flags=("--memory_mb=1",))
     for _ in range(2):
         w.send(arguments=compile_to("out.enf"), requestId=3)
