@@ -78,12 +78,13 @@ def markdown(rows: list[Row], others: list[str]) -> str:
     out.write(
         "# Schedules\n\n"
         "What the timing model ([calibration.md](calibration.md)) says of each program, in microseconds of one run of the whole batch in the\n"
-        "steady state. *Peak*: multiply-accumulates at the peak of the machine. *Compute* and *memory*: sums over the layers, of what their\n"
-        "commands need at least on the NPU, and of their DRAM traffic at full bandwidth; *bound*: the sum of the larger of the two of each layer.\n"
+        "steady state. *Peak*: multiply-accumulates at the peak of the machine. *Compute* and *memory*: sums over the layers, of the work of\n"
+        "their commands on the NPU and the start of one command, and of their DRAM traffic at full bandwidth; *bound*: the sum of the larger of the two of each layer.\n"
         "*Simulated*: the NPU's time from the first command to the last, transfers over PCIe and the overhead of a run not among it. *SRAM*: highest address in use,\n"
         "and the most bytes that live at one time, below which no addresses can get; *resident*: weights among it that stay from run to\n"
         "run. *DRAM*: bytes read and written in a run, and how many of them are more than the model's inputs and outputs.\n"
-        "Written by `benchmarks/schedule.py`; do not edit.\n\n"
+        "Where the ratio is far above 1, layers take several commands of little work. Written by\n"
+        "`benchmarks/schedule.py`; do not edit.\n\n"
         "| model | target | batch | peak | compute | memory | bound | simulated | simulated / bound | SRAM | at least | resident | DRAM | beyond inputs and outputs |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
     )
