@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -44,7 +45,7 @@ class Simulator:
         used = zip(enf.memory.sram_address, enf.memory.sram_size)
         sram = max((a + n for a, n in used), default=0)
         self._memories = {
-            Space.SRAM: np.zeros(sram, np.uint8),
+            Space.SRAM: _zeros(sram),
             Space.DRAM: _working_memory(enf.metadata.working_dram_bytes),
             Space.CONST: np.frombuffer(enf.constants, np.uint8),
         }
@@ -115,6 +116,13 @@ class Simulator:
         )
 
 
+def _zeros(size: int) -> np.ndarray:
+    """Bytes that cost nothing until they are touched; malloc may hand out used memory, which somebody has to clear."""
+    if not size:
+        return np.zeros(0, np.uint8)
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+
+
 def _working_memory(size: int) -> np.ndarray:
     """Zeros in the place of the card's DRAM, and of the host memory that a program uses beyond it.
 
@@ -124,8 +132,8 @@ def _working_memory(size: int) -> np.ndarray:
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         if size <= available:
-            return np.zeros(size, np.uint8)
-    except MemoryError:
+            return _zeros(size)
+    except (MemoryError, OSError):
         pass
     raise IncompatibleModel(
         f"the model needs {size} bytes of working memory, this machine has {available} in all and cannot give as much: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 
@@ -110,10 +111,10 @@ def test_more_memory_than_the_machine_has(working: int, monkeypatch: pytest.Monk
 
 
 def test_memory_that_the_machine_has_but_does_not_give(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(size: int, dtype: object) -> np.ndarray:
-        raise MemoryError
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(machine.np, "zeros", refuse)
+    monkeypatch.setattr(machine.mmap, "mmap", refuse)
     with pytest.raises(IncompatibleModel, match="cannot give as much: use a smaller batch"):
         machine._working_memory(64)
 
