@@ -105,6 +105,8 @@ def gates_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     manual = ["manual"]
 
     npu_model(

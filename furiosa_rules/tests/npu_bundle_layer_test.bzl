@@ -39,6 +39,8 @@ def npu_bundle_layer_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     npu_model(name = "layered_model", src = "model.onnx", tags = ["manual"])
     npu_bundle(name = "layered", models = ["layered_model"], tags = ["manual"])
 

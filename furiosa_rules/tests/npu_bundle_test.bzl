@@ -70,6 +70,8 @@ def npu_bundle_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     for model in ["first_enf", "second_enf", "a+b_enf", "first"]:
         npu_model(name = model, src = "model.onnx", tags = ["manual"])
 

@@ -197,6 +197,7 @@ def npu_model_test_suite(name):
     """
     tests = []
 
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     def model(target, **kwargs):
         npu_model(name = target, **dict({"src": "model.onnx", "tags": ["manual"]}, **kwargs))
 

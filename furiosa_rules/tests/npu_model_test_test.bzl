@@ -49,6 +49,8 @@ def npu_model_test_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     npu_model(name = "compared_enf", src = "model.onnx", data = ["weights.bin"], tags = ["manual"])
     npu_model_test(name = "compared_plain", model = "compared_enf", tags = ["manual"])
     npu_model_test(

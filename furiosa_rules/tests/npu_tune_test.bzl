@@ -70,6 +70,8 @@ def npu_tune_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     manual = ["manual"]
     npu_model(name = "tuned_enf", src = "other.onnx", compatibility = "0.6.3", data = ["weights.bin"], batch_size = 3, tags = manual)
     npu_tune(name = "tune_plain", src = "model.onnx", tags = manual)

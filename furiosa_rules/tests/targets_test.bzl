@@ -145,6 +145,8 @@ def targets_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     manual = ["manual"]
     npu_model(name = "free_enf", src = "generated.onnx", tags = manual)
     npu_model(name = "fixed_enf", src = "generated.onnx", target_npu = "warboy", tags = manual)

@@ -103,6 +103,8 @@ def vendor_test_suite(name):
     Args:
       name: the name of the test suite, and the prefix of its tests
     """
+
+    # "manual": what the tests look at; nothing of it is for //... to build or to run
     manual = ["manual"]
     py_binary(name = "stand_in_vendor", srcs = ["stand_in_vendor.py"])
     py_library(name = "stand_in_vendor_library", srcs = ["stand_in_vendor.py"], imports = ["."], testonly = True)

@@ -11,6 +11,8 @@ def registered_compiler(name, testonly = True, **kwargs):
       testonly: whether only tests may depend on it
       **kwargs: what npu_compiler_toolchain takes
     """
+
+    # "manual": a build of the test chooses it; //... has the default one
     npu_compiler_toolchain(
         name = name + "_compiler",
         testonly = testonly,

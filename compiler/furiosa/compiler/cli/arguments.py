@@ -129,6 +129,20 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def check_compiling(options: Namespace) -> None:
+    """Checks what every command that compiles has besides its source.
+
+    Raises:
+        BadArguments: an unknown release or level.
+    """
+    if options.compatibility not in (*RELEASES, "latest"):
+        raise BadArguments(
+            f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
+        )
+    if options.optimize not in LEVELS:
+        raise BadArguments(f"optimization level {options.optimize} is not 0, 1 or 2")
+
+
 def parse(argv: list[str]) -> Namespace:
     """Parses and checks everything that can be checked without reading the model.
 
@@ -144,12 +158,7 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(f"unknown target NPU '{options.target_npu}', known: {', '.join(TARGETS)}")
     if options.target_ir not in IRS:
         raise BadArguments(f"invalid target IR '{options.target_ir}', known: {', '.join(IRS)}")
-    if options.compatibility not in (*RELEASES, "latest"):
-        raise BadArguments(
-            f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
-        )
-    if options.optimize not in LEVELS:
-        raise BadArguments(f"optimization level {options.optimize} is not 0, 1 or 2")
+    check_compiling(options)
     if options.min_npu_coverage and options.target_ir == "dfg":
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"

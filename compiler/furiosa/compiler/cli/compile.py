@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
-from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, terminal
+from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, outcome, terminal
 from furiosa.compiler.cli.output import Outputs, check_writable
 from furiosa.compiler.errors import CompileError, IoError, LowCoverage
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
     from furiosa.compiler.tune.point import Point
     from furiosa.compiler.tune.search import Choice
-
-OTHER = 13  # the native code for what has no code of its own
 
 
 def version() -> str:
@@ -42,39 +40,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(version() if options.version else f"{arguments.DESCRIPTION}\n")
         return 0
     _start_quickly()
-    try:
-        _compile(options)
-        return 0
-    except IoError as e:  # names its file
-        terminal.error(str(e))
-        return e.code
-    except CompileError as e:
-        terminal.error(f"{options.source}: {e}")
-        return e.code
-    except MemoryError:
-        terminal.error(
-            f"{options.source}: not enough memory to compile it{_memory_limit()}, or use a smaller batch"
-        )
-        return OTHER
-    except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
-        if options.verbose:
-            import traceback
-
-            traceback.print_exc()
-        terminal.error(
-            f"{options.source}: a defect of the compiler, {type(e).__name__} ({e}); -v shows where"
-        )
-        return OTHER
-
-
-def _memory_limit() -> str:
-    """What to do about too little memory."""
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
-        return ": free some"
-    return f" within the limit of {limit >> 20:,} MiB that this process has: raise it"
+    return outcome.run(_compile, options)
 
 
 def _start_quickly() -> None:

@@ -7,15 +7,14 @@ import os
 from argparse import Namespace
 
 from furiosa.compiler.cli.arguments import (
-    LEVELS,
     MAX_BATCH,
     BadArguments,
     Parser,
     add_compatibility,
+    check_compiling,
     help_formatter,
     same,
 )
-from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.enf.target import TARGETS
 
 DESCRIPTION = "Predicts latency, throughput and memory of a model for many batch sizes."
@@ -100,12 +99,7 @@ def parse(argv: list[str]) -> Namespace:
     options.sizes = sorted(set(sizes)) if options.batch_sizes is not None else batch_sizes(sizes[0])
     if len(options.sizes) > MAX_POINTS:
         raise BadArguments(f"{len(options.sizes)} batch sizes are more than {MAX_POINTS}")
-    if options.compatibility not in (*RELEASES, "latest"):
-        raise BadArguments(
-            f"unknown compatibility '{options.compatibility}', known: {', '.join(RELEASES)}, latest"
-        )
-    if options.optimize not in LEVELS:
-        raise BadArguments(f"optimization level {options.optimize} is not 0, 1 or 2")
+    check_compiling(options)
     if options.jobs is None:
         options.jobs = min(2, os.cpu_count() or 1)
     if not 1 <= options.jobs <= MAX_JOBS:

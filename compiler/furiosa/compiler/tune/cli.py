@@ -6,13 +6,11 @@ import hashlib
 import os
 import sys
 
-from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, terminal
+from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, outcome, terminal
 from furiosa.compiler.cli.output import Outputs, check_writable
 from furiosa.compiler.errors import CompileError, IoError
 from furiosa.compiler.tune import arguments
 from furiosa.compiler.tune.point import OK, Point
-
-OTHER = 13  # as of furiosa compile
 
 
 def main(argv: list[str]) -> int:
@@ -26,18 +24,7 @@ def main(argv: list[str]) -> int:
     except arguments.BadArguments as e:
         terminal.error(str(e))
         return BAD_ARGUMENTS
-    try:
-        _tune(options)
-        return 0
-    except IoError as e:  # names its file
-        terminal.error(str(e))
-        return e.code
-    except CompileError as e:
-        terminal.error(f"{options.source}: {e}")
-        return e.code
-    except MemoryError:
-        terminal.error(f"{options.source}: not enough memory")
-        return OTHER
+    return outcome.run(_tune, options)
 
 
 def _tune(options: arguments.Namespace) -> None:

@@ -174,6 +174,20 @@ def test_bad_input(capfd, quantized_model, argv, code, words):
     assert sorted(os.listdir()) == ["broken.onnx", "m.onnx", "mixing.onnx"]
 
 
+def test_a_defect_is_one_sentence(capfd, monkeypatch):
+    """What a child meets is a point's outcome; here the command itself fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr("furiosa.compiler.tune.sweep.sweep", fail)
+    assert tune("m.onnx") == 13
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "ERROR: m.onnx: a defect of the compiler, ZeroDivisionError (odd); -v shows where\n" in err
+    assert "Traceback" not in err
+
+
 def test_every_field_is_documented():
     """docs/tune.md has a row for each field of a point, and names each key of the JSON."""
     pages = (folder / "docs" / "tune.md" for folder in Path(__file__).absolute().parents)
