@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Operator, Tensor
@@ -22,29 +23,91 @@ class Cluster:
 
 
 def cluster(lowering: Lowering) -> list[Cluster]:
-    """Groups operators into as few clusters as a greedy schedule finds: all that is ready in one place, then the other."""
+    """Groups operators into as few clusters as a greedy schedule finds: all that is ready in one place, then the other.
+
+    The reference runtime fuses operators of one cluster, so operators of the host stay together wherever they can: one that only other
+    operators of the host read waits for them, and a companion (``Lowering.companions``) is in every cluster that reads it.
+    """
     operators = _live(lowering)
+    order = {op: i for i, op in enumerate(operators)}
     producer = {t: op for op in operators for t in op.outputs}
-    waiting = {
-        op: {producer[t] for t in _inputs(op) if t in producer and producer[t] is not op} for op in operators
-    }
-    groups: list[tuple[str, list[Operator]]] = []
-    pending = operators
-    kind = "npu"
-    done: set[Operator] = set()
-    while pending:
-        taken, rest = [], []
-        for op in pending:  # the original order is topological: one pass finds all that becomes ready
-            if _kind(op) == kind and waiting[op] <= done:
-                taken.append(op)
-                done.add(op)
-            else:
-                rest.append(op)
+    results = set(lowering.graph.outputs)
+    on_npu = {t for op in operators if _kind(op) == "npu" for t in _inputs(op)}
+
+    def before(op: Operator) -> list[Operator]:
+        return [producer[t] for t in _inputs(op) if t in producer and producer[t] is not op]
+
+    def taken_along(op: Operator) -> list[Operator]:
+        """The operator and, on the host, the companions that it reads, directly or through others."""
+        out, found = [], [op]
+        while found:
+            member = found.pop()
+            out.append(member)
+            if _kind(op) == "host":
+                found += [p for p in before(member) if p in lowering.companions]
+        return out
+
+    needs: dict[Operator, set[Operator]] = {}
+    for op in operators:
+        if op not in lowering.companions or any(t in results or t in on_npu for t in op.outputs):
+            members = taken_along(op)
+            needs[op] = {p for m in members for p in before(m)} - set(members)
+    groups = [
+        (kind, sorted({m for op in group for m in taken_along(op)}, key=order.__getitem__))
+        for kind, group in _schedule(order, needs, results)
+    ]
+    return _clusters(groups, results)
+
+
+def _schedule(
+    order: dict[Operator, int], needs: dict[Operator, set[Operator]], results: set[Tensor]
+) -> list[tuple[str, list[Operator]]]:
+    """The operators of each turn, which come to the NPU and to the host by turns."""
+    readers: dict[Operator, list[Operator]] = {op: [] for op in needs}
+    waiting = {op: len(before) for op, before in needs.items()}
+    ready: dict[str, list[int]] = {"npu": [], "host": []}  # heaps of places in the order
+    by_place = {order[op]: op for op in needs}
+    for op, before in needs.items():
+        for p in before:
+            readers[p].append(op)
+        if not before:
+            heapq.heappush(ready[_kind(op)], order[op])
+    groups = []
+    kind, count = "npu", 0
+    while count < len(needs):
+        taken: dict[Operator, None] = {}
+        while ready[kind]:
+            op = by_place[heapq.heappop(ready[kind])]
+            taken[op] = None
+            for reader in readers[op]:
+                waiting[reader] -= 1
+                if not waiting[reader]:
+                    heapq.heappush(ready[_kind(reader)], order[reader])
+        if kind == "host":
+            early = _early(taken, readers, results)
+            for op in early:
+                del taken[op]
+                for reader in readers[op]:
+                    waiting[reader] += 1
+            for op in early:
+                if not waiting[op]:
+                    heapq.heappush(ready["host"], order[op])
         if taken:
-            groups.append((kind, taken))
-        pending = rest
+            groups.append((kind, list(taken)))
+        count += len(taken)
         kind = "host" if kind == "npu" else "npu"
-    return [_cluster(lowering, kind, ops, operators) for kind, ops in groups]
+    return groups
+
+
+def _early(
+    taken: dict[Operator, None], readers: dict[Operator, list[Operator]], results: set[Tensor]
+) -> list[Operator]:
+    """Operators of the host whose results nobody needs before the host's next turn."""
+    kept: set[Operator] = set()
+    for op in reversed(taken):
+        if results.intersection(op.outputs) or any(_kind(r) == "npu" or r in kept for r in readers[op]):
+            kept.add(op)
+    return [op for op in taken if op not in kept]
 
 
 def _kind(op: Operator) -> str:
@@ -68,15 +131,19 @@ def _live(lowering: Lowering) -> list[Operator]:
     return out
 
 
-def _cluster(lowering: Lowering, kind: str, ops: list[Operator], all_ops: list[Operator]) -> Cluster:
-    inside = {t for op in ops for t in op.outputs}
-    members = set(ops)
-    used_outside = {t for op in all_ops if op not in members for t in _inputs(op)}
-    used_outside.update(lowering.graph.outputs)
-    inputs: dict[Tensor, None] = {}  # a dict keeps the order
-    for op in ops:
-        for t in _inputs(op):
-            if t not in inside:
-                inputs[t] = None
-    outputs = [t for op in ops for t in op.outputs if t in used_outside]
-    return Cluster(kind, ops, list(inputs), outputs)
+def _clusters(groups: list[tuple[str, list[Operator]]], results: set[Tensor]) -> list[Cluster]:
+    inputs = []
+    for _, operators in groups:
+        made: set[Tensor] = set()
+        read: dict[Tensor, None] = {}  # a dict keeps the order
+        for op in operators:
+            read.update((t, None) for t in _inputs(op) if t not in made)
+            made.update(op.outputs)
+        inputs.append(list(read))
+    wanted = results.union(*inputs)
+    clusters = []
+    for (kind, operators), taken in zip(groups, inputs):
+        outputs = [t for op in operators for t in op.outputs if t in wanted]
+        wanted.difference_update(outputs)  # a companion's may be made again
+        clusters.append(Cluster(kind, operators, taken, outputs))
+    return clusters

@@ -50,3 +50,68 @@ def test_what_no_output_needs_is_left_out() -> None:
     operators = [Operator("1", "npu.reshape", [x], [a]), Operator("2", "npu.reshape", [x], [b])]
     (only,) = cluster(_lowering(operators, [x], [a]))
     assert [o.name for o in only.operators] == ["1"]
+
+
+def test_an_operator_of_the_host_waits_for_those_of_the_host_that_read_it() -> None:
+    """So the reference runtime sees them together, and can fuse them as it would in the whole model."""
+    x, a, b, c, d, y = (_tensor(n) for n in "xabcdy")
+    operators = [
+        Operator("1", "Conv", [x], [a]),  # ready at once, but read by 5 only
+        Operator("2", "Relu", [x], [b]),
+        Operator("3", "npu.reshape", [b], [c]),
+        Operator("4", "Conv", [c], [d]),
+        Operator("5", "Add", [a, d], [y]),
+    ]
+    clusters = cluster(_lowering(operators, [x], [y]))
+    assert [(c.kind, [o.name for o in c.operators]) for c in clusters] == [
+        ("host", ["2"]),
+        ("npu", ["3"]),
+        ("host", ["1", "4", "5"]),
+    ]
+    assert (clusters[2].inputs, clusters[2].outputs) == ([x, c], [y])
+
+
+def test_what_both_the_host_and_the_npu_read_is_made_early() -> None:
+    x, a, b, y = (_tensor(n) for n in "xaby")
+    operators = [
+        Operator("1", "Conv", [x], [a]),
+        Operator("2", "npu.reshape", [a], [b]),
+        Operator("3", "Add", [a, b], [y]),
+    ]
+    clusters = cluster(_lowering(operators, [x], [y]))
+    assert [[o.name for o in c.operators] for c in clusters] == [["1"], ["2"], ["3"]]
+
+
+def test_companions_are_in_every_cluster_that_reads_them() -> None:
+    x, q, r, a, b, y = (_tensor(n) for n in "xqraby")
+    operators = [
+        Operator("1", "DequantizeLinear", [x], [q]),
+        Operator("2", "Reshape", [q], [r]),
+        Operator("3", "Conv", [r], [a]),
+        Operator("4", "npu.reshape", [a], [b]),
+        Operator("5", "Conv", [b, r], [y]),
+    ]
+    lowering = _lowering(operators, [x], [y])
+    lowering.companions = set(operators[:2])
+    first, _, last = cluster(lowering)
+    assert [o.name for o in first.operators] == ["1", "2", "3"]
+    assert [o.name for o in last.operators] == ["1", "2", "5"]
+    assert (first.inputs, first.outputs) == ([x], [a])
+    assert (last.inputs, last.outputs) == ([x, b], [y])
+
+
+def test_a_companion_that_others_read_too_is_given_out_once() -> None:
+    x, q, a, b, y = (_tensor(n) for n in "xqaby")
+    operators = [
+        Operator("1", "DequantizeLinear", [x], [q]),
+        Operator("2", "Relu", [q], [a]),
+        Operator("3", "npu.add", [q, a], [b]),
+        Operator("4", "Add", [q, b], [y]),
+    ]
+    lowering = _lowering(operators, [x], [q, y])
+    lowering.companions = {operators[0]}
+    first, second, last = cluster(lowering)
+    assert [o.name for o in first.operators] == ["1", "2"]
+    assert [o.name for o in last.operators] == ["1", "4"]
+    assert (first.outputs, second.inputs) == ([q, a], [q, a])
+    assert (last.inputs, last.outputs) == ([x, b], [y])

@@ -54,6 +54,8 @@ class Lowering:
         ] = {}  # ONNX: quantised tensors that the source has not -> its real ones
         self._integers: dict[Tensor, Tensor] = {}  # and back
         self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
+        # host operators that each part of the host that reads their results does for itself
+        self.companions: set[Operator] = set()
         self.consumers: dict[Tensor, list[Operator]] = {}
         self.producer: dict[Tensor, Operator] = {}
         for op in graph.operators:
