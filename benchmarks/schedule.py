@@ -51,7 +51,7 @@ def measure(name: str, model: bytes, target: str, batch: int) -> Row | str:
     p = c.performance
     if not p.npu_us:
         return f"{name} for {target}, batch size {batch}: nothing runs on the NPU"
-    crossing = sum(c.dram[t].size for t in {*c.dfg.inputs, *c.dfg.outputs} if t in c.dram)
+    crossing = sum(c.dram[t].size for t in {*c.ldfg.graph.inputs, *c.ldfg.graph.outputs} if t in c.dram)
     return Row(
         name,
         target,

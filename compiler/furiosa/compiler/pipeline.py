@@ -130,11 +130,11 @@ class Compilation:
 
     def _cdfg(self) -> None:
         self.cdfg = cluster(self.ldfg)
-        cdfg_legality.check(self.dfg, self.cdfg)
+        cdfg_legality.check(self.ldfg.graph, self.cdfg)
 
     def _gir(self) -> None:
         """Tiles and places; the tensors that cross between clusters, users and the host get their DRAM buffers here."""
-        crossing = [*self.dfg.inputs]
+        crossing = [*self.ldfg.graph.inputs]
         for c in self.cdfg:
             crossing += c.outputs
         for t in crossing:
@@ -157,7 +157,7 @@ class Compilation:
                     linearizer.dram_buffer(buffer)
                 self.steps.append(NpuStep(*linearizer.segment(segment)))
             else:
-                model = extract_host_model(self.dfg, c.operators, c.inputs, c.outputs)
+                model = extract_host_model(self.ldfg.graph, c.operators, c.inputs, c.outputs)
                 self.steps.append(HostStep(c, model, self._host_us(c)))
         self.lir = linearizer.linear
         lir_legality.check(self.lir, self.steps, self.target)
@@ -167,20 +167,20 @@ class Compilation:
             raise OutOfDram(f"{self.beyond_dram} (denied: out-of-dram)")
 
     def _enf(self) -> None:
-        for t in self.dfg.outputs:
+        for t in self.ldfg.graph.outputs:
             if t.is_constant:
                 self.pool.place(t)
         self.enf = self._encoder().sections(self.metadata(), self.debug_map)
 
     def _encoder(self) -> Encoder:
-        return Encoder(self.dfg, self.lir, self.pool, self.steps, self.dram)
+        return Encoder(self.ldfg.graph, self.lir, self.pool, self.steps, self.dram)
 
     @cached_property
     def debug_map(self) -> enf_pb2.DebugMap:
         """Where each command comes from, from the stage "lir" on."""
-        order = {op: i for i, op in enumerate(self.dfg.operators)}
+        order = {op: i for i, op in enumerate(self.ldfg.graph.operators)}
         debug = enf_pb2.DebugMap()
-        for op in self.dfg.operators:
+        for op in self.ldfg.graph.operators:
             placed_on = self.ldfg.verdicts[op].placed_on
             debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=macs(op))
         origins = self.ldfg.origins
@@ -230,7 +230,7 @@ class Compilation:
             compiler_version=__version__,
             target_npu=self.target.name,
             batch_size=self.options.batch_size,
-            source_format=self.dfg.format,
+            source_format=self.ldfg.graph.format,
             source_sha256=hashlib.sha256(self.data).digest(),
             sram_peak_bytes=self.lir.sram_peak,
             dram_bytes=self.dram_bytes,

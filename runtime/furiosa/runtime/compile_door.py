@@ -115,7 +115,7 @@ def dissect(
         compilation.run("enf" if compiled else "dfg")
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
-    graph = compilation.dfg
+    graph = compilation.ldfg.graph if compiled else compilation.dfg
     ranges, units = places.input_ranges(graph), places.output_units(graph)
     if not compiled:
         return Anatomy(None, graph.format, places.layers_of_graph(graph), ranges, units)

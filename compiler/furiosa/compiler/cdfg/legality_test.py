@@ -17,7 +17,7 @@ def compilation(quantized_model: bytes) -> Compilation:
 
 
 def run(c: Compilation) -> None:
-    check(c.dfg, c.cdfg)
+    check(c.ldfg.graph, c.cdfg)
 
 
 def test_legal(compilation):

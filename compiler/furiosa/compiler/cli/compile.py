@@ -136,7 +136,7 @@ def _write(
     if options.dot_graph is not None:
         from furiosa.compiler.report.dot import dot
 
-        graph = dot(compilation.dfg, compilation.cdfg, compilation.ldfg.verdicts)
+        graph = dot(compilation.ldfg.graph, compilation.cdfg, compilation.ldfg.verdicts)
         outputs.open(options.dot_graph).write(graph.encode("utf-8", "backslashreplace"))
     if any(getattr(options, name) is not None for name in arguments.REPORTS):
         _write_reports(compilation, options, size, outputs, choice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,3 +83,13 @@ class Graph:
     outputs: list[Tensor]
     operators: list[Operator]
     source: Any = None
+
+    def copy(self) -> Graph:
+        """Operators and tensors of its own; data, attributes and sources are shared."""
+        copies: dict[Tensor, Tensor] = {}
+
+        def own(tensors: list[Tensor]) -> list[Tensor]:
+            return [t if t is None else copies.get(t) or copies.setdefault(t, replace(t)) for t in tensors]
+
+        operators = [replace(op, inputs=own(op.inputs), outputs=own(op.outputs)) for op in self.operators]
+        return replace(self, inputs=own(self.inputs), outputs=own(self.outputs), operators=operators)

@@ -19,7 +19,7 @@ def dump(compilation: Compilation, ir: str) -> Iterator[str]:
     if ir == "ldfg":
         return graphs.ldfg(c.ldfg)
     if ir == "cdfg":
-        return graphs.cdfg(c.dfg, c.cdfg)
+        return graphs.cdfg(c.ldfg.graph, c.cdfg)
     if ir == "gir":
         return programs.gir(c.gir, c.target)
     if ir == "lir":

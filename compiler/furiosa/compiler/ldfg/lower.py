@@ -11,19 +11,19 @@ from furiosa.compiler.ldfg.lowering import Lowering
 def lower(graph: Graph, release: str = vendor.LATEST) -> Lowering:
     """Lowers every operator: to NPU operators, or to the host with all the reasons.
 
-    The graph itself is not changed.  ``release`` names the vendor's table that counts, one of vendor.RELEASES.
+    The graph itself is not changed: ``Lowering.graph`` is the one with what was found of its quantisation, and its operators and tensors
+    are those that all later stages work on.  ``release`` names the vendor's table that counts, one of vendor.RELEASES.
     """
-    lowering = Lowering(graph, release)
     if graph.format == "tflite":
         from furiosa.compiler.ldfg.tflite.lower import lower_tflite
 
-        lower_tflite(lowering)
+        lowering = lower_tflite(graph, release)
     else:
         from furiosa.compiler.ldfg.onnx.lower import lower_onnx
 
-        lower_onnx(lowering)
+        lowering = lower_onnx(graph, release)
     lowering.current = []
-    for t in graph.outputs:
+    for t in lowering.graph.outputs:
         lowering.host(t)
     compose(lowering)
     return lowering

@@ -3,11 +3,17 @@
 A tensor of the source model may exist in up to three forms: as the source says ("host form": its dtype and layout), as
 int8 in the source's layout ("plain"), and as int8 with the channels last ("image", four dimensions).  A form is made
 where it is first asked for.
+
+A lowering function works on a layer above what the others made (``Lowering.transaction``), which counts only when the function is done:
+so a refusal leaves nothing behind, wherever in the function it comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -25,11 +31,38 @@ NCHW_TO_NHWC = (0, 2, 3, 1)
 NHWC_TO_NCHW = (0, 3, 1, 2)
 
 
+@dataclass(slots=True)
+class Made:
+    """All that lowering has made so far; nothing else of a ``Lowering`` changes while its functions run."""
+
+    operators: list[Operator] = field(default_factory=list)
+    origins: MutableMapping[Operator, list[Operator]] = field(default_factory=dict)
+    verdicts: MutableMapping[Operator, Verdict] = field(default_factory=dict)
+    plain: MutableMapping[Tensor, Tensor] = field(default_factory=dict)
+    image: MutableMapping[Tensor, Tensor] = field(default_factory=dict)
+    spatial: MutableMapping[Tensor, Tensor] = field(default_factory=dict)
+    host: MutableMapping[Tensor, None] = field(default_factory=dict)  # an ordered set
+
+    def layer(self) -> Made:
+        """One that shows the same and keeps for itself what is added."""
+        return Made([], *(ChainMap({}, getattr(self, name)) for name in _MAPS))
+
+    def take(self, layer: Made) -> None:
+        """Adds what was added to a layer."""
+        self.operators += layer.operators
+        for name in _MAPS:
+            getattr(self, name).update(getattr(layer, name).maps[0])
+
+
+_MAPS = [f.name for f in fields(Made)][1:]
+
+
 class Lowering:
     """The ldfg under construction.
 
-    ``operators`` are ``npu.*`` operators and host operators (the source's own), in order; ``verdicts`` maps each source
-    operator to where it runs; ``origins`` maps each lowered operator to the source operators it stands for.
+    ``graph`` is the source with the quantisation that its operators state; ``operators`` are ``npu.*`` operators and host
+    operators (the source's own), in order; ``verdicts`` maps each source operator to where it runs; ``origins`` maps each lowered
+    operator to the source operators it stands for.
     """
 
     def __init__(self, graph: Graph, release: str = vendor.LATEST):
@@ -41,14 +74,8 @@ class Lowering:
         self._declared: tuple[Rule, ...] = ()
         self._checked: set[Rule] = set()
         self.channels_last = graph.format == "tflite"
-        self.operators: list[Operator] = []
-        self.verdicts: dict[Operator, Verdict] = {}
-        self.origins: dict[Operator, list[Operator]] = {}
         self.current: list[Operator] = []  # the source operators being lowered
-        self._plain: dict[Tensor, Tensor] = {}
-        self._image: dict[Tensor, Tensor] = {}
-        self._spatial: dict[Tensor, Tensor] = {}
-        self._host: dict[Tensor, None] = dict.fromkeys(graph.inputs)  # an ordered set
+        self._made = Made(host=dict.fromkeys(graph.inputs))
         self._real: dict[
             Tensor, Tensor
         ] = {}  # ONNX: quantised tensors that the source has not -> its real ones
@@ -65,6 +92,32 @@ class Lowering:
             for t in op.outputs:
                 self.producer[t] = op
 
+    @property
+    def operators(self) -> list[Operator]:
+        return self._made.operators
+
+    @operators.setter
+    def operators(self, operators: list[Operator]) -> None:
+        self._made.operators = operators
+
+    @property
+    def verdicts(self) -> MutableMapping[Operator, Verdict]:
+        return self._made.verdicts
+
+    @property
+    def origins(self) -> MutableMapping[Operator, list[Operator]]:
+        return self._made.origins
+
+    @contextmanager
+    def transaction(self) -> Iterator[Made]:
+        """What is made inside counts when the block ends; where it raises, nothing of it is left.  Gives what the block has made."""
+        before, self._made = self._made, self._made.layer()
+        try:
+            yield self._made
+            before.take(self._made)
+        finally:
+            self._made = before
+
     # -- forms of a tensor ----------------------------------------------------------------------------------------
 
     def quantization(self, t: Tensor) -> tuple[np.float32, int]:
@@ -75,16 +128,18 @@ class Lowering:
 
     def plain(self, t: Tensor) -> Tensor:
         """The int8 (or float32) form in the source's layout."""
-        form = self._plain.get(t)
+        form = self._made.plain.get(t)
         if form is not None:
             return form
         if t.is_constant:
             form = self.constant(t.name, _as_int8(t.data), t.quantization)
-        elif t in self._image:
-            form = self._permuted(self._image[t], t, NHWC_TO_NCHW)
-        elif t in self._spatial:
-            form = self.emit("npu.reshape", [self.plain(self._spatial[t])], t.name, t.shape, t.quantization)
-        elif t in self._host:
+        elif t in self._made.image:
+            form = self._permuted(self._made.image[t], t, NHWC_TO_NCHW)
+        elif t in self._made.spatial:
+            form = self.emit(
+                "npu.reshape", [self.plain(self._made.spatial[t])], t.name, t.shape, t.quantization
+            )
+        elif t in self._made.host:
             form = t
             if t.dtype == "uint8":
                 form = self.emit(
@@ -100,7 +155,7 @@ class Lowering:
             form = self._converted("npu.quantize", self._real[t], self.result(t))
         else:
             raise AssertionError(f"tensor {t.name} is used before it is made")
-        self._plain[t] = form
+        self._made.plain[t] = form
         return form
 
     def same_values(self, integers: Tensor, real: Tensor) -> None:
@@ -124,33 +179,33 @@ class Lowering:
         """The int8 form with the channels last; ``t`` has four dimensions."""
         if self.channels_last:
             return self.plain(t)
-        form = self._image.get(t)
+        form = self._made.image.get(t)
         if form is None:
             plain = self.plain(t)
             if plain.is_constant:
                 form = self.constant(t.name, plain.data.transpose(NCHW_TO_NHWC), t.quantization)
             else:
                 form = self._permuted(plain, t, NCHW_TO_NHWC)
-            self._image[t] = form
+            self._made.image[t] = form
         return form
 
     def spatial(self, t: Tensor) -> Tensor:
         """A tensor [N, C, W] as one of height 1, [N, C, 1, W], over which windows slide; any other as it is."""
         if len(t.shape) != 3:
             return t
-        if t not in self._spatial:
+        if t not in self._made.spatial:
             plain = self.plain(t)
             wide = self.spatial_result(t)
-            self._plain[wide] = self.emit("npu.reshape", [plain], t.name, wide.shape, t.quantization)
-        return self._spatial[t]
+            self._made.plain[wide] = self.emit("npu.reshape", [plain], t.name, wide.shape, t.quantization)
+        return self._made.spatial[t]
 
     def spatial_result(self, t: Tensor) -> Tensor:
         """The same for a tensor that is yet to be made: what gives the tensor returned a form gives ``t`` one."""
         if len(t.shape) != 3:
             return t
         n, c, w = t.shape
-        self._spatial[t] = Tensor(t.name, (n, c, 1, w), t.dtype, t.quantization)
-        return self._spatial[t]
+        self._made.spatial[t] = Tensor(t.name, (n, c, 1, w), t.dtype, t.quantization)
+        return self._made.spatial[t]
 
     def _permuted(self, form: Tensor, t: Tensor, perm: tuple[int, ...]) -> Tensor:
         """The other layout of a tensor; where only dimensions of one element change places the bytes stay."""
@@ -162,17 +217,17 @@ class Lowering:
 
     def has_image(self, t: Tensor) -> bool:
         """Whether the channels-last form is at hand or free."""
-        return self.channels_last or t in self._image or (t.is_constant and len(t.shape) == 4)
+        return self.channels_last or t in self._made.image or (t.is_constant and len(t.shape) == 4)
 
     def is_made(self, t: Tensor) -> bool:
         """Whether any form of the tensor is there."""
         return t.is_constant or any(
-            t in made for made in (self._host, self._plain, self._image, self._spatial)
+            t in made for made in (self._made.host, self._made.plain, self._made.image, self._made.spatial)
         )
 
     def host(self, t: Tensor) -> Tensor:
         """The tensor as the source says, for a host operator or as an output of the model."""
-        if t.is_constant or t in self._host:
+        if t.is_constant or t in self._made.host:
             return t
         plain = self.plain(t)
         if plain is not t:
@@ -180,7 +235,7 @@ class Lowering:
                 self.emit_to("npu.table_lookup", [plain, self.table("int8_to_uint8", _flip_sign)], t)
             else:
                 self.emit_to("npu.reshape", [plain], t)
-        self._host[t] = None
+        self._made.host[t] = None
         return t
 
     def result(self, t: Tensor, *, image: bool = False) -> Tensor:
@@ -188,21 +243,21 @@ class Lowering:
         is_image = image and not self.channels_last
         if t.dtype in ("int8", "float32") and not is_image:
             form = t
-            self._host[t] = None
+            self._made.host[t] = None
         else:
             shape = tuple(t.shape[i] for i in NCHW_TO_NHWC) if is_image else t.shape
             form = Tensor(t.name, shape, "int8", t.quantization)
-        (self._image if is_image else self._plain)[t] = form
+        (self._made.image if is_image else self._made.plain)[t] = form
         return form
 
     def forms(self, t: Tensor) -> list[tuple[Tensor, tuple[int, ...] | None]]:
         """The forms of a source tensor that were made, each with the permutation back to the source's layout, if any."""
         forms: dict[Tensor, tuple[int, ...] | None] = {}
-        if t in self._plain:
-            forms[self._plain[t]] = None
-        if t in self._image:
-            forms[self._image[t]] = NHWC_TO_NCHW
-        if t in self._host:
+        if t in self._made.plain:
+            forms[self._made.plain[t]] = None
+        if t in self._made.image:
+            forms[self._made.image[t]] = NHWC_TO_NCHW
+        if t in self._made.host:
             forms[t] = None
         return list(forms.items())
 
@@ -252,21 +307,11 @@ class Lowering:
                 "ldfg", f"put @rules.requires(rules.…) above {function.__name__}, which lowers {op_type}"
             )
         self._op_type, self._declared, self._checked = op_type, function.rules, set()
-        emitted = len(self.operators)
-        forms = [(form, len(form)) for form in (self._plain, self._image, self._host)]
-        try:
+        with self.transaction() as made:
             function(self, subject)
-        except Refused:  # which may come after some operators
-            for op in self.operators[emitted:]:
-                del self.origins[op]
-            del self.operators[emitted:]
-            for form, count in forms:
-                while len(form) > count:
-                    form.popitem()
-            raise
-        unchecked = [rule_id(r) for r in self._declared if r not in self._checked]
-        if unchecked and len(self.operators) > emitted:
-            raise Illegal("ldfg", f"{function.__name__} does not check its rules {', '.join(unchecked)}")
+            unchecked = [rule_id(r) for r in self._declared if r not in self._checked]
+            if unchecked and made.operators:
+                raise Illegal("ldfg", f"{function.__name__} does not check its rules {', '.join(unchecked)}")
 
     def check(self, rule_set: tuple[Rule, ...], facts: Facts) -> None:
         """Applies the rules; the operator is refused for all that fail."""
@@ -305,10 +350,10 @@ class Lowering:
         for t in op.inputs:
             if t is not None:
                 self.host(t)
-        self.operators.append(op)
-        self.origins[op] = [op]
-        self._host.update(dict.fromkeys(op.outputs))
-        self.verdicts[op] = verdict
+        self._made.operators.append(op)
+        self._made.origins[op] = [op]
+        self._made.host.update(dict.fromkeys(op.outputs))
+        self._made.verdicts[op] = verdict
 
 
 def _flip_sign(q: int) -> int:

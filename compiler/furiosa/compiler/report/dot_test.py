@@ -15,7 +15,7 @@ from furiosa.compiler.report.dot import dot, quote
 
 def test_clusters_operators_and_edges(quantized_model):
     c = Compilation(quantized_model, Options()).run("cdfg")
-    text = dot(c.dfg, c.cdfg, c.ldfg.verdicts)
+    text = dot(c.ldfg.graph, c.cdfg, c.ldfg.verdicts)
     assert text.count("subgraph cluster_") == len(c.cdfg) == 2
     assert '"0: npu, 5 operators"' in text and '"1: host, 1 operator"' in text
     nodes = re.findall(r"^ *(\w+) \[.*label=", text, re.MULTILINE)

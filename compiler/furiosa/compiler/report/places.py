@@ -87,7 +87,7 @@ def layers(compilation: Compilation) -> list[Layer]:
     """All tensors that operators make, in the order of the operators; of a compilation that has run to its end."""
     made = _made(compilation)
     out = []
-    for layer, op, t in _outputs(compilation.dfg):
+    for layer, op, t in _outputs(compilation.ldfg.graph):
         placed_on = compilation.ldfg.verdicts[op].placed_on
         place = _place(compilation, t, made)
         reason = ""

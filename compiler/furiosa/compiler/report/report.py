@@ -67,7 +67,7 @@ def report(
         "host_memory_bytes": compilation.target.host_memory_bytes(metadata.dram_bytes),
         "enf_bytes": enf_bytes,
         "host_cost_note": HOST_COST_NOTE,
-        "operators": [_operator(compilation, op) for op in compilation.dfg.operators],
+        "operators": [_operator(compilation, op) for op in compilation.ldfg.graph.operators],
         "layers": [_layer(x) for x in performance.layers],
     }
 

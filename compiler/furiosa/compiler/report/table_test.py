@@ -20,10 +20,8 @@ def lowering(*placed: tuple[str, str, list[Reason]]) -> Lowering:
         for i, (kind, _, _) in enumerate(placed)
     ]
     result = Lowering(Graph("tflite", "m", tensors[:1], tensors[-1:], operators))
-    result.verdicts = {
-        op: Verdict(place, reasons, *((1.0, 0.25) if place == "host" else ()))
-        for op, (_, place, reasons) in zip(operators, placed)
-    }
+    for op, (_, place, reasons) in zip(operators, placed):
+        result.verdicts[op] = Verdict(place, reasons, *((1.0, 0.25) if place == "host" else ()))
     return result
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import chains, moved_reals, units
@@ -43,9 +43,10 @@ MIN_OPSET = 7
 HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 
-def lower_onnx(low: Lowering) -> None:
+def lower_onnx(graph: Graph, release: str) -> Lowering:
     """Lowers the graph unit by unit."""
-    odd = units.annotate(low.graph)
+    graph, odd = units.annotate(graph)
+    low = Lowering(graph, release)
     moved: units.Moved = {}
     finders = (chains.find, moved_reals.find)
     all_units = units.units(low.graph, low.producer, low.consumers, moved, *finders)
@@ -61,6 +62,7 @@ def lower_onnx(low: Lowering) -> None:
                 _to_host(low, op, refusal.reasons)
     for op in low.graph.operators:  # a unit on the NPU takes the operators around it along
         low.verdicts.setdefault(op, Verdict("npu"))
+    return low
 
 
 def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:

@@ -45,7 +45,7 @@ class _Model:
             return self.quantize(f"{name}_a", "z_low")
         return self.quantize(name)
 
-    def lower(self, *outputs: str) -> Lowering:
+    def lower(self, *outputs: str, opset: int = 13) -> Lowering:
         graph = helper.make_graph(
             self.nodes,
             "g",
@@ -53,7 +53,7 @@ class _Model:
             [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
             [numpy_helper.from_array(np.asarray(v), k) for k, v in self.constants.items()],
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         return lower(import_model(model.SerializeToString()))
 
 
@@ -298,3 +298,24 @@ def test_padding_as_wide_as_the_window_is_an_operator_of_its_own(pad: int, place
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "a"]
     assert verdict.placed_on == placed_on
     assert ("pad" in _kinds(lowering)) == (placed_on == "npu")
+
+
+def test_16_bit_values_that_are_quantised_to_8_bit() -> None:
+    """Nothing of 16 bits is on the NPU; the real numbers between the two are made where it does not run."""
+    m = _Model(1, 8)
+    m.constants |= {"wide_s": np.float32(0.001), "wide_z": np.uint16(32768)}
+    m.nodes = [helper.make_node("QuantizeLinear", ["x", "wide_s", "wide_z"], ["w"])]
+    m.nodes.append(helper.make_node("DequantizeLinear", ["w", "wide_s", "wide_z"], ["real"]))
+    lowering = m.lower(m.quantize("real"), opset=21)
+    assert _kinds(lowering) == ["QuantizeLinear", "DequantizeLinear", "quantize", "dequantize"]
+
+
+def test_a_pool_that_is_refused_late_leaves_no_form_behind() -> None:
+    """The NPU's image of height 1 is made before its command turns out not to carry the stride."""
+    m = _Model(1, 1, 140002)
+    attributes = {"kernel_shape": [2], "strides": [70000]}
+    m.nodes.append(helper.make_node("MaxPool", [m.at], ["wide"], **attributes))
+    m.nodes.append(helper.make_node("MaxPool", [m.at], ["narrow"], kernel_shape=[2]))
+    lowering = m.lower(m.quantize("wide"), m.quantize("narrow"))
+    placed = [v.placed_on for op, v in lowering.verdicts.items() if op.op_type == "MaxPool"]
+    assert placed == ["host", "npu"]

@@ -25,8 +25,11 @@ def dequantize(low: Lowering, unit: Unit) -> None:
 
 
 def _absorbs(low: Lowering, user: Operator, dequantize: Operator) -> bool:
+    """Whether a reader of the real numbers takes the quantised ones instead."""
+    if user.op_type == QUANTIZE:
+        return dequantize.inputs[0].dtype in EIGHT_BIT
     unit = low.unit_of.get(user)
-    return user.op_type == QUANTIZE or (unit is not None and dequantize in unit.operators)
+    return unit is not None and dequantize in unit.operators
 
 
 @rules.requires(rules.UNARY)

@@ -54,12 +54,12 @@ class Unit:
         return self.op if self.others else self.operators[-1]
 
 
-def annotate(graph: Graph) -> set[Operator]:
-    """Gives 8-bit and bias tensors the quantisation that the operators around them state.
+def annotate(graph: Graph) -> tuple[Graph, set[Operator]]:
+    """The graph with the quantisation that the operators state, at 8-bit and bias tensors; the one given stays as it is.
 
-    Returns the operators that read a tensor with another quantisation than it was made with, or with one that is no
-    constant.
+    And the operators that read a tensor with another quantisation than it was made with, or with one that is no constant.
     """
+    graph = graph.copy()
     odd: set[Operator] = set()
     for op in graph.operators:
         for t, scale, zero_point, axis in _stated(op):
@@ -73,7 +73,11 @@ def annotate(graph: Graph) -> set[Operator]:
                 t.quantization = q
             elif not _equal(t.quantization, q):
                 odd.add(op)
-    return odd
+    for op in graph.operators:
+        if _moves_bytes(op) and op.inputs[0] is not None:
+            for t in op.outputs:
+                t.quantization = t.quantization or op.inputs[0].quantization
+    return graph, odd
 
 
 def _usable(scale: Tensor | None) -> bool:
@@ -241,15 +245,17 @@ def _qoperator(op: Operator) -> Unit | None:
     return Unit(op, [op.inputs[i] if i < len(op.inputs) else None for i in row[1]], op.outputs[0], [op])
 
 
-def _bytes(op: Operator) -> Unit | None:
+def _moves_bytes(op: Operator) -> bool:
+    """Whether an operator takes 8-bit tensors as they are and gives such."""
     outputs = [t for t in op.outputs if t.name]
-    if op.op_type not in _BYTE_OPERATORS or not outputs or any(t.dtype not in EIGHT_BIT for t in outputs):
+    return op.op_type in _BYTE_OPERATORS and bool(outputs) and all(t.dtype in EIGHT_BIT for t in outputs)
+
+
+def _bytes(op: Operator) -> Unit | None:
+    if not _moves_bytes(op):
         return None
-    x = op.inputs[0]
-    for y in outputs:
-        if x is not None and x.quantization is not None and y.quantization is None:
-            y.quantization = x.quantization
-    return Unit(op, list(op.inputs), outputs[0], [op], others=outputs[1:])
+    first, *others = (t for t in op.outputs if t.name)
+    return Unit(op, list(op.inputs), first, [op], others=others)
 
 
 def gap(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite.blocks import (
@@ -52,7 +52,9 @@ from furiosa.compiler.ldfg.tflite.unary import (
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
-def lower_tflite(lowering: Lowering) -> None:
+def lower_tflite(graph: Graph, release: str) -> Lowering:
+    """Lowers the graph operator by operator."""
+    lowering = Lowering(graph, release)
     for op in lowering.graph.operators:
         lowering.current = [op]
         function = LOWERINGS.get(op.op_type)
@@ -66,6 +68,7 @@ def lower_tflite(lowering: Lowering) -> None:
             lowering.verdicts[op] = Verdict("npu")
         except Refused as refusal:
             lowering.to_host(op, Verdict("host", refusal.reasons))
+    return lowering
 
 
 LOWERINGS: dict[str, Callable[[Lowering, Operator], None]] = {
