@@ -1,4 +1,4 @@
-"""Folds the arithmetic that exported models do on shapes, and reshapes of constants.
+"""Folds the arithmetic that exported models do on shapes, reshapes of constants, and what quantises weights.
 
 Only operators that are exact (integers, IEEE basic arithmetic, moves), so that folding cannot differ from running;
 what a constant costs to compute and to store is bounded before it is computed.
@@ -14,7 +14,7 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.frontend.onnx.constants import DTYPES, is_numpy
 
-MAX_ELEMENTS = 1 << 16  # of a result that is not a view of its input
+MAX_ELEMENTS = 1 << 16  # of a result that is not a view of its input, except of weights (``OF_WEIGHTS``)
 
 Arrays = list[Any]  # np.ndarray, or None for an omitted input
 Attributes = dict[str, Any]
@@ -35,11 +35,14 @@ def fold(
         return None
     if op_type == "Cast" and not is_numpy(DTYPES.get(attributes["to"], "string")):
         return None
-    if op_type not in _VIEWS and (shape is None or _size(shape) > MAX_ELEMENTS):
+    if op_type not in (*_VIEWS, *OF_WEIGHTS) and (shape is None or _size(shape) > MAX_ELEMENTS):
         return None
     arrays: Arrays = [None if t is None else t.data for t in inputs]
     with np.errstate(all="ignore"):
-        result = np.asarray(_FOLDS[op_type](arrays, attributes))
+        result = _FOLDS[op_type](arrays, attributes)
+    if result is None:
+        return None
+    result = np.asarray(result)
     if op_type not in _VIEWS and op_type not in _TYPED:
         result = result.astype(arrays[-1].dtype, copy=False)
     if op_type not in _VIEWS:
@@ -99,6 +102,17 @@ def _cast(x: Arrays, a: Attributes) -> np.ndarray:
     return x[0].astype(DTYPES[a["to"]])
 
 
+def _clip(x: Arrays, a: Attributes) -> np.ndarray | None:
+    """Of numbers; None where there is a NaN."""
+    low, high = [*x[1:3], None, None][:2] if len(x) > 1 else (a.get("min"), a.get("max"))
+    result = x[0]
+    if low is not None:
+        result = np.maximum(result, np.asarray(low, result.dtype).reshape(()))
+    if high is not None:
+        result = np.minimum(result, np.asarray(high, result.dtype).reshape(()))
+    return None if result.dtype.kind == "f" and np.any(np.isnan(result)) else result
+
+
 def _constant_of_shape(x: Arrays, a: Attributes) -> np.ndarray:
     value = a.get("value", np.zeros(1, np.float32))
     return np.full(tuple(x[0].tolist()), value.reshape(()), value.dtype)
@@ -106,6 +120,45 @@ def _constant_of_shape(x: Arrays, a: Attributes) -> np.ndarray:
 
 def _expand(x: Arrays, a: Attributes) -> np.ndarray:
     return np.broadcast_to(x[0], np.broadcast_shapes(x[0].shape, tuple(x[1].tolist()))).copy()
+
+
+_QUANTIZED = ("int8", "uint8", "int16", "uint16")
+
+
+def _quantize(x: Arrays, a: Attributes) -> np.ndarray | None:
+    """QuantizeLinear as onnxruntime: float32(x / scale), ties to even, plus the zero point, saturated.
+
+    Of float32 numbers and ordinary scales only; None otherwise.
+    """
+    values, scale, zero = x[0], x[1], x[2] if len(x) > 2 else None
+    dtype = zero.dtype.name if zero is not None else DTYPES.get(a.get("output_dtype") or _UINT8)
+    if dtype not in _QUANTIZED or any(v is None or v.dtype != np.float32 for v in (values, scale)):
+        return None
+    if not np.all(np.isfinite(values)) or not np.all((scale > 0) & np.isfinite(scale)):
+        return None
+    scale = _aligned(scale, values.shape, a)
+    steps = np.rint(values / scale)
+    limits = np.iinfo(dtype)
+    if zero is not None:
+        zero = _aligned(zero, values.shape, a).astype(np.int32)
+        # before the zero point is added: no sum leaves int32, and float32 holds these bounds
+        np.clip(steps, limits.min - zero, limits.max - zero, out=steps)
+        return (steps.astype(np.int32) + zero).astype(dtype)
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def _aligned(parameter: np.ndarray, shape: tuple[int, ...], a: Attributes) -> np.ndarray:
+    """A scale or zero point of one value, one for each place of an axis, or one for each block of it, for broadcasting."""
+    if parameter.size == 1:
+        return parameter.reshape(())
+    axis = a.get("axis", 1) % len(shape)
+    block = a.get("block_size", 0)
+    if not block:
+        return parameter.reshape([shape[axis] if i == axis else 1 for i in range(len(shape))])
+    blocks = (*shape[:axis], -(-shape[axis] // block), *shape[axis + 1 :])
+    if block < 0 or parameter.shape != blocks:
+        raise ValueError(f"blocks of {block} along axis {axis} of {list(shape)}: {list(parameter.shape)}")
+    return np.repeat(parameter, min(block, shape[axis]), axis)[tuple(map(slice, shape))]
 
 
 def _reduce_prod(x: Arrays, a: Attributes) -> np.ndarray:
@@ -147,6 +200,7 @@ _FOLDS: dict[str, Callable[[Arrays, Attributes], Any]] = {
     "And": _binary(np.logical_and),
     "Cast": _cast,
     "Ceil": lambda x, a: np.ceil(x[0]),
+    "Clip": _clip,
     "Concat": lambda x, a: np.concatenate(x, axis=a["axis"]),
     "ConstantOfShape": _constant_of_shape,
     "Div": _div,
@@ -164,6 +218,7 @@ _FOLDS: dict[str, Callable[[Arrays, Attributes], Any]] = {
     "Neg": lambda x, a: -x[0],
     "Not": lambda x, a: np.logical_not(x[0]),
     "Or": _binary(np.logical_or),
+    "QuantizeLinear": _quantize,
     "Range": lambda x, a: np.arange(x[0].item(), x[1].item(), x[2].item()),
     "ReduceProd": _reduce_prod,
     "Reshape": _reshape,
@@ -176,11 +231,15 @@ _FOLDS: dict[str, Callable[[Arrays, Attributes], Any]] = {
     "Where": lambda x, a: np.where(x[0], x[1], x[2]),
 }
 _VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze"})  # cost nothing, whatever the size
+# what lies between float weights and the DequantizeLinear of a convolution: the caller bounds what their results take together
+OF_WEIGHTS = frozenset({"Clip", "QuantizeLinear", "Transpose"})
+_UINT8 = 2  # TensorProto.UINT8
 # Operators whose result has another type than their last input.
 _TYPED = frozenset(
     [
         "And",
         "Cast",
+        "Clip",
         "ConstantOfShape",
         "Equal",
         "Expand",
@@ -191,6 +250,7 @@ _TYPED = frozenset(
         "LessOrEqual",
         "Not",
         "Or",
+        "QuantizeLinear",
         "ReduceProd",
         "Slice",
         "Tile",

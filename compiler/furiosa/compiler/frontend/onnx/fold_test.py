@@ -14,6 +14,9 @@ A = tensor("a", [[7, -7, 3], [0, 2, -9]], "int64")
 B = tensor("b", [[2, 2, -2], [5, -1, 4]], "int64")
 F = tensor("f", [[0.5, -2.5, 3.99], [1e9, -0.0, 7.0]], "float32")
 P = tensor("p", [True, False, True], "bool")
+# weights with many ties between two steps of the scales, some out of range
+W = tensor("w", np.random.default_rng(0).integers(-600, 600, (5, 6)) / np.float32(4), "float32")
+S = tensor("s", [0.5, 0.25, 0.3, 1.0, 2.0, 0.7], "float32")
 
 
 def ints(name: str, *values: int) -> onnx.TensorProto:
@@ -50,21 +53,40 @@ CASES: list[tuple[str, list[onnx.TensorProto]]] = [
     ("y = Squeeze(q)", [tensor("q", [[[1, 2]]], "int64")]),
     ("y = Squeeze(q, i)", [tensor("q", [[[1, 2]]], "int64"), ints("i", -3)]),
     ("y = Unsqueeze(a, i)", [A, ints("i", -1, 0)]),
+    ("y = Clip(f, l, h)", [F, tensor("l", -1.5, "float32"), tensor("h", 4, "float32")]),
+    ("y = Clip(q, , h)", [tensor("q", [-128, -127, 0, 127], "int8"), tensor("h", 100, "int8")]),
+    ("y = Clip(q, l)", [tensor("q", [-128, -127, 0, 127], "int8"), tensor("l", -127, "int8")]),
+    ("y = QuantizeLinear(w, s)", [W, tensor("s", 0.5, "float32")]),
+    ("y = QuantizeLinear(w, s, z)", [W, tensor("s", [0.5], "float32"), tensor("z", [-3], "int8")]),
+    ("y = QuantizeLinear<axis = -1>(w, s, z)", [W, S, tensor("z", [0, 1, 255, 128, 7, 3], "uint8")]),
+    ("y = com.microsoft.QuantizeLinear(w, s, z)", [W, tensor("s", 0.01, "float32"), tensor("z", -9000, "int16")]),
+]  # fmt: skip
+BLOCKED = [  # opset 21: blocks along an axis, the last of them shorter; the element type by attribute
+    ("y = QuantizeLinear<axis = 1, block_size = 4>(w, s)", [W, tensor("s", np.linspace(0.1, 0.9, 10).reshape(5, 2), "float32")]),
+    (
+        "y = QuantizeLinear<axis = 0, block_size = 2>(w, s, z)",
+        [W, tensor("s", np.linspace(0.1, 0.9, 18).reshape(3, 6), "float32"), tensor("z", np.arange(-9, 9).reshape(3, 6), "int8")],
+    ),
+    ("y = QuantizeLinear<output_dtype = 3>(w, s)", [W, tensor("s", 0.5, "float32")]),
 ]  # fmt: skip
 OLD = [  # opset 9: axes and bounds by attribute
     ("y = Slice<starts = [0, 1], ends = [1, 9]>(a)", [A]),
     ("y = Slice<axes = [1], starts = [-2], ends = [3]>(a)", [A]),
     ("y = Squeeze<axes = [0]>(q)", [tensor("q", [[1, 2]], "int64")]),
     ("y = Unsqueeze<axes = [1]>(q)", [tensor("q", [1, 2], "int64")]),
+    ("y = Clip<min = -1.5, max = 4.0>(f)", [F]),
 ]
 
 
 @pytest.mark.parametrize(
-    ("text", "constants", "opset"), [(*c, 17) for c in CASES] + [(*c, 9) for c in OLD], ids=str
+    ("text", "constants", "opset"),
+    [(*c, 17) for c in CASES] + [(*c, 9) for c in OLD] + [(*c, 21) for c in BLOCKED],
+    ids=str,
 )
 def test_folded_equals_run(text: str, constants: list[onnx.TensorProto], opset: int) -> None:
     node = onnx.parser.parse_node(text)
-    data = model(f"g () => (y) {{ {text} }}", *constants, opset=opset)
+    domains = {"com_microsoft": 1} if node.domain else {}
+    data = model(f"g () => (y) {{ {text} }}", *constants, opset=opset, **domains)
     graph = import_onnx(data)
     assert graph.operators == [], "not folded"
     typed = onnx.ModelProto.FromString(data)
@@ -80,6 +102,31 @@ def test_folded_equals_run(text: str, constants: list[onnx.TensorProto], opset: 
 def test_every_operator_is_tested() -> None:
     tested = {onnx.parser.parse_node(text).op_type for text, _ in CASES}
     assert tested >= set(fold._FOLDS) - {"Or"}
+
+
+def test_weights_are_folded_whatever_their_size() -> None:
+    w = tensor("w", np.random.default_rng(0).normal(0, 1, (700, 300)), "float32")
+    s, z = tensor("s", 0.01, "float32"), tensor("z", 0, "int8")
+    text = "g () => (y) { t = Transpose(w)  q = QuantizeLinear(t, s, z)  y = Clip(q, l, h) }"
+    low, high = tensor("l", -127, "int8"), tensor("h", 127, "int8")
+    (y,) = import_onnx(model(text, w, s, z, low, high)).outputs
+    assert y.is_constant and y.data.nbytes == 210_000
+
+
+def test_what_is_folded_of_weights_is_bounded_by_the_file() -> None:
+    w = tensor("w", np.zeros((700, 300)), "float32")
+    steps = "  ".join(f"t{i + 1} = Transpose(t{i})" for i in range(5))
+    graph = import_onnx(model(f"g () => (y) {{ t0 = Transpose(w)  {steps}  y = Transpose(t5) }}", w))
+    assert [op.op_type for op in graph.operators] == ["Transpose"] * 5
+
+
+@pytest.mark.parametrize(
+    ("w", "s"), [([1.0, np.nan], 0.5), ([1.0, np.inf], 0.5), ([1.0, 2.0], 0.0), ([1.0, 2.0], -1.0)]
+)
+def test_numbers_out_of_the_ordinary_are_left_to_the_runtime(w: list[float], s: float) -> None:
+    constants = [tensor("w", w, "float32"), tensor("s", s, "float32")]
+    (op,) = import_onnx(model("g () => (y) { y = QuantizeLinear(w, s) }", *constants)).operators
+    assert op.op_type == "QuantizeLinear"
 
 
 def test_a_chain_through_reshapes_with_computed_shapes() -> None:

@@ -28,10 +28,12 @@ class Inference:
         self.constants: dict[str, Tensor] = {}
         self.types: dict[str, onnx.TypeProto] = {}
         self._can_fold = checks.opsets(model)[""] >= MIN_FOLDED_OPSET
+        self._room = 0  # bytes that folded weights may take: twice what the file's own constants take
         self._for_conditions = _for_conditions(model.graph)
         for i, message in enumerate(model.graph.initializer):
             dtype, shape, data = reader.read(message, big.get(i))
             self._define(Tensor(message.name, shape, dtype, data=data))
+            self._room += 2 * data.nbytes
         for sparse in model.graph.sparse_initializer:
             self._add(reader.densify(sparse))
 
@@ -107,7 +109,9 @@ class Inference:
         self.model.graph.initializer.append(message)
 
     def _folded(self, node: onnx.NodeProto) -> Tensor | None:
-        if checks.domain_of(node.domain) or len(node.output) != 1:
+        domain = checks.domain_of(node.domain)
+        quantizes = node.op_type == "QuantizeLinear" and domain == "com.microsoft"
+        if (domain and not quantizes) or len(node.output) != 1:
             return None
         name = node.output[0]
         if node.op_type == "Constant":
@@ -125,6 +129,9 @@ class Inference:
             if any(n and t is None for n, t in zip(node.input, inputs)):
                 return None
             known = shapes.static_shape(self.types.get(name))
+            of_weights = node.op_type in fold.OF_WEIGHTS
+            if of_weights and inputs[0] is not None and inputs[0].data.nbytes > self._room:
+                return None
             try:
                 data = fold.fold(node.op_type, inputs, known, attributes.stated(node, self.reader))
             except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as e:
@@ -133,6 +140,8 @@ class Inference:
                 ) from None
             if data is None:
                 return None
+            if of_weights:
+                self._room -= data.nbytes
         return Tensor(name, data.shape, data.dtype.name, data=data)
 
     def _constant(self, node: onnx.NodeProto) -> Tensor | None:
@@ -155,6 +164,7 @@ class Inference:
         else:
             return None
         dtype, shape, data = self.reader.read(message, name=name)
+        self._room += 2 * data.nbytes
         return Tensor(name, shape, dtype, data=data) if dtype != "string" else None
 
 
