@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 import xxhash
 
 from furiosa.enf.errors import EnfFormatError
+from furiosa.enf.files import Content
 
 MAGIC = b"FENF\r\n\x1a\n"
 MAJOR, MINOR = 1, 1
@@ -96,6 +97,10 @@ class Section(NamedTuple):
     size: int
     checksum: bytes
 
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
 
 class Chunked(NamedTuple):
     """The content of a section as pieces at ascending offsets, so that large constants are never joined in memory."""
@@ -165,15 +170,16 @@ def to_bytes(sections: dict[str, bytes | Chunked]) -> bytes:
     return out.getvalue()
 
 
-def read_table(data: memoryview, *, checksums: bool = True) -> list[Section]:
+def read_table(data: Content, *, checksums: bool = True) -> list[Section]:
     """The section table of a file, with every checksum compared; without ``checksums`` only the header's.
 
     Raises:
         EnfFormatError: not an ENF, of another major version, truncated, damaged, or with an unknown required section.
     """
-    if len(data) < HEADER.size or bytes(data[: len(MAGIC)]) != MAGIC:
+    head = bytearray(bytes(data[: HEADER.size + MAX_SECTIONS * ENTRY.size]))
+    if len(head) < HEADER.size or not head.startswith(MAGIC):
         raise EnfFormatError("not an ENF: the file does not start with the ENF magic number")
-    _, major, minor, header_size, file_size, count, reserved, checksum = HEADER.unpack_from(data)
+    _, major, minor, header_size, file_size, count, reserved, checksum = HEADER.unpack_from(head)
     if major != MAJOR or minor > MINOR:
         raise EnfFormatError(
             f"the file has ENF version {major}.{minor}, this reader knows {MAJOR}.0 to {MAJOR}.{MINOR}: "
@@ -190,14 +196,14 @@ def read_table(data: memoryview, *, checksums: bool = True) -> list[Section]:
         or reserved
     ):
         raise EnfFormatError("the header is damaged")
-    head = bytearray(data[:header_size])
+    del head[header_size:]
     head[HEADER.size - 8 : HEADER.size] = b"\0" * 8
     if xxhash.xxh3_64_intdigest(head) != checksum:
         raise EnfFormatError("the header's checksum does not match: the file is damaged")
     sections = []
     at = header_size
     for i in range(count):
-        raw, flags, zero, offset, size, digest = ENTRY.unpack_from(data, HEADER.size + i * ENTRY.size)
+        raw, flags, zero, offset, size, digest = ENTRY.unpack_from(head, HEADER.size + i * ENTRY.size)
         name = raw.rstrip(b"\0").decode("latin-1")
         if not name.isascii() or not name.isidentifier():
             raise EnfFormatError(f"section {i} has no proper name")
@@ -205,7 +211,7 @@ def read_table(data: memoryview, *, checksums: bool = True) -> list[Section]:
             raise EnfFormatError(f"section '{name}': reserved bits are set")
         if offset < at or offset > len(data) or size > len(data) - offset:
             raise EnfFormatError(f"section '{name}' overlaps what is before it or ends outside the file")
-        if offset - at >= PAGE or data[at:offset] != bytes(offset - at):
+        if offset - at >= PAGE or bytes(data[at:offset]) != bytes(offset - at):
             raise EnfFormatError(f"section '{name}' is not right behind what is before it")
         if name in (s.name for s in sections):
             raise EnfFormatError(f"section '{name}' is there twice")

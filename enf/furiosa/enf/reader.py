@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
+from contextlib import suppress
 
 from google.protobuf.message import DecodeError
 
-from furiosa.enf import codec, container, enf_pb2, verify
+from furiosa.enf import codec, container, enf_pb2, files, verify
 from furiosa.enf.container import Section
 from furiosa.enf.errors import EnfFormatError
+from furiosa.enf.files import Content, Part
 from furiosa.enf.isa import Command
 from furiosa.enf.target import Target, load_target
 
@@ -25,29 +26,34 @@ _MESSAGES = {
     "debug": enf_pb2.DebugMap,
 }
 
-# Sections that neither reader nor verifier looks into: above so many bytes their checksums are compared on a second
-# thread, side by side with the verification and, for who does not wait, with what comes after it.
+# Sections that neither reader nor verifier looks into: above so many bytes they are read and their checksums compared on a
+# second thread, side by side with the verification and, for who does not wait, with what comes after it.
 _DATA = ("constants", "host_models")
-_LARGE = 1 << 22
+_LARGE = 1 << 20
 
 
 class Enf:
-    """A verified program.
+    """A verified program, in memory that nothing outside of this process changes.
 
     ``metadata``, ``interface``, ``plan``, ``memory`` and ``debug`` are the messages of enf.proto; ``commands`` the decoded
-    code; ``constants`` the mapped bytes of that section; ``sections`` the section table; ``data`` the whole file, ``size``
-    bytes.
+    code; ``constants`` the bytes of that section; ``sections`` the section table; ``data`` the whole file, ``size`` bytes.
     """
 
-    def __init__(self, data: memoryview, *, wait: bool = True):
-        self.size = len(data)
-        self.sections = container.read_table(data, checksums=False)
-        self.data = data
+    def __init__(self, content: Content, *, wait: bool = True):
+        self.size = len(content)
+        self.sections = container.read_table(content, checksums=False)
+        is_file = isinstance(content, Part)
+        memory = files.allocate(self.size) if is_file else content
+        self.data = memory.toreadonly()
         large = [s for s in self.sections if s.name in _DATA and s.size > _LARGE]
-        for s in self.sections:
-            if s not in large:
-                container.compare_checksum(data, s)
-        self._pending = [_Comparison(data, s) for s in large]
+        small = [s for s in self.sections if s not in large]
+        if is_file:
+            _read(content, memory, 0, self.sections[0].offset)
+        for s in small:
+            if is_file:
+                _read(content, memory, s.offset, s.end)
+            container.compare_checksum(self.data, s)
+        self._pending = [_Large(content, memory, s) for s in large]
         try:
             self._read()
         except BaseException:
@@ -57,16 +63,14 @@ class Enf:
             self.wait()
 
     def wait(self) -> None:
-        """Waits until all checksums have been compared.  Without it constants and host models must not be used.
+        """Waits until every section is read and compared.  Without it ``data``, constants and host models must not be used.
 
         Raises:
-            EnfFormatError: one does not match, every time.
+            EnfFormatError: a checksum does not match, every time.
+            OSError, MemoryError: as ``load``.
         """
-        for comparison in self._pending:
-            comparison.join()
-        for comparison in self._pending:
-            if comparison.error is not None:
-                raise comparison.error
+        for section in self._pending:
+            section.wait()
 
     def _read(self) -> None:
         for name, message in _MESSAGES.items():
@@ -103,45 +107,62 @@ class Enf:
         return self.section("host_models")[call.offset : call.offset + call.size]
 
 
-class _Comparison(threading.Thread):
-    """The comparison of one section's checksum on a thread of its own; ``error`` is its outcome."""
+class _Large:
+    """A section that is read and compared on a thread of its own; what fails there is tried again by who waits."""
 
-    def __init__(self, data: memoryview, section: Section):
-        super().__init__(name="checksum")
-        self._arguments = data, section
-        self.error: EnfFormatError | None = None
-        self.start()
-
-    def run(self) -> None:
+    def __init__(self, content: Content, memory: memoryview, section: Section):
+        self._content: Content | None = content  # None: done
+        self._memory, self._section = memory, section
+        self._thread = threading.Thread(target=self._try, name="checksum", daemon=True)
         try:
-            container.compare_checksum(*self._arguments)
-        except EnfFormatError as e:
-            self.error = e
+            self._thread.start()
+        except RuntimeError:  # the system has no thread to spare
+            self._thread = None
+
+    def wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        if self._content is not None:
+            self._work(self._content)
+
+    def _try(self) -> None:
+        with suppress(Exception):
+            self._work(self._content)
+
+    def _work(self, content: Content) -> None:
+        if isinstance(content, Part):
+            _read(content, self._memory, self._section.offset, self._section.end)
+        container.compare_checksum(self._memory, self._section)
+        self._content = None
 
 
-def load(data: bytes | memoryview, *, wait: bool = True) -> Enf:
-    """A verified program from bytes, which stay referenced.
+def _read(content: Part, memory: memoryview, start: int, end: int) -> None:
+    """Reads a part of a file into the same place of memory."""
+    content[start:end].read_into(memory[start:end])
+    content.check()
 
-    Without ``wait`` it may be returned before the checksums of large sections are compared: see ``Enf.wait``.
+
+def load(content: bytes | Content, *, wait: bool = True) -> Enf:
+    """A verified program from bytes, which stay referenced, or from a file, of which it makes a copy.
+
+    Without ``wait`` it may be returned before large sections are read and their checksums compared: see ``Enf.wait``.
 
     Raises:
+        OSError: the file cannot be read, or FileChanged while it was read.
+        MemoryError: there is no memory for the copy.
         EnfFormatError, EnfVerifyError: the file must not be run.
     """
-    return Enf(memoryview(data).cast("B"), wait=wait)
+    return Enf(content if isinstance(content, Part) else memoryview(content).cast("B"), wait=wait)
 
 
 def load_file(path: str | os.PathLike[str]) -> Enf:
-    """A verified program from a file, mapped and not read into memory.
-
-    The file must not be truncated in place while the program is in use: replace it by renaming.
+    """A verified program from a file, which is read once: what becomes of it later changes nothing.
 
     Raises:
-        OSError: the file cannot be opened.
-        EnfFormatError, EnfVerifyError: the file must not be run.
+        OSError: the file cannot be opened or read.
+        MemoryError, EnfFormatError, EnfVerifyError: as ``load``.
     """
-    with open(path, "rb") as f:
-        try:
-            data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:  # mmap's word for a file of no bytes
-            raise EnfFormatError("not an ENF: the file is empty") from None
-    return load(memoryview(data))
+    content = files.open_file(path)
+    if not content:
+        raise EnfFormatError("not an ENF: the file is empty")
+    return load(content)

@@ -1,13 +1,15 @@
-"""Files: written so that nobody ever sees half of one, read by mapping."""
+"""Files, written so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
-import mmap
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
+
+from furiosa.enf.files import Content, chunks
 
 
 @contextmanager
@@ -34,13 +36,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise
 
 
-def map_file(path: str) -> memoryview:
-    """The bytes of a file, mapped read-only; an empty file gives an empty view.
+def copy(content: Content, out: BinaryIO) -> str:
+    """Writes the bytes of a file to another and returns their SHA-256 as hexadecimal digits.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: one of them cannot be read or written.
+        FileChanged: the first became shorter meanwhile.
     """
-    with open(path, "rb") as f:
-        if os.fstat(f.fileno()).st_size == 0:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+    digest = hashlib.sha256()
+    for chunk in chunks(content):
+        digest.update(chunk)
+        out.write(chunk)
+    return digest.hexdigest()

@@ -36,7 +36,7 @@ class Program:
         """One inference: arrays that fit the interface in, new arrays out.
 
         Raises:
-            IncompatibleModel: the ENF is damaged, which the comparison of a large section's checksum found.
+            IncompatibleModel: a large section could not be read, or its checksum does not match.
             ModelDeployFailed, ModelExecutionFailed: a host cluster could not be loaded or failed.
         """
         self._write(inputs)
@@ -65,7 +65,7 @@ class Program:
     def _wait(self) -> None:
         try:
             self._enf.wait()
-        except EnfError as e:
+        except (EnfError, OSError) as e:
             raise IncompatibleModel(f"the model cannot run: {e}") from e
 
     def _write(self, inputs: list[np.ndarray]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import math
 import re
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
+from furiosa.enf.files import FileChanged, in_memory, open_file
 from furiosa.runtime import session
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import InvalidInput
@@ -14,6 +18,7 @@ from furiosa.runtime.files import replacing
 from furiosa.runtime.model import find
 from furiosa.runtime.tensor import TensorArray, rand
 
+_MAX_HEADER = 1 << 17  # bytes of a .npy file before its numbers: numpy refuses longer ones, too
 _SAFE_KEY = re.compile(r"[\w:.-]+(/[\w:.-]+)*", re.ASCII)
 
 
@@ -82,16 +87,42 @@ def _read_inputs(sess: session.Session, inputs: list[str]) -> list[np.ndarray]:
 
 
 def read_npy(path: str) -> np.ndarray:
-    """An array from a .npy file, mapped; never unpickled.
+    """An array from a .npy file, in memory and read-only; never unpickled.
 
     Raises:
-        InvalidInput: the file is no .npy file, or a truncated one.
+        InvalidInput: the file is no .npy file, a truncated one, or one that changes meanwhile.
         OSError: it cannot be opened.
     """
+    content, what = open_file(path), f"{path} is not a whole .npy file"
     try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as e:
-        raise InvalidInput(f"{path} is not a whole .npy file: {e}") from e
+        head = io.BytesIO(bytes(content[:_MAX_HEADER]))
+        shape, is_fortran, dtype = read_header(head, what)
+        size = math.prod(shape) * dtype.itemsize
+        data = content[head.tell() :][: max(size, 0)]
+        if dtype.hasobject or len(data) != size:
+            raise InvalidInput(f"{what} of numbers: {shape} of {dtype} where {len(data)} bytes follow")
+        array = np.frombuffer(in_memory(data), dtype) if data else np.empty(0, dtype)
+        return array.reshape(shape, order="F" if is_fortran else "C")
+    except FileChanged as e:
+        raise InvalidInput(f"{path}: {e.strerror}") from None
+    except ValueError as e:  # a shape or element type that cannot be
+        raise InvalidInput(f"{what}: {e}") from None
+
+
+def read_header(file: BinaryIO, what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first index runs fastest, and element type of the array in .npy form that a file is at.
+
+    Raises:
+        InvalidInput: there is none; ``what`` names it in the sentence.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        first = version == (1, 0)
+        return (
+            np.lib.format.read_array_header_1_0(file) if first else np.lib.format.read_array_header_2_0(file)
+        )
+    except (ValueError, EOFError, SyntaxError, TypeError) as e:
+        raise InvalidInput(f"{what}: {e}") from e
 
 
 def _describe(array: np.ndarray) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from furiosa.enf import reader
-from furiosa.enf.errors import EnfError
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import device as devices
 from furiosa.runtime import recording
@@ -223,7 +222,8 @@ def create(
 
     Args:
         model: the path or the bytes of an ENF, which starts at once, or of a .onnx or .tflite model, which is
-            compiled first (recognised by content); or ``"vision.tar#resnet50"`` for a model of a bundle.
+            compiled first (recognised by content); or ``"vision.tar#resnet50"`` for a model of a bundle.  The session
+            answers from a copy in memory: what becomes of the file later changes nothing.
         device: npu0pe0 or npu0pe1 (target warboy), npu0pe0-1 (target warboy-2pe), warboy*1, warboy(2)*1, or
             several of one kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was
             compiled for, else npu0pe0-1.  Every name stands for the simulator.
@@ -239,8 +239,8 @@ def create(
     Raises:
         TypeError: ``model`` is no path and no bytes.
         OSError: the file cannot be opened.
-        IncompatibleModel: a damaged or unsafe ENF, or one for another target or batch size.  Damage of more than
-            4 MiB of weights may be found only by the first run, which then raises the same.
+        IncompatibleModel: a damaged or unsafe ENF, one for another target or batch size, or a file that changes while it is
+            read.  What concerns more than 1 MiB of weights may be found only by the first run, which then raises the same.
         BundleError: a bundle that cannot be used, or has no such model.
         CompilationFailed, InvalidCompilerConfig: the model cannot be compiled.
         InvalidSessionOption: a device, number of workers or batch size that cannot be.
@@ -297,7 +297,6 @@ def _load(
 ) -> tuple[reader.Enf, str]:
     """The program, and the name of the file without its folder."""
     source = sources.read(model)
-    data = source.data
     compiled = source.is_enf
     if compiled and config:
         warnings.warn("compile_config has no effect: the model is compiled already", stacklevel=3)
@@ -305,11 +304,9 @@ def _load(
         from furiosa.runtime.compile_door import compile_model
 
         target = chosen.target if chosen else DEFAULT_TARGET
-        data = memoryview(compile_model(bytes(data), source.name, target, batch_size, source.folder, config))
-    try:
-        enf = reader.load(data, wait=False)  # the first run waits
-    except EnfError as e:
-        raise IncompatibleModel(f"{source.name}: {e}") from e
+        data = compile_model(source.read(), source.name, target, batch_size, source.folder, config)
+        source = source._replace(data=memoryview(data))
+    enf = source.load(wait=False)  # the first run waits
     target = enf.metadata.target_npu
     if chosen and chosen.target != target:
         raise IncompatibleModel(

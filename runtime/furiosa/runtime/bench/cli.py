@@ -17,7 +17,6 @@ from furiosa.runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
     from furiosa.runtime.bench.result import Result
-    from furiosa.runtime.source import Source
 
 _MAX_QUERIES, _MAX_THREADS, _MAX_SECONDS = 10_000_000, 256, 86_400.0
 
@@ -124,14 +123,13 @@ def _seconds(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from furiosa.runtime import source
     from furiosa.runtime.bench import result
     from furiosa.runtime.files import replacing
 
     _check_files(args)
     if args.workload == "L" and (args.workers, args.io_threads) != (1, 1):
         _note("--workers and --io-threads are for --workload T: workload L runs one query at a time")
-    found = _measure(args, source.read(args.model))
+    found = _measure(args)
     if args.output:
         with replacing(args.output) as f:
             f.write(result.as_json(found).encode("ascii"))
@@ -154,8 +152,9 @@ def _check_files(args: argparse.Namespace) -> None:
         taken.add(os.path.realpath(path))
 
 
-def _measure(args: argparse.Namespace, model: Source) -> Result:
+def _measure(args: argparse.Namespace) -> Result:
     from furiosa.runtime import session
+    from furiosa.runtime import source as sources
     from furiosa.runtime.bench import measure
     from furiosa.runtime.bench.result import Result
     from furiosa.runtime.run_files import input_arrays
@@ -164,9 +163,11 @@ def _measure(args: argparse.Namespace, model: Source) -> Result:
     workers, io_threads = (args.workers, args.io_threads) if is_throughput else (1, 1)
     start = perf_counter_ns()
     with ExitStack() as stack:
-        sess = session.create(args.model, device=args.devices, worker_num=workers, batch_size=args.batch)
+        model = sources.read(args.model)
+        sess = session.create(model, device=args.devices, worker_num=workers, batch_size=args.batch)
         stack.enter_context(sess)
         created = perf_counter_ns()
+        data = model.read()  # once more, unchanged
         inputs = sess.check(input_arrays(sess, args.input or [], None if args.input else args.seed))
         profiler = stack.enter_context(sess.profile(file=args.trace_output)) if args.trace_output else None
         begun = perf_counter_ns()
@@ -184,8 +185,8 @@ def _measure(args: argparse.Namespace, model: Source) -> Result:
         )
     return Result(
         path=args.model,
-        md5=hashlib.md5(model.data, usedforsecurity=False).hexdigest(),
-        sha256=hashlib.sha256(model.data).hexdigest(),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        sha256=hashlib.sha256(data).hexdigest(),
         compiler_version=sess.compiler_version,
         target_npu=sess.target_npu,
         batch_size=sess.batch_size,

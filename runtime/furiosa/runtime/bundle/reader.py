@@ -7,60 +7,67 @@ import hashlib
 import os
 import shutil
 import tempfile
+from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
+from furiosa.enf.files import Content, FileChanged, in_memory, open_file
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest, Model
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import map_file
+from furiosa.runtime.files import copy
 
 MAX_MANIFEST = 16 << 20  # bytes
 
 
 class Bundle:
-    """A bundle whose archive and manifest agree about names and sizes; nothing is copied.
+    """A bundle whose archive and manifest agree about names and sizes; models are read when they are needed.
 
-    ``manifest`` is the message of manifest.proto.  What only reading every byte can show,
-    ``verify`` and ``unpack`` check.
+    ``manifest`` is the message of manifest.proto, ``files`` the contents by their names.  What only reading every byte
+    can show, ``verify``, ``copy`` and ``unpack`` check.
     """
 
-    def __init__(self, data: memoryview, name: str = "the bundle"):
+    def __init__(self, data: Content, name: str = "the bundle"):
         """A bundle from its bytes; ``name`` is what sentences call it.
 
         Raises:
-            BundleError: no bundle, a damaged one, or one that holds what it may not.
+            BundleError: no bundle, a damaged one, one that holds what it may not, or one that changes meanwhile.
         """
         self.name = name
         try:
             entries = list(tar.members(data))
-            self._files = {m.name: data[m.offset : m.offset + m.size] for m in entries if not m.is_folder}
+            self.files: dict[str, Content] = {
+                m.name: data[m.offset : m.offset + m.size] for m in entries if not m.is_folder
+            }
             self.manifest = self._read_manifest()
             self._compare([m.name for m in entries if m.is_folder])
         except BundleError as e:
             raise BundleError(f"{name}: {e.message}") from None
+        except FileChanged as e:
+            raise BundleError(f"{name}: {e.strerror}") from None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
-        """A bundle from a file, mapped and not read.
+        """A bundle from a file, of which only the archive's headers and the manifest are read.
 
         Raises:
             OSError: the file cannot be opened.
             BundleError: as the constructor.
         """
-        return cls(map_file(os.fspath(path)), os.fspath(path))
+        return cls(open_file(path), os.fspath(path))
 
     def _read_manifest(self) -> Manifest:
         for file in (manifests.BINPB_FILE, manifests.JSON_FILE):
-            if file not in self._files:
+            if file not in self.files:
                 raise BundleError(f"it has no {file}, so it is no bundle")
-            if len(self._files[file]) > MAX_MANIFEST:
+            if len(self.files[file]) > MAX_MANIFEST:
                 raise BundleError(f"{file} is larger than {MAX_MANIFEST} bytes")
+            self.files[file] = memoryview(bytes(self.files[file]))
         try:
-            manifest = Manifest.FromString(bytes(self._files[manifests.BINPB_FILE]))
+            manifest = Manifest.FromString(bytes(self.files[manifests.BINPB_FILE]))
         except DecodeError:
             raise BundleError(f"{manifests.BINPB_FILE} is damaged") from None
         if manifest.format_version != manifests.FORMAT_VERSION:
@@ -79,13 +86,13 @@ class Bundle:
             manifests.check_name(model.name)
             if model.file != f"{manifests.MODEL_FOLDER}/{model.name}.enf":
                 raise BundleError(f"model '{model.name}' is in another place than its name says")
-            if model.file not in self._files:
+            if model.file not in self.files:
                 raise BundleError(f"'{model.file}' is missing")
-            if len(self._files[model.file]) != model.size:
-                size = len(self._files[model.file])
+            if len(self.files[model.file]) != model.size:
+                size = len(self.files[model.file])
                 raise BundleError(f"'{model.file}' has {size} bytes where the manifest says {model.size}")
             wanted.add(model.file)
-        strange = sorted(set(self._files) - wanted) or [f for f in folders if f != manifests.MODEL_FOLDER]
+        strange = sorted(set(self.files) - wanted) or [f for f in folders if f != manifests.MODEL_FOLDER]
         if strange:
             raise BundleError(f"'{strange[0]}' is not in the manifest")
 
@@ -94,13 +101,13 @@ class Bundle:
         """The names of the models, sorted."""
         return [model.name for model in self.manifest.models]
 
-    def enf_bytes(self, name: str) -> memoryview:
-        """The ENF of a model, not copied.  Its own checksums tell of damage when it is loaded.
+    def enf_bytes(self, name: str) -> Content:
+        """The ENF of a model, not read yet.  Its own checksums tell of damage when it is loaded.
 
         Raises:
             BundleError: no such model.
         """
-        return self._files[self._model(name).file]
+        return self.files[self._model(name).file]
 
     def _model(self, name: str) -> Model:
         for model in self.manifest.models:
@@ -117,29 +124,46 @@ class Bundle:
         self._check_json()
         found = Manifest(format_version=self.manifest.format_version)
         for model in self.manifest.models:
-            digest = self._check_digest(model)
             try:
-                enf = enf_reader.load(self._files[model.file])
+                data = in_memory(self.files[model.file])
+                digest = hashlib.sha256(data).hexdigest()
+                self._check_digest(model, digest)
+                enf = enf_reader.load(data)
             except EnfError as e:
                 raise BundleError(f"{self.name}: model '{model.name}': {e}") from e
+            except FileChanged as e:
+                raise BundleError(f"{self.name}: {e.strerror}") from None
             found.models.append(manifests.describe(model.name, enf, digest))
             if found.models[-1] != model:
                 raise BundleError(
                     f"{self.name}: the manifest says something else of model '{model.name}' than its ENF"
                 )
-        if manifests.to_binpb(found) != self._files[manifests.BINPB_FILE]:
+        if manifests.to_binpb(found) != self.files[manifests.BINPB_FILE]:
             raise BundleError(f"{self.name}: {manifests.BINPB_FILE} holds more than a manifest")
 
     def _check_json(self) -> None:
         """manifest.json must say what manifest.binpb says, in the very bytes that ``pack`` writes."""
-        if self._files[manifests.JSON_FILE] != manifests.to_json(self.manifest):
+        if self.files[manifests.JSON_FILE] != manifests.to_json(self.manifest):
             raise BundleError(f"{self.name}: {manifests.JSON_FILE} and {manifests.BINPB_FILE} differ")
 
-    def _check_digest(self, model: Model) -> str:
-        digest = hashlib.sha256(self._files[model.file]).hexdigest()
+    def _check_digest(self, model: Model, digest: str) -> None:
         if digest != model.sha256:
             raise BundleError(f"{self.name}: '{model.file}' is damaged: its SHA-256 is not the manifest's")
-        return digest
+
+    def copy(self, file: str, out: BinaryIO) -> None:
+        """Writes one of ``files``; after the last byte it is known to be what the manifest says.
+
+        Raises:
+            OSError: it cannot be written.
+            BundleError: a digest does not match, or the bundle changes meanwhile.
+        """
+        try:
+            digest = copy(self.files[file], out)
+        except FileChanged as e:
+            raise BundleError(f"{self.name}: {e.strerror}") from None
+        for model in self.manifest.models:
+            if model.file == file:
+                self._check_digest(model, digest)
 
     def unpack(self, folder: str | os.PathLike[str]) -> None:
         """Writes the bundle's files to a folder that does not exist yet, or is empty; all of them or nothing.
@@ -147,20 +171,18 @@ class Bundle:
         Raises:
             FileExistsError: the folder has something in it.
             OSError: it cannot be written.
-            BundleError: a digest does not match.
+            BundleError: as ``copy``.
         """
         folder = os.path.abspath(folder)
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
             raise FileExistsError(errno.EEXIST, "it exists and is not an empty folder", folder)
         self._check_json()
-        for model in self.manifest.models:
-            self._check_digest(model)
         temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}.", dir=os.path.dirname(folder))
         try:
             os.mkdir(os.path.join(temporary, manifests.MODEL_FOLDER))
-            for name, data in self._files.items():
+            for name in self.files:
                 with open(os.path.join(temporary, name), "xb") as f:
-                    f.write(data)
+                    self.copy(name, f)
             os.chmod(temporary, os.stat(os.path.join(temporary, manifests.MODEL_FOLDER)).st_mode & 0o777)
             os.rename(temporary, folder)
         except BaseException:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from furiosa.enf.files import Content, chunks
 from furiosa.runtime.errors import BundleError
 
 BLOCK = 512
@@ -99,7 +100,7 @@ def end(position: int) -> bytes:
     return b"\0" * (2 * BLOCK + -(position + 2 * BLOCK) % RECORD)
 
 
-def members(data: memoryview) -> Iterator[Member]:
+def members(data: Content) -> Iterator[Member]:
     """The entries of an archive, in its order.
 
     Raises:
@@ -124,7 +125,7 @@ def members(data: memoryview) -> Iterator[Member]:
         seen.add(member.name)
         yield member
         at += member.size + -member.size % BLOCK
-    if bytes(data[at:]).strip(b"\0"):
+    if any(bytes(chunk).strip(b"\0") for chunk in chunks(data[at:])):
         raise BundleError("bytes follow the archive's end mark")
 
 

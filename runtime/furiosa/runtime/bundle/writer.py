@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
+from furiosa.enf.files import open_file
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import map_file, replacing
+from furiosa.runtime.files import copy, replacing
 
 
 def pack(output: str | os.PathLike[str], models: Iterable[tuple[str, str | os.PathLike[str]]]) -> Manifest:
@@ -24,32 +25,36 @@ def pack(output: str | os.PathLike[str], models: Iterable[tuple[str, str | os.Pa
         BundleError: no models, a bad name, a name twice, or a file that is no sound ENF.
         OSError: a file cannot be read or written.
     """
-    contents: dict[str, memoryview] = {}
+    paths: dict[str, str | os.PathLike[str]] = {}
     manifest = Manifest(format_version=manifests.FORMAT_VERSION)
     for name, path in sorted(models):
         manifests.check_name(name)
         file = f"{manifests.MODEL_FOLDER}/{name}.enf"
-        if file in contents:
+        if file in paths:
             raise BundleError(f"two models are named '{name}'")
-        contents[file] = data = map_file(os.fspath(path))
+        paths[file] = path
         try:
-            enf = enf_reader.load(data)
+            enf = enf_reader.load_file(path)
         except EnfError as e:
             raise BundleError(f"model '{name}', {os.fspath(path)}: {e}") from e
-        manifest.models.append(manifests.describe(name, enf, hashlib.sha256(data).hexdigest()))
-    if not contents:
+        manifest.models.append(manifests.describe(name, enf, hashlib.sha256(enf.data).hexdigest()))
+    if not paths:
         raise BundleError("a bundle needs at least one model")
-    head = {
-        manifests.BINPB_FILE: manifests.to_binpb(manifest),
-        manifests.JSON_FILE: manifests.to_json(manifest),
-    }
     with replacing(output) as f:
-        for name, data in {**head, manifests.MODEL_FOLDER: None, **contents}.items():
-            if data is None:
-                f.write(tar.header(name, 0, is_folder=True))
-            else:
-                f.write(tar.header(name, len(data)))
-                f.write(data)
-                f.write(tar.padding(len(data)))
+        for name, data in (
+            (manifests.BINPB_FILE, manifests.to_binpb(manifest)),
+            (manifests.JSON_FILE, manifests.to_json(manifest)),
+        ):
+            f.write(tar.header(name, len(data)))
+            f.write(data)
+            f.write(tar.padding(len(data)))
+        f.write(tar.header(manifests.MODEL_FOLDER, 0, is_folder=True))
+        for model in manifest.models:
+            f.write(tar.header(model.file, model.size))
+            if copy(open_file(paths[model.file]), f) != model.sha256:
+                raise BundleError(
+                    f"model '{model.name}', {os.fspath(paths[model.file])}: it changes meanwhile"
+                )
+            f.write(tar.padding(model.size))
         f.write(tar.end(f.tell()))
     return manifest

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from furiosa.enf import reader
-from furiosa.enf.errors import EnfError
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import source as sources
 from furiosa.runtime.compare import inputs as input_files
@@ -120,7 +119,7 @@ def compare(
     original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility)
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
     keys = {x.key: x.dtype for x in anatomy.layers if x.place is not None and _is_numpy(x.dtype)}
-    data = bytes(original.data)
+    data = original.read()
     # where build systems hand out links, onnxruntime takes external data only from where the model really lies
     reference = open_reference(anatomy.source_format, data, original.name, _real_folder(original), keys)
     result = Comparison(
@@ -156,19 +155,17 @@ def _open(
     """The source model, the program, what the compiler knows of both, and which sections it would make otherwise."""
     given = sources.read(model)
     if not given.is_enf:
+        given = given.in_memory()
         if source is not None:
             raise InvalidInput(f"--source goes with an ENF, and {model} is none: it is its own source")
         anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None)
         return given, reader.load(anatomy.enf), anatomy, None
     if source is None:
         raise InvalidInput(f"{model} is an ENF: name the model that it was compiled from by --source")
-    original = sources.read(source)
+    original = sources.read(source).in_memory()
     if original.is_enf:
         raise InvalidInput(f"--source {source} is an ENF: name the model that {model} was compiled from")
-    try:
-        enf = reader.load(given.data)
-    except EnfError as e:
-        raise IncompatibleModel(f"{model}: {e}") from e
+    enf = given.load()
     m = enf.metadata
     for option, wanted, found in (
         ("--target-npu", target_npu, m.target_npu),
@@ -202,7 +199,7 @@ def _dissect(
     *,
     compiled: bool = True,
 ) -> Anatomy:
-    data, folders = bytes(source.data), (source.folder, _real_folder(source))
+    data, folders = source.read(), (source.folder, _real_folder(source))
     built_for = target_npu, batch_size, compatibility, optimize
     return dissect(data, source.name, *folders, *built_for, compiled=compiled)
 

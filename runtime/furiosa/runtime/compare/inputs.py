@@ -6,12 +6,11 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 import numpy as np
 
 from furiosa.runtime.errors import InvalidInput
-from furiosa.runtime.run_files import read_npy
+from furiosa.runtime.run_files import read_header, read_npy
 from furiosa.runtime.tensor import TensorDesc
 
 RANDOM = 3  # inferences where no inputs are given
@@ -93,7 +92,7 @@ def _read_entry(archive: zipfile.ZipFile, path: str, desc: TensorDesc) -> np.nda
         names = ", ".join(repr(n.removesuffix(".npy")) for n in archive.namelist()[:20])
         raise InvalidInput(f"{what} is missing; the file has {names or 'nothing'}") from None
     with entry:
-        shape, order, dtype = _header(entry, what)
+        shape, order, dtype = read_header(entry, f"{what} is no array")
         # before anything of the size that a stranger's file claims is allocated
         if shape != desc.shape or dtype != desc.numpy_dtype:
             raise InvalidInput(
@@ -103,14 +102,3 @@ def _read_entry(archive: zipfile.ZipFile, path: str, desc: TensorDesc) -> np.nda
     if len(data) != desc.size:
         raise InvalidInput(f"{what}: the array is truncated or followed by more")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if order else "C")
-
-
-def _header(entry: BinaryIO, what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    try:
-        version = np.lib.format.read_magic(entry)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        return read(entry)
-    except (ValueError, EOFError, SyntaxError, TypeError) as e:
-        raise InvalidInput(f"{what} is no array: {e}") from e

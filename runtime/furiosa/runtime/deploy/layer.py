@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from furiosa.enf.files import Content, open_file
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.deploy import portable
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import map_file, replacing
+from furiosa.runtime.files import copy, replacing
 
 _PREFIX = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", re.ASCII)
 _MAX_PREFIX = 100  # bytes; with a model's file behind it, it must fit a tar header
@@ -43,27 +44,30 @@ def write(
         raise BundleError(
             f"prefix {prefix!r}: a path like '/opt/models' is expected, of letters, digits, '-', '_' and '.'"
         )
-    data = map_file(os.fspath(bundle))
-    Bundle(data, os.fspath(bundle)).verify()
-    files: dict[str, Path | memoryview | bytes] = {
-        m.name: data[m.offset : m.offset + m.size] for m in tar.members(data) if not m.is_folder
-    }
-    if runtime is not None:
-        files |= portable.files(runtime)
+    source = Bundle.open(bundle)
+    source.verify()
+    found: dict[str, Path | bytes] = portable.files(runtime) if runtime is not None else {}
     with replacing(output) as f:
         made: set[str] = set()
-        for name in sorted(files):
+        for name in sorted({*source.files, *found}):
             for folder in _folders(prefix.strip("/"), name):
                 if folder not in made:
                     made.add(folder)
                     f.write(_header(folder, 0, is_folder=True))
-            found = files[name]
-            contents = map_file(str(found)) if isinstance(found, Path) else found
+            is_of_bundle = name in source.files
+            contents = source.files[name] if is_of_bundle else _content(found[name])
             executable = name == portable.PROGRAM
             f.write(_header(f"{prefix.strip('/')}/{name}", len(contents), executable=executable))
-            f.write(contents)
+            if is_of_bundle:
+                source.copy(name, f)
+            else:
+                copy(contents, f)
             f.write(tar.padding(len(contents)))
         f.write(tar.end(f.tell()))
+
+
+def _content(found: Path | bytes) -> Content:
+    return open_file(found) if isinstance(found, Path) else memoryview(found)
 
 
 def _folders(prefix: str, name: str) -> list[str]:

@@ -103,8 +103,13 @@ def build(
     )
 
 
-def table_enf(table: np.ndarray | None = None, elements: int = 64, **options: object) -> bytes:
-    """An ENF that looks int8 "x" [1, 1, 1, elements] up in a table on the NPU; by default y = -1 - x."""
+def table_enf(
+    table: np.ndarray | None = None, elements: int = 64, padding: int = 0, **options: object
+) -> bytes:
+    """An ENF that looks int8 "x" [1, 1, 1, elements] up in a table on the NPU; by default y = -1 - x.
+
+    ``padding``: bytes of constants behind the table, which nothing reads.
+    """
     table = np.arange(256, dtype=np.uint8)[::-1] if table is None else table
     q = (0.5, -3)
     x, y = (descriptor(name, "int8", (1, 1, 1, elements), quantization=q) for name in "xy")
@@ -143,7 +148,7 @@ def table_enf(table: np.ndarray | None = None, elements: int = 64, **options: ob
     ]
     step = enf_pb2.Step(commands=enf_pb2.CommandRange(first=0, count=len(commands)))
     sram = [(0, elements), (at_table, 256), (at_result, elements)]
-    return build([x], [y], [step], commands, sram, constants=table.tobytes(), **options)
+    return build([x], [y], [step], commands, sram, constants=table.tobytes() + bytes(padding), **options)
 
 
 def host_enf(
