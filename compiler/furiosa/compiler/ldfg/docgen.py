@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 import onnx
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.ldfg import rules, vendor
 from furiosa.compiler.ldfg.onnx import lower as onnx_lower
@@ -46,7 +46,7 @@ _NO_OPERATORS = ("CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES")
 def markdown() -> str:
     """The page."""
     schemas = {s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}
-    builtins = {n for n in vars(tflite.BuiltinOperator) if not n.startswith("_")}.difference(_NO_OPERATORS)
+    builtins = {n for n in vars(schema.BuiltinOperator) if not n.startswith("_")}.difference(_NO_OPERATORS)
     builtins = {n for n in builtins if not n.startswith("STABLEHLO_")}
     parts = [
         _INTRODUCTION,

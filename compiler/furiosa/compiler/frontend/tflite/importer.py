@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
@@ -15,6 +15,7 @@ from furiosa.compiler.frontend.tflite import custom, fold, options, shapes
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 
 SCHEMA_VERSION = 3
+_WEIGHTS_INSIDE = "LiteRT's interpreter does not read it, so export the model with its weights inside"
 MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
 MAX_RANK = 64  # of NumPy's arrays
 # Bits of an element where the type's name does not end with them.
@@ -139,13 +140,17 @@ class _Importer:
 
     def _tensor(self, index: int, table: Table) -> Tensor:
         name = self._unique(table["name"] or "", index)
-        if table["type"] not in names(tflite.TensorType):
+        if table["type"] not in names(schema.TensorType):
             raise InvalidModel(f'tensor "{name}" has the unknown type {table["type"]}')
-        dtype = names(tflite.TensorType)[table["type"]].lower()
+        dtype = names(schema.TensorType)[table["type"]].lower()
         shape = tuple(table["shape"].tolist())
         if len(shape) > MAX_RANK:
             raise InvalidModel(
                 f'tensor "{name}" has {len(shape)} dimensions; NumPy arrays have at most {MAX_RANK}'
+            )
+        if table["external_buffer"]:
+            raise InvalidModel(
+                f'tensor "{name}" has its data in {self._external_file(table)}: {_WEIGHTS_INSIDE}'
             )
         if any(d < 0 for d in shape):
             raise InvalidModel(
@@ -165,6 +170,14 @@ class _Importer:
             if data is not None and table["sparsity"] is not None:
                 dtype = "sparse"
         return Tensor(name, shape, dtype, self._quantization(name, table, shape), data)
+
+    def _external_file(self, table: Table) -> str:
+        """What a sentence calls the file in which a tensor's data lie."""
+        groups = self.source.model["external_buffer_groups"]
+        for buffer in self.source.model["external_buffers"]:
+            if buffer["id"] == table["external_buffer"] and buffer["group"] < len(groups):
+                return f'the file "{groups[buffer["group"]]["name"]}"'
+        return "another file"
 
     def _constant(
         self, name: str, table: Table, shape: tuple[int, ...], dtype: str, n_bytes: int
@@ -277,8 +290,8 @@ class _Importer:
             )
         # The wide field replaced the 8-bit one; old files have only that.
         number = max(codes[k]["builtin_code"], codes[k]["deprecated_builtin_code"])
-        op_type = names(tflite.BuiltinOperator).get(number)
-        if op_type is None or number == tflite.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES:
+        op_type = names(schema.BuiltinOperator).get(number)
+        if op_type is None or number == schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES:
             raise InvalidModel(
                 f"operator {index} has the builtin code {number}, which the TFLite schema does not know"
             )

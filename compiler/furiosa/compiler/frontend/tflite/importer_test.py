@@ -7,11 +7,12 @@ import struct
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.dfg.graph import Graph
 from furiosa.compiler.errors import CompileError, InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.tflite.importer import import_tflite
-from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, options
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, operators, options
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,55 @@ def test_data_behind_the_flatbuffer() -> None:
 
 
 def test_data_in_other_files() -> None:
-    refused(relu(externalBuffer=1), "a Tensor uses a field that this compiler's TFLite schema does not know")
+    refused(relu(externalBuffer=1), 'tensor "x" has its data in another file: LiteRT')
+    b = ModelBuilder()
+    x, w, y = b.tensor("x", [4]), b.tensor("w", [4], externalBuffer=7), b.tensor("y", [4])
+    b.operator("ADD", [x, w], [y])
+    b.model.externalBufferGroups = [schema.ExternalBufferGroupT(name=n) for n in ("a.bin", "b.bin")]
+    b.model.externalBuffers = [schema.ExternalBufferT(id=7, group=1, length=4)]
+    refused(b.build([x], [y]), 'tensor "w" has its data in the file "b.bin"')
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "op_type"),
+    [
+        (
+            55,
+            0,
+            "MAXIMUM",
+        ),  # a writer that knows the new field alone, of a number that the old one would hold
+        (0, 55, "MAXIMUM"),  # a file from before the new field
+        (55, 55, "MAXIMUM"),
+        (0, 0, "ADD"),
+        (41, 55, "MAXIMUM"),
+        (55, 41, "MAXIMUM"),
+        (150, 127, "GELU"),
+        (150, 0, "GELU"),
+        (55, -1, "MAXIMUM"),
+    ],
+)
+def test_operator_codes_are_as_litert_reads_them(new: int, old: int, op_type: str) -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    b.operator(op_type, [x] if op_type == "GELU" else [x, x], [y])
+    (code,) = b.model.operatorCodes
+    code.builtinCode, code.deprecatedBuiltinCode = new, old
+    model = b.build([x], [y])
+    assert [op.op_type for op in import_tflite(model).operators] == [op_type]
+    assert operators(model) == [op_type]
+
+
+@pytest.mark.parametrize(("new", "old", "read"), [(999, 127, 999), (0, 127, 127), (5, 127, 127)])
+def test_unknown_operator_codes_are_named(new: int, old: int, read: int) -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    b.operator("RELU", [x], [y])
+    (code,) = b.model.operatorCodes
+    code.builtinCode, code.deprecatedBuiltinCode = new, old
+    model = b.build([x], [y])
+    refused(model, f"operator 0 has the builtin code {read}, which the TFLite schema does not know")
+    with pytest.raises(ValueError):
+        operators(model)
 
 
 def test_empty_constant() -> None:

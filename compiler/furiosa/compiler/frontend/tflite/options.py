@@ -5,29 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.tflite.tables import Table, defaults, names
 
 # Which enum a field holds: the accessors give its number.
 _ENUMS: dict[str, type] = {
-    "combiner": tflite.CombinerType,
-    "fused_activation_function": tflite.ActivationFunctionType,
-    "idx_out_type": tflite.TensorType,
-    "in_data_type": tflite.TensorType,
-    "kernel_type": tflite.LSTMKernelType,
-    "key_dtype": tflite.TensorType,
-    "mode": tflite.MirrorPadMode,
-    "out_data_type": tflite.TensorType,
-    "out_type": tflite.TensorType,
-    "output_type": tflite.TensorType,
-    "padding": tflite.Padding,
-    "quantized_bias_type": tflite.TensorType,
-    "reduce_function": tflite.ReduceWindowFunction,
-    "type": tflite.LSHProjectionType,
-    "value_dtype": tflite.TensorType,
-    "weights_format": tflite.FullyConnectedOptionsWeightsFormat,
+    "combiner": schema.CombinerType,
+    "fused_activation_function": schema.ActivationFunctionType,
+    "idx_out_type": schema.TensorType,
+    "in_data_type": schema.TensorType,
+    "kernel_type": schema.LSTMKernelType,
+    "key_dtype": schema.TensorType,
+    "mode": schema.MirrorPadMode,
+    "out_data_type": schema.TensorType,
+    "out_type": schema.TensorType,
+    "output_type": schema.TensorType,
+    "padding": schema.Padding,
+    "quantized_bias_type": schema.TensorType,
+    "reduce_function": schema.ReduceWindowFunction,
+    "type": schema.LSHProjectionType,
+    "value_dtype": schema.TensorType,
+    "weights_format": schema.FullyConnectedOptionsWeightsFormat,
 }
 # The options that an operator must carry; a file that leaves them out means their defaults.
 _OPTIONS = {
@@ -84,8 +84,8 @@ def decode(op_type: str, where: str, table: Table) -> dict[str, Any]:
     """
     kind, values = _OPTIONS.get(op_type), None
     for union, tags in (
-        ("builtin_options", tflite.BuiltinOptions),
-        ("builtin_options2", tflite.BuiltinOptions2),
+        ("builtin_options", schema.BuiltinOptions),
+        ("builtin_options2", schema.BuiltinOptions2),
     ):
         if table[union] is not None:
             kind, values = names(tags)[table[f"{union}_type"]], table[union]

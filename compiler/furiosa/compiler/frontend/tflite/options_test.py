@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.tflite.options import _ENUMS, _OPTIONS, decode
@@ -18,11 +18,11 @@ def absent(**fields) -> dict:
     return dict.fromkeys(("builtin_options", "builtin_options2")) | fields
 
 
-@pytest.mark.parametrize("union", [tflite.BuiltinOptions, tflite.BuiltinOptions2], ids=lambda u: u.__name__)
+@pytest.mark.parametrize("union", [schema.BuiltinOptions, schema.BuiltinOptions2], ids=lambda u: u.__name__)
 def test_every_enum_is_known(union: type) -> None:
     """The schema stores enums, and little else, in one signed byte."""
     for kind in list(names(union).values())[1:]:
-        cls = getattr(tflite, kind)
+        cls = getattr(schema, kind)
         for name in defaults(kind):
             accessor = inspect.getsource(
                 getattr(cls, "".join(p[:1].upper() + p[1:] for p in name.split("_")))
@@ -33,7 +33,7 @@ def test_every_enum_is_known(union: type) -> None:
 
 def test_defaults_where_the_file_has_no_options() -> None:
     for op_type, kind in _OPTIONS.items():
-        assert hasattr(tflite.BuiltinOperator, op_type)
+        assert hasattr(schema.BuiltinOperator, op_type)
         assert decode(op_type, "here", absent()).keys() == defaults(kind).keys()
     assert decode("UNIQUE", "here", absent()) == {}
     assert decode("CONV_2D", "here", absent()) == {
@@ -44,13 +44,13 @@ def test_defaults_where_the_file_has_no_options() -> None:
 
 
 def test_strings_and_vectors_of_the_name_of_an_enum() -> None:
-    tag = tflite.BuiltinOptions2.StablehloConvolutionOptions
+    tag = schema.BuiltinOptions2.StablehloConvolutionOptions
     values = defaults("StablehloConvolutionOptions")
     table = absent(builtin_options2=values, builtin_options2_type=tag)
     assert decode("STABLEHLO_CONVOLUTION", "here", table)["padding"] == []
     table = absent(
         builtin_options=defaults("VarHandleOptions"),
-        builtin_options_type=tflite.BuiltinOptions.VarHandleOptions,
+        builtin_options_type=schema.BuiltinOptions.VarHandleOptions,
     )
     assert decode("VAR_HANDLE", "here", table) == {"container": "", "shared_name": ""}
 
@@ -58,7 +58,7 @@ def test_strings_and_vectors_of_the_name_of_an_enum() -> None:
 def test_unknown_member_of_an_enum() -> None:
     table = absent(
         builtin_options=defaults("Pool2DOptions") | {"padding": 7},
-        builtin_options_type=tflite.BuiltinOptions.Pool2DOptions,
+        builtin_options_type=schema.BuiltinOptions.Pool2DOptions,
     )
     with pytest.raises(InvalidModel, match="operator 3 has padding 7, which Padding does not know"):
         decode("MAX_POOL_2D", "operator 3", table)

@@ -1,4 +1,4 @@
-"""Reads TFLite tables through the accessors of the ``tflite`` package, as plain values and never beyond the file."""
+"""Reads TFLite tables through the accessors of the reference runtime's own schema, as plain values and never beyond the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import flatbuffers
 import numpy as np
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.number_types import SOffsetTFlags, VOffsetTFlags
 
 from furiosa.compiler.errors import InvalidFormat, InvalidModel
@@ -22,11 +22,11 @@ from furiosa.compiler.errors import InvalidFormat, InvalidModel
 Table = dict[str, Any]
 
 _UNIONS = {
-    "array_indices": tflite.SparseIndexVector,
-    "array_segments": tflite.SparseIndexVector,
-    "builtin_options": tflite.BuiltinOptions,
-    "builtin_options2": tflite.BuiltinOptions2,
-    "details": tflite.QuantizationDetails,
+    "array_indices": schema.SparseIndexVector,
+    "array_segments": schema.SparseIndexVector,
+    "builtin_options": schema.BuiltinOptions,
+    "builtin_options2": schema.BuiltinOptions2,
+    "details": schema.QuantizationDetails,
 }
 _SHARING = 4  # how often, on average, a byte of the file may be reached
 _TABLE_COST = 64  # bytes that a table counts for: real files have far fewer than one in 16 bytes
@@ -40,10 +40,10 @@ def read_model(data: memoryview) -> Table:
 
     Raises:
         InvalidFormat: an offset or a length leads out of the file, or its parts overlap beyond reason.
-        InvalidModel: a table has a field or a union a member that the package's schema lacks: the file is newer.
+        InvalidModel: a table has a field or a union a member that the runtime's schema lacks: the file is newer.
     """
     with guarded(data):
-        return _Reader(_SHARING * len(data)).table(tflite.Model.GetRootAs(data, 0))
+        return _Reader(_SHARING * len(data)).table(schema.Model.GetRootAs(data, 0))
 
 
 @contextmanager
@@ -65,14 +65,14 @@ def _damaged(data: memoryview, reason: str) -> InvalidFormat:
 
 @cache
 def names(enum: type) -> dict[int, str]:
-    """The members of an enum or union class of the package by their values."""
+    """The members of an enum or union class of the schema by their values."""
     return {v: name for name, v in vars(enum).items() if isinstance(v, int) and not name.startswith("_")}
 
 
 @cache
 def defaults(kind: str) -> Table:
     """The fields of a table that stores none."""
-    table = getattr(tflite, kind)()
+    table = getattr(schema, kind)()
     table.Init(_EMPTY_TABLE, 4)
     return _Reader(_TABLE_COST).table(table)
 
@@ -105,7 +105,7 @@ def _fields(cls: type) -> tuple[tuple[_Field, ...], int]:
         if re.sub("(Length|AsNumpy|IsNone)$", "", name) not in methods.keys() - {name}
     )
     slots: list[int] = []
-    getattr(tflite, f"{cls.__name__}Start")(SimpleNamespace(StartObject=slots.append))
+    getattr(schema, f"{cls.__name__}Start")(SimpleNamespace(StartObject=slots.append))
     return fields, 4 + 2 * slots[0]
 
 
@@ -125,7 +125,7 @@ class _Reader:
             raise _Overlap
 
     def table(self, table: Any) -> Table:
-        """All fields of a table, given as an object of the package."""
+        """All fields of a table, given as an object of the schema's class."""
         self._take(_TABLE_COST)
         fields, known = _fields(type(table))
         position = table._tab
@@ -161,7 +161,7 @@ class _Reader:
             kind = names(_UNIONS[name]).get(tag)
             if not tag or kind is None:
                 raise _newer(f"{_UNIONS[name].__name__} has member {tag}")
-            member = getattr(tflite, kind)()
+            member = getattr(schema, kind)()
             member.Init(value.Bytes, value.Pos)
             value = member
         return self.table(value)

@@ -149,3 +149,18 @@ def run(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()
     return [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]
+
+
+def operators(model: bytes) -> list[str]:
+    """The operators of the first subgraph as LiteRT reads them.
+
+    Raises:
+        ValueError: LiteRT refuses the model.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = (
+        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )  # a delegate's operator would stand for those it takes
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=resolver)
+    return [op["op_name"] for op in interpreter._get_ops_details()]
