@@ -4,6 +4,7 @@ load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":selection.bzl", "SELECTION_ATTRS", "SELECTION_OPTIONS", "as_text", "selection_arguments")
 load(":share.bzl", "check_share")
 load(":vendor_command.bzl", "check_vendor_attributes", "vendor_arguments")
 
@@ -19,6 +20,10 @@ def npu_model(
         data = None,
         copts = None,
         optimize = None,
+        input_shapes = None,
+        dims = None,
+        inputs = None,
+        outputs = None,
         **kwargs):
     """Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
 
@@ -45,6 +50,14 @@ def npu_model(
       data: list of labels, files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`
       copts: list of strings, more options for the compiler, one argument each; those that are the business of the rule are refused
       optimize: int, how much the compiler tries for a schedule of less time, 0 to 2; left out: 1 (docs/cli.md)
+      input_shapes: dict, the shapes of inputs whose dimensions the model leaves open, `{"images": "1x3x640x640"}` or, but in a
+        `select()`, `{"images": [1, 3, 640, 640]}`; an open dimension 0 that is left out is 1 (docs/cli.md)
+      dims: dict, the sizes of open dimensions by the names that an ONNX model has for them, `{"height": "640"}` or, but in a `select()`,
+        `{"height": 640}`
+      inputs: list of strings, tensors of the model at which it is cut: the ENF begins there; left out: the model's inputs, as far as the outputs
+        need them
+      outputs: list of strings, tensors of the model at which it is cut: the ENF ends there, e.g. before NonMaxSuppression; left out: the model's
+        outputs
       **kwargs: what every rule takes: `tags`, `visibility`, ...
     """
     error = batch_size_error(batch_size)
@@ -57,8 +70,12 @@ def npu_model(
         compatibility = compatibility,
         copts = copts,
         data = data,
+        dims = as_text(dims),
+        input_shapes = as_text(input_shapes),
+        inputs = inputs,
         min_npu_coverage = min_npu_coverage,
         optimize = optimize,
+        outputs = outputs,
         target_npu = target_npu,
         **kwargs
     )
@@ -77,7 +94,7 @@ def batch_size_error(batch_size):
     return None
 
 # What the attributes mean says the macro.
-_ATTRS = {
+_ATTRS = SELECTION_ATTRS | {
     "batch_size": attr.int(),
     "compatibility": attr.string(),
     "copts": attr.string_list(),
@@ -105,7 +122,7 @@ _TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
 _RELEASES = ("0.6.3", "0.10", "latest")
 
 # Options of the compiler that are the rule's business, and what a user wants instead.
-_RULE_OPTIONS = {
+_RULE_OPTIONS = SELECTION_OPTIONS | {
     "--analyze-memory": "the output group memory",
     "--auto-batch-size": "batch_size",
     "--batch": "batch_size",
@@ -235,6 +252,7 @@ def _impl(ctx):
             label = ctx.label,
             model_name = stem.split("/")[-1],
             report = report,
+            selection = selection_arguments(ctx.attr),
             source = src,
             target_npu = target_npu,
             vendor_command = toolchain.vendor_command,
@@ -265,7 +283,7 @@ def _options(ctx, target_npu, batch_size):
         options += ["--min-npu-coverage", ctx.attr.min_npu_coverage]
     if ctx.attr.optimize != 1:
         options += ["--optimize", str(ctx.attr.optimize)]
-    return options
+    return options + selection_arguments(ctx.attr)
 
 def _verify(ctx, toolchain, enf, stem):
     """Adds the action that verifies the ENF, and returns its stamp file."""

@@ -13,6 +13,7 @@ NpuModelInfo = provider(
         "label": "Label: the target that compiles the model.",
         "model_name": "string: the model's name in a bundle, which is the target's without a trailing `_enf`.",
         "report": "File or None: the compiler's report in JSON.",
+        "selection": "list of strings: of `compile_options` those that say what of the source is compiled: shapes of open dimensions, cuts.",
         "source": "File: the model file that was compiled (.onnx or .tflite).",
         "target_npu": "string: the NPU it was compiled for, e.g. `warboy-2pe`.",
         "vendor_command": "string: the vendor's command that compiled it, e.g. `furiosa-compiler`; empty where the ENF is of this repository's format.",

@@ -3,6 +3,7 @@
 load(":default_npu.bzl", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":selection.bzl", "SELECTION_ATTRS", "selection_arguments")
 
 _DOC = """\
 Predicts throughput, latency and memory of a model for each NPU and many batch sizes, and says which is best and where throughput falls and
@@ -11,7 +12,7 @@ why: `furiosa tune` as a build step (docs/tune.md).
 A target `x` writes `x.txt`, a table for each NPU, and `x.json`, the same for programs. Output groups: `table`, `json`.
 """
 
-_ATTRS = {
+_ATTRS = SELECTION_ATTRS | {
     "batch_sizes": attr.int_list(
         doc = "The batch sizes; left out: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48 and 64.",
     ),
@@ -24,7 +25,7 @@ _ATTRS = {
         cfg = reset_transition,
     ),
     "model": attr.label(
-        doc = "An `npu_model` target, whose model file is taken with its `data` and `compatibility`; nothing else of it. In the place of `src`.",
+        doc = "An `npu_model` target, whose model file is taken with its `data`, `compatibility`, `input_shapes`, `dims`, `inputs` and `outputs`; nothing else of it. In the place of `src`.",
         providers = [NpuModelInfo],
     ),
     "optimize": attr.int(
@@ -49,16 +50,16 @@ def _resources(_os, _inputs):
     return {"cpu": _JOBS}
 
 def _source(ctx):
-    """The model file, what it refers to, and the release."""
+    """The model file, what it refers to, the release, and what of the file is compiled."""
     if bool(ctx.attr.src) == bool(ctx.attr.model):
         fail("give either src, a model file, or model, an npu_model target")
     if ctx.attr.src:
-        return ctx.file.src, ctx.files.data, ctx.attr.compatibility or "latest"
-    for name in ("data", "compatibility"):
+        return ctx.file.src, ctx.files.data, ctx.attr.compatibility or "latest", selection_arguments(ctx.attr)
+    for name in ["data", "compatibility"] + SELECTION_ATTRS.keys():
         if getattr(ctx.attr, name):
             fail("%s goes with src; with model it is that of %s" % (name, ctx.attr.model.label))
     info = ctx.attr.model[NpuModelInfo]
-    return info.source, info.data, info.compatibility
+    return info.source, info.data, info.compatibility, info.selection
 
 def _check(ctx, toolchain):
     if not toolchain.supports_tune:
@@ -73,7 +74,7 @@ def _check(ctx, toolchain):
 def _impl(ctx):
     toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].npu_compiler
     _check(ctx, toolchain)
-    src, data, compatibility = _source(ctx)
+    src, data, compatibility, selection = _source(ctx)
     table = ctx.actions.declare_file(ctx.label.name + ".txt")
     json = ctx.actions.declare_file(ctx.label.name + ".json")
     args = ctx.actions.args()
@@ -83,6 +84,7 @@ def _impl(ctx):
     args.add(src)
     args.add_joined("--target-npu", ctx.attr.target_npus or toolchain.target_npus, join_with = ",")
     args.add_joined("--batch-sizes", ctx.attr.batch_sizes, join_with = ",")
+    args.add_all(selection)
     args.add("--compatibility", compatibility)
     if ctx.attr.optimize != 1:
         args.add("--optimize", ctx.attr.optimize)

@@ -26,7 +26,10 @@ _RULE_OPTIONS = {
     "-o": "the target's name",
 }
 
-# What the vendor's command has no option for, with the value that says nothing.
+# What the vendor's command has no option for, and cannot be left out either: it would be another model.
+_NOT_IGNORABLE = ("dims", "input_shapes", "inputs", "outputs")
+
+# What it has no option for, with the value that says nothing.
 _NO_OPTION = {
     "compatibility": ("", "latest"),
     "min_npu_coverage": ("",),
@@ -40,6 +43,12 @@ def check_vendor_attributes(attributes, compiler):
       attributes: struct of the model's attributes
       compiler: the NpuCompilerInfo
     """
+    for name in _NOT_IGNORABLE:
+        if getattr(attributes, name):
+            fail("%s: the vendor's %s has no such option; give it a model with static shapes that ends where it shall" % (
+                name,
+                compiler.vendor_command,
+            ))
     for name, silent in _NO_OPTION.items():
         value = getattr(attributes, name)
         if value not in silent and name not in compiler.ignores:

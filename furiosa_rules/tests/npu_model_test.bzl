@@ -184,6 +184,11 @@ _REFUSED = [
     ("own_auto_option", {"copts": ["--auto-batch-size"]}, "copts: --auto-batch-size is not for npu_model; use batch_size"),
     ("page_option", {"copts": ["--report=x.html"]}, "copts: --report is not for npu_model; use the output group html"),
     ("own_option", {"copts": ["--batch-size=2"]}, "copts: --batch-size is not for npu_model; use batch_size"),
+    ("dim_of_two", {"dims": {"height": "640x640"}}, "dims: \"640x640\" of \"height\" is not a size like \"640\""),
+    ("dim_0", {"dims": {"height": 0}}, "dims: \"0\" of \"height\" is not a size like \"640\""),
+    ("open_shape", {"input_shapes": {"a": "1x?"}}, "input_shapes: \"1x?\" of \"a\" is not a shape like \"1x3x640x640\""),
+    ("shape_option", {"copts": ["--input-shape=a=1x3"]}, "copts: --input-shape is not for npu_model; use input_shapes"),
+    ("cut_at_nothing", {"outputs": [""]}, "outputs: \"\" names no tensor"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
     ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
     ("data_generated", {"data": ["generated_weights.bin"]}, "if one of the two is generated, so must be the other"),
@@ -205,6 +210,14 @@ def npu_model_test_suite(name):
     model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
     model("automatic", batch_size = "auto")
     model("automatic_by_select", batch_size = select({"//conditions:default": -1}))
+    model(
+        "chosen",
+        dims = {"width": 640},
+        input_shapes = {"b": "1x8", "a": [1, 3, "640", 640]},
+        inputs = ["-a", "b"],
+        outputs = ["boxes", "scores,of,all"],
+    )
+    model("chosen_by_select", input_shapes = select({"//conditions:default": {"a": "1x3"}}))
     model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95", optimize = 2)
     compile_tests = {
         "attributes": (_compile_test, "suffixed_enf", dict(
@@ -232,6 +245,26 @@ def npu_model_test_suite(name):
             batch_size = 1,
             compatibility = "0.6.3",
             options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95", "--optimize", "2"],
+        )),
+        "selection": (_compile_test, "chosen", dict(
+            stem = "chosen",
+            target_npu = "warboy-2pe",
+            batch_size = 1,
+            options = [
+                "--input-shape=a=1x3x640x640",
+                "--input-shape=b=1x8",
+                "--dim=width=640",
+                "--inputs=-a",
+                "--inputs=b",
+                "--outputs=boxes",
+                "--outputs=scores,of,all",
+            ],
+        )),
+        "selection_by_select": (_compile_test, "chosen_by_select", dict(
+            stem = "chosen_by_select",
+            target_npu = "warboy-2pe",
+            batch_size = 1,
+            options = ["--input-shape=a=1x3"],
         )),
         "settings": (_settings_test, "plain", dict(stem = "plain", target_npu = "warboy", batch_size = 3)),
     }

@@ -11,7 +11,7 @@ def _tune_test_impl(ctx):
     name = target.label.name
     asserts.equals(
         env,
-        ["tune", PACKAGE + ctx.attr.source, "--target-npu", ctx.attr.npus] + ctx.attr.options + [
+        ["tune", PACKAGE + ctx.attr.source, "--target-npu", ctx.attr.npus] + ctx.attr.options + ctx.attr.selection + [
             "--compatibility",
             ctx.attr.compatibility,
         ] + ctx.attr.optimize + [
@@ -40,6 +40,7 @@ _tune_test = analysistest.make(_tune_test_impl, attrs = {
     "npus": attr.string(default = "warboy,warboy-2pe"),
     "optimize": attr.string_list(),
     "options": attr.string_list(),
+    "selection": attr.string_list(),
     "source": attr.string(default = "model.onnx"),
 })
 
@@ -59,6 +60,7 @@ _REFUSED = [
     ("nothing", {}, "give either src, a model file, or model, an npu_model target"),
     ("both", {"src": "model.onnx", "model": "tuned_enf"}, "give either src, a model file, or model"),
     ("data", {"model": "tuned_enf", "data": ["weights.bin"]}, "data goes with src; with model it is that of @@//furiosa_rules/tests:tuned_enf"),
+    ("cut", {"model": "tuned_enf", "outputs": ["scores"]}, "outputs goes with src; with model it is that of"),
     ("release", {"model": "tuned_enf", "compatibility": "0.10"}, "compatibility goes with src; with model it is that of"),
     ("unknown_npu", {"src": "model.onnx", "target_npus": ["warboy", "other"]}, "target_npus holds 'other', but the compiler knows only 'warboy', 'warboy-2pe'"),
     ("batch_0", {"src": "model.onnx", "batch_sizes": [1, 0]}, "batch_sizes holds 0, but a batch size is at least 1"),
@@ -73,7 +75,15 @@ def npu_tune_test_suite(name):
 
     # "manual": what the tests look at; nothing of it is for //... to build or to run
     manual = ["manual"]
-    npu_model(name = "tuned_enf", src = "other.onnx", compatibility = "0.6.3", data = ["weights.bin"], batch_size = 3, tags = manual)
+    npu_model(
+        name = "tuned_enf",
+        src = "other.onnx",
+        batch_size = 3,
+        compatibility = "0.6.3",
+        data = ["weights.bin"],
+        outputs = ["boxes"],
+        tags = manual,
+    )
     npu_tune(name = "tune_plain", src = "model.onnx", tags = manual)
     npu_tune(
         name = "tune_some",
@@ -81,6 +91,7 @@ def npu_tune_test_suite(name):
         batch_sizes = [1, 4],
         compatibility = "0.6.3",
         data = ["weights.bin"],
+        input_shapes = {"a": "1x3"},
         optimize = 2,
         target_npus = ["warboy"],
         tags = manual,
@@ -91,13 +102,14 @@ def npu_tune_test_suite(name):
     tests = {
         "bare_compiler": (_bare_compiler_test, "tune_plain", dict(message = "the compiler of the toolchain has no command `tune`")),
         "defaults": (_tune_test, "tune_plain", dict()),
-        "of_a_model": (_tune_test, "tune_model", dict(source = "other.onnx", compatibility = "0.6.3", has_data = True)),
+        "of_a_model": (_tune_test, "tune_model", dict(source = "other.onnx", compatibility = "0.6.3", has_data = True, selection = ["--outputs=boxes"])),
         "options": (_tune_test, "tune_some", dict(
             compatibility = "0.6.3",
             has_data = True,
             npus = "warboy",
             optimize = ["--optimize", "2"],
             options = ["--batch-sizes", "1,4"],
+            selection = ["--input-shape=a=1x3"],
         )),
         "vendor_compiler": (_vendor_compiler_test, "tune_plain", dict(message = "the compiler of the toolchain has no command `tune`")),
     }

@@ -87,6 +87,7 @@ _REFUSED_MODELS = [
         "min_npu_coverage is '0.9', but the vendor's furiosa-compiler has no such option; leave it out, or put 'min_npu_coverage' " +
         "into `ignores` of the compiler's toolchain",
     ),
+    ("outputs", dict(outputs = ["boxes"]), "outputs: the vendor's furiosa-compiler has no such option; give it a model with static shapes"),
     ("optimize", dict(optimize = 2), "optimize is '2', but the vendor's furiosa-compiler has no such option"),
     ("compatibility", dict(compatibility = "0.6.3"), "compatibility is '0.6.3', but the vendor's furiosa-compiler has no such option"),
     ("auto", dict(batch_size = "auto"), "batch_size is 'auto', but the vendor's furiosa-compiler has no such option; give a number"),

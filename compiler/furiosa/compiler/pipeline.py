@@ -29,6 +29,7 @@ from furiosa.compiler.lir.linear import Linear, Linearizer, out_of_memory
 from furiosa.compiler.lir.search import LEVELS, schedule
 from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.program import HostStep, NpuStep, Step
+from furiosa.compiler.selection import EVERYTHING, Selection
 from furiosa.enf import container, enf_pb2, timing
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Space
@@ -59,6 +60,7 @@ class Options:
     min_npu_coverage: float = 0.0  # the least share of the work, 0 to 1, that the NPU must do
     deny: tuple[str, ...] = ()  # of WARNINGS, those that are errors
     optimize: int = 1  # 0 to 2: how much is tried for a better schedule
+    selection: Selection = EVERYTHING  # what of the model file is compiled, with which shapes
 
 
 class Compilation:
@@ -113,7 +115,11 @@ class Compilation:
 
     def _dfg(self) -> None:
         self.dfg = import_model(
-            self.data, batch_size=self.options.batch_size, folder=self.folder, real_folder=self.real_folder
+            self.data,
+            batch_size=self.options.batch_size,
+            selection=self.options.selection,
+            folder=self.folder,
+            real_folder=self.real_folder,
         )
         dfg_legality.check(self.dfg)
 
@@ -238,8 +244,17 @@ class Compilation:
             latency_us=self.latency_us,
             compatibility=self.release,
             optimize=self.options.optimize,
+            selection=self._selection(),
             **coverage(self.ldfg)._asdict(),
         )
+
+    def _selection(self) -> enf_pb2.Selection | None:
+        """What was chosen of the source, in one order however it was said; None where it is compiled as it is."""
+        chosen = self.dfg.selection
+        if not chosen:
+            return None
+        shapes = [enf_pb2.InputShape(name=n, shape=s) for n, s in sorted(chosen.input_shapes.items())]
+        return enf_pb2.Selection(input_shapes=shapes, inputs=chosen.inputs, outputs=chosen.outputs)
 
 
 def _layer(origins: list[Operator]) -> Operator:
@@ -260,6 +275,7 @@ def compile_model(
     min_npu_coverage: float = 0.0,
     deny: tuple[str, ...] = (),
     optimize: int = 1,
+    selection: Selection = EVERYTHING,
     folder: str | None = None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
@@ -273,11 +289,12 @@ def compile_model(
             in a model without any.
         deny: the warnings that are errors, of WARNINGS: "out-of-dram", a program that the card's DRAM does not hold.
         optimize: 0, 1 or 2: how much is tried for a schedule that takes less time.
+        selection: sizes of open dimensions, and tensors at which the model is cut, see furiosa.compiler.selection.
         folder: where ONNX external data may lie; None refuses it.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
-    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize)
+    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize, selection)
     compilation = Compilation(data, options, folder=folder)
     return container.to_bytes(compilation.run().enf)

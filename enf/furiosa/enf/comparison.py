@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from furiosa.enf.constant_use import constant_bytes
-from furiosa.enf.diff import diff, label, operators
+from furiosa.enf.diff import diff, label, operators, plain
 from furiosa.enf.errors import printable
 from furiosa.enf.performance import analyze_enf
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_ROWS, MAX_NAME = 12, 60  # in text; JSON has all
 
 # The fields of the metadata: what the compiler was told, what it read, and what came of it.
-OPTIONS = ("target_npu", "batch_size", "compatibility", "optimize")
+OPTIONS = ("target_npu", "batch_size", "compatibility", "optimize", "selection")
 SOURCE = ("source_format", "source_sha256")
 FIGURES = ("sram_peak_bytes", "dram_bytes", "working_dram_bytes", "npu_macs", "total_macs") + (
     "npu_operators",
@@ -98,11 +98,7 @@ def compare(a: Enf, b: Enf) -> Comparison:
 
 def _changed(a: Enf, b: Enf, fields: tuple[str, ...]) -> dict[str, Change]:
     changes = {f: Change(getattr(a.metadata, f), getattr(b.metadata, f)) for f in fields}
-    return {
-        f: Change(*(v.hex() if isinstance(v, bytes) else v for v in c))
-        for f, c in changes.items()
-        if c.old != c.new
-    }
+    return {f: Change(*map(plain, c)) for f, c in changes.items() if c.old != c.new}
 
 
 def _pairs(old: dict[Any, Any], new: dict[Any, Any]) -> Iterator[tuple[Any, Change]]:

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from furiosa.enf import dump
+from furiosa.enf.enf_pb2 import Selection
 from furiosa.enf.errors import printable
 from furiosa.enf.machine import Region, Space
 
@@ -45,9 +46,14 @@ def _metadata(a: Enf, b: Enf) -> Iterator[str]:
     for field in a.metadata.DESCRIPTOR.fields:
         old, new = getattr(a.metadata, field.name), getattr(b.metadata, field.name)
         if old != new:
-            if isinstance(old, bytes):
-                old, new = old.hex(), new.hex()
-            yield f"metadata: {field.name}: {printable(str(old))} -> {printable(str(new))}"
+            yield f"metadata: {field.name}: {printable(str(plain(old)))} -> {printable(str(plain(new)))}"
+
+
+def plain(value: Any) -> Any:
+    """A field of the metadata as a number or a text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return dump.selection_text(value) if isinstance(value, Selection) else value
 
 
 def _interface(a: Enf, b: Enf) -> Iterator[str]:

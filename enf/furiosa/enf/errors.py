@@ -5,10 +5,10 @@ from __future__ import annotations
 MAX_SENTENCE = 400  # characters: names in a file may be of any length
 
 
-def printable(text: str) -> str:
+def printable(text: str, limit: int = MAX_SENTENCE) -> str:
     """The text on one line: what cannot be printed, as names in a file may hold, is escaped, and too much is left out."""
-    if len(text) > MAX_SENTENCE:
-        text = f"{text[: MAX_SENTENCE // 2]} … {text[-MAX_SENTENCE // 2 :]}"
+    if len(text) > limit:
+        text = f"{text[: limit // 2]} … {text[-limit // 2 :]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

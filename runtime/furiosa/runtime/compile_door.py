@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from furiosa.runtime.errors import CompilationFailed, InvalidCompilerConfig
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # what a session's compile_config may hold: keyword arguments of the compiler, and their types
 OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float), "optimize": int}
+# and what of the model is compiled, see furiosa.compiler.selection
+SELECTION = {"input_shapes": Mapping, "dims": Mapping, "inputs": Sequence, "outputs": Sequence}
 
 
 def compile_model(
@@ -39,23 +41,29 @@ def compile_model(
     try:
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError, InvalidConfig
+        from furiosa.compiler.selection import selection
     except ModuleNotFoundError as e:
         raise _not_installed(
             e,
             "the model is not compiled and the compiler is not installed: "
             "run 'furiosa compile' on it and give the session the ENF",
         ) from None
+    known = OPTIONS | SELECTION
     for key, value in options.items():
-        if key not in OPTIONS:
-            known = ", ".join(OPTIONS)
+        if key not in known:
             raise InvalidCompilerConfig(
-                f"compile_config: '{key}' is no option of this compiler, known: {known}"
+                f"compile_config: '{key}' is no option of this compiler, known: {', '.join(known)}"
             )
-        if not isinstance(value, OPTIONS[key]) or isinstance(value, bool):
+        if not isinstance(value, known[key]) or isinstance(value, bool):
             raise InvalidCompilerConfig(f"compile_config: {value!r} is no value of '{key}'")
     try:
         return pipeline.compile_model(
-            data, target_npu=target_npu, batch_size=batch_size or 1, folder=folder, **options
+            data,
+            target_npu=target_npu,
+            batch_size=batch_size or 1,
+            selection=selection(**{k: v for k, v in options.items() if k in SELECTION}),
+            folder=folder,
+            **{k: v for k, v in options.items() if k in OPTIONS},
         )
     except InvalidConfig as e:
         raise InvalidCompilerConfig(f"compile_config: {e}") from e

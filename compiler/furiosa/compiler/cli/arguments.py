@@ -7,7 +7,10 @@ import os
 from argparse import Namespace
 from typing import NoReturn
 
+from furiosa.compiler.errors import InvalidConfig
 from furiosa.compiler.ldfg.vendor import RELEASES
+from furiosa.compiler.selection import Selection
+from furiosa.compiler.selection import parse as parse_selection
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
 # furiosa.compiler.pipeline.STAGES, MAX_BATCH, WARNINGS and LEVELS, written again because importing them takes as long as a small compilation
@@ -59,11 +62,63 @@ def add_compatibility(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_selection(p: argparse.ArgumentParser, inputs: str = "--inputs") -> None:
+    """The options that say what of a model is compiled, which every command that compiles has; ``selection`` reads them.
+
+    Args:
+        inputs: the option that cuts a model's beginning, where a command has another ``--inputs``.
+    """
+    p.add_argument(
+        "--input-shape",
+        action="append",
+        metavar="NAME=SHAPE",
+        default=[],
+        help="the shape of an input whose dimensions the model leaves open, e.g. images=1x3x640x640; may be repeated",
+    )
+    p.add_argument(
+        "--dim",
+        action="append",
+        metavar="NAME=SIZE",
+        default=[],
+        help="the size of an open dimension by its name in an ONNX model, e.g. height=640; may be repeated",
+    )
+    p.add_argument(
+        inputs,
+        dest="cut_inputs",
+        action="append",
+        metavar="NAME,…",
+        default=[],
+        help="cut the model: begin at these tensors (default: the model's inputs); may be repeated",
+    )
+    p.add_argument(
+        "--outputs",
+        dest="cut_outputs",
+        action="append",
+        metavar="NAME,…",
+        default=[],
+        help="cut the model: end at these tensors, e.g. before NonMaxSuppression (default: the model's outputs)",
+    )
+
+
+def selection(options: Namespace) -> Selection:
+    """What the options of ``add_selection`` say.
+
+    Raises:
+        BadArguments: an option of another form.
+    """
+    try:
+        return parse_selection(options.input_shape, options.dim, options.cut_inputs, options.cut_outputs)
+    except InvalidConfig as e:
+        raise BadArguments(str(e)) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser; ``parse`` is what checks the rest."""
     p = Parser(prog="furiosa compile", description=DESCRIPTION, formatter_class=help_formatter)
     p.add_argument("source", nargs="?", metavar="SOURCE", help="a .tflite or .onnx file")
-    p.add_argument("-o", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)")
+    p.add_argument(
+        "-o", "--output", dest="output", metavar="OUTPUT", help="what to write (default: output.TARGET_IR)"
+    )
     p.add_argument(
         "--target-npu",
         metavar="NPU",
@@ -88,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
         default="enf",
         help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
+    add_selection(p)
     add_compatibility(p)
     p.add_argument(
         "--min-npu-coverage",
@@ -159,6 +215,7 @@ def parse(argv: list[str]) -> Namespace:
     if options.target_ir not in IRS:
         raise BadArguments(f"invalid target IR '{options.target_ir}', known: {', '.join(IRS)}")
     check_compiling(options)
+    options.selection = selection(options)
     if options.min_npu_coverage and options.target_ir == "dfg":
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"

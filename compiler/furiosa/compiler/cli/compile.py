@@ -87,6 +87,7 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice 
         options.min_npu_coverage,
         tuple(options.deny),
         options.optimize,
+        options.selection,
     )
     folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
     choice = None

@@ -7,6 +7,8 @@ import time
 
 from furiosa.enf.errors import printable
 
+MAX_LINE = 4000  # characters: an error may name options to be pasted, with the names of a model's tensors
+
 
 def error(sentence: str) -> None:
     """One line ``ERROR: …``."""
@@ -16,7 +18,7 @@ def error(sentence: str) -> None:
 def say(line: str) -> None:
     """One line to stderr, what cannot be printed escaped; a reader that went away is no reason to fail."""
     try:
-        print(printable(line), file=sys.stderr, flush=True)
+        print(printable(line, MAX_LINE), file=sys.stderr, flush=True)
     except OSError:
         pass
 

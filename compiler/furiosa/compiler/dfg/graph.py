@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from furiosa.compiler.selection import EVERYTHING, Selection
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantization:
@@ -74,7 +76,8 @@ class Operator:
 class Graph:
     """A model: operators in topological order.
 
-    ``format`` is "onnx" or "tflite"; ``source`` is the imported model that a frontend cuts host clusters from.
+    ``format`` is "onnx" or "tflite"; ``source`` is the imported model that a frontend cuts host clusters from; ``selection`` is
+    what was chosen of the file, as it was found there: shapes where a word of the user's makes them others, names at a cut.
     """
 
     format: str
@@ -83,6 +86,7 @@ class Graph:
     outputs: list[Tensor]
     operators: list[Operator]
     source: Any = None
+    selection: Selection = EVERYTHING
 
     def copy(self) -> Graph:
         """Operators and tensors of its own; data, attributes and sources are shared."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.errors import InvalidFormat, IoError
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat, IoError
+from furiosa.compiler.selection import EVERYTHING, Selection
 
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4 of every TFLite flatbuffer
 
@@ -14,6 +15,7 @@ def import_model(
     data: bytes | memoryview,
     *,
     batch_size: int = 1,
+    selection: Selection = EVERYTHING,
     folder: str | None = None,
     real_folder: str | None = None,
 ) -> Graph:
@@ -22,6 +24,7 @@ def import_model(
     Args:
         data: the bytes of the file; constants of the graph stay views of them where the layout allows.
         batch_size: multiplies dimension 0 of every input and output.
+        selection: sizes of open dimensions, and where the model is cut.
         folder: where ONNX external data may lie (the model's own folder); None refuses external data.
         real_folder: the same with links resolved, for build sandboxes, where model and data are links.
 
@@ -30,13 +33,17 @@ def import_model(
     """
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
+    if selection.inputs or selection.outputs or (selection and source_format(data) == "tflite"):
+        raise InvalidConfig("cuts, and shapes of a TFLite model, cannot be chosen yet")
     if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
 
-        return import_tflite(data, batch_size=batch_size)
+        return import_tflite(data, batch_size=batch_size, selection=selection)
     from furiosa.compiler.frontend.onnx.importer import import_onnx
 
-    return import_onnx(data, batch_size=batch_size, folder=folder, real_folder=real_folder)
+    return import_onnx(
+        data, batch_size=batch_size, selection=selection, folder=folder, real_folder=real_folder
+    )
 
 
 def source_format(data: bytes | memoryview) -> str:

@@ -11,9 +11,11 @@ from furiosa.compiler.cli.arguments import (
     BadArguments,
     Parser,
     add_compatibility,
+    add_selection,
     check_compiling,
     help_formatter,
     same,
+    selection,
 )
 from furiosa.enf.target import TARGETS
 
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--max-batch", type=int, metavar="N", help="try 1, 2, 3, 4, 6, 8, … up to N (default: 64)")
     p.add_argument("--batch-sizes", type=_sizes, metavar="N,…", help="try these batch sizes instead")
+    add_selection(p)
     add_compatibility(p)
     p.add_argument(
         "--optimize",
@@ -57,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "-o",
+        "--output",
         dest="outputs",
         action="append",
         metavar="FILE",
@@ -100,6 +104,7 @@ def parse(argv: list[str]) -> Namespace:
     if len(options.sizes) > MAX_POINTS:
         raise BadArguments(f"{len(options.sizes)} batch sizes are more than {MAX_POINTS}")
     check_compiling(options)
+    options.selection = selection(options)
     if options.jobs is None:
         options.jobs = min(2, os.cpu_count() or 1)
     if not 1 <= options.jobs <= MAX_JOBS:

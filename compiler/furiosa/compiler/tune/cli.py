@@ -39,7 +39,9 @@ def _tune(options: arguments.Namespace) -> None:
     data = read_model(options.source)
     folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
     wanted = [(npu, n) for npu in options.npus for n in options.sizes]
-    chosen = Options(options.npus[0], 1, options.compatibility, optimize=options.optimize)
+    chosen = Options(
+        options.npus[0], 1, options.compatibility, optimize=options.optimize, selection=options.selection
+    )
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
     Compilation(data, chosen, folder=folder, real_folder=real_folder).run("cdfg")
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())

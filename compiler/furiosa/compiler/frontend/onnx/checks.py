@@ -198,38 +198,3 @@ def free_names(node: onnx.NodeProto) -> list[str]:
             bound.update(inner.output)
         names.update((v.name, None) for v in graph.output if v.name not in bound)
     return list(names)
-
-
-def fix_inputs(graph: onnx.GraphProto) -> None:
-    """Makes initialisers no inputs and an open dimension 0 of an input, the batch, 1.
-
-    A dimension is open where it has a name, no value or a negative one; a 0 that is written is a size: no elements.
-
-    Raises:
-        InvalidModel: an input is no tensor, or another dimension is open.
-    """
-    constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    inputs = [i for i in graph.input if i.name not in constants]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    for value in graph.input:
-        kind = value.type.WhichOneof("value")
-        if kind != "tensor_type":
-            kind = "value of no type" if kind is None else kind.removesuffix("_type")
-            raise InvalidModel(f'input "{value.name}" is a {kind}, not a tensor')
-        tensor = value.type.tensor_type
-        if not tensor.HasField("shape"):
-            raise InvalidModel(
-                f'input "{value.name}" has a dynamic shape (not even a rank): export the model with fixed shapes'
-            )
-        for axis, dim in enumerate(tensor.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value >= 0:
-                continue
-            if axis == 0:
-                dim.dim_value = 1
-                continue
-            name = f' "{dim.dim_param}"' if dim.dim_param else ""
-            raise InvalidModel(
-                f'input "{value.name}" has a dynamic shape (dimension {axis}{name} is open): '
-                f"export the model with fixed shapes"
-            )

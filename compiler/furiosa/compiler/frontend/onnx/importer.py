@@ -10,9 +10,10 @@ from google.protobuf.message import DecodeError
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.borders import can_cross, check_borders
-from furiosa.compiler.frontend.onnx import attributes, checks, consistency, regions, shapes, wire
+from furiosa.compiler.frontend.onnx import attributes, checks, consistency, inputs, regions, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
+from furiosa.compiler.selection import EVERYTHING, Selection
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,7 @@ def import_onnx(
     data: bytes | memoryview,
     *,
     batch_size: int = 1,
+    selection: Selection = EVERYTHING,
     folder: str | None = None,
     real_folder: str | None = None,
 ) -> Graph:
@@ -45,14 +47,15 @@ def import_onnx(
 
     Args:
         data: the bytes of the file; big constants stay views of them.
-        batch_size: multiplies dimension 0 of every input and output; an open dimension 0 counts as 1.
+        batch_size: multiplies dimension 0 of every input and output.
+        selection: sizes of open dimensions, and where the model is cut; an open dimension 0 that it leaves out is 1.
         folder: where external data may lie; None refuses them.
         real_folder: where the model itself lies when ``folder`` holds links, as build sandboxes do.
 
     Raises:
         InvalidFormat: not a whole ONNX file.
         InvalidModel: an input or output of dynamic shape, an unknown operator, a reference to what is not there.
-        InvalidConfig: the batch size is below 1.
+        InvalidConfig: the batch size is below 1, or the selection does not fit the model.
         IoError: external data are missing.
     """
     if batch_size < 1:
@@ -64,11 +67,12 @@ def import_onnx(
         model = checks.inline_functions(model)
     checks.check_text(model)
     checks.check_operators(model, source.opsets)
-    checks.fix_inputs(model.graph)
+    fixed = inputs.fix_inputs(model, selection)
     reader = Constants(folder, real_folder)
     inference = Inference(model, big, reader)
     inference.run()
     graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
+    graph.selection = Selection(fixed)
     if batch_size != 1:
         from furiosa.compiler.frontend.onnx.batch import apply_batch
 

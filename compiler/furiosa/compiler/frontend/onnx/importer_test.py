@@ -190,7 +190,10 @@ def test_subgraphs_list_what_they_capture() -> None:
 def test_an_open_batch_is_one_and_others_are_refused() -> None:
     assert import_onnx(model("g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")).inputs[0].shape == (1, 4)
     text = "g (float[N,width] x) => (float[N,width] y) { y = Relu(x) }"
-    refused(model(text), r'input "x" has a dynamic shape \(dimension 1 "width" is open\): export')
+    refused(
+        model(text),
+        r'input "x" has the dynamic shape \[1, width\]: dimension 1 is open; add --input-shape x=1x\? or',
+    )
     refused(
         model("g (float[4] x) => (int64[1,n] y) { y = NonZero(x) }"),
         r'tensor "y" \(output of operator .* dynamic shape \[1, ',

@@ -13,6 +13,7 @@ from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite import custom, fold, options, shapes
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
+from furiosa.compiler.selection import EVERYTHING, Selection
 
 SCHEMA_VERSION = 3
 _WEIGHTS_INSIDE = "LiteRT's interpreter does not read it, so export the model with its weights inside"
@@ -52,7 +53,9 @@ class Source:
         return np.frombuffer(self.data, np.uint8, size, offset)
 
 
-def import_tflite(data: bytes | memoryview, *, batch_size: int = 1) -> Graph:
+def import_tflite(
+    data: bytes | memoryview, *, batch_size: int = 1, selection: Selection = EVERYTHING
+) -> Graph:
     """Imports the first subgraph of a TFLite model; the others are reached only by its control flow operators.
 
     Operators stand in the file's order, with their builtin options as attributes: enums by name ("SAME", "RELU6"),
@@ -66,6 +69,7 @@ def import_tflite(data: bytes | memoryview, *, batch_size: int = 1) -> Graph:
     Args:
         data: the bytes of the file; constants stay views of them.
         batch_size: multiplies dimension 0 of every input and output.
+        selection: sizes of open dimensions, and where the model is cut; an open dimension 0 that it leaves out is 1.
 
     Raises:
         InvalidFormat: not a whole TFLite file.
