@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-from furiosa.enf import reader
+from furiosa.enf import outputs, reader
 from furiosa.enf.errors import EnfError, printable
 
 BAD_ARGUMENTS = 255  # exit status, as the vendor's command line has it
@@ -152,13 +152,13 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    outputs = [p for p in (options.report, options.analyze_memory, options.chrome_trace) if p is not None]
-    if not outputs:
+    paths = [p for p in (options.report, options.analyze_memory, options.chrome_trace) if p is not None]
+    if not paths:
         raise _Failed(
             BAD_ARGUMENTS, "nothing to write, name a file: --report, --analyze-memory or --chrome-trace"
         )
     named = [options.file, options.json]
-    for path in outputs:
+    for path in paths:
         if any(_same(path, other) for other in named):
             raise _Failed(BAD_ARGUMENTS, f"{path} is named twice: inputs and outputs must be different files")
         named.append(path)
@@ -193,17 +193,11 @@ def _same(path: str, other: str) -> bool:
 
 def _write(path: str, content: bytes) -> None:
     """A whole file or none."""
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "xb") as f:
+        with outputs.replacing(path) as f:
             f.write(content)
-        os.replace(temporary, path)
-    except (OSError, ValueError) as e:
-        try:
-            os.unlink(temporary)
-        except (OSError, ValueError):
-            pass
-        raise _Failed(IO_ERROR, f"cannot write {path}: {getattr(e, 'strerror', None) or e}") from None
+    except OSError as e:
+        raise _Failed(IO_ERROR, f"cannot write {path}: {e.strerror or e}") from None
 
 
 def _diff(options: argparse.Namespace) -> int:

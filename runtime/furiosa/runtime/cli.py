@@ -171,10 +171,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(args: argparse.Namespace) -> None:
+    from furiosa.enf.outputs import replacing
     from furiosa.runtime.bundle import manifest as manifests
     from furiosa.runtime.bundle import writer
     from furiosa.runtime.bundle.reader import Bundle
-    from furiosa.runtime.files import replacing
 
     models = [text.partition("=") for text in args.model]
     for name, _, path in models:
@@ -190,8 +190,8 @@ def _pack(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
+    from furiosa.enf.outputs import replacing
     from furiosa.runtime.bundle.reader import Bundle
-    from furiosa.runtime.files import replacing
 
     Bundle.open(args.bundle).verify()
     if args.stamp:

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from furiosa.enf import cli as enf_cli
+from furiosa.runtime.bench import cli as bench_cli
 from furiosa.runtime.cli import bundle_main, bundler_main, run_main
 from furiosa.runtime.testing import own_path
 from furiosa.runtime.testing.enf_files import table_enf
@@ -79,7 +81,51 @@ def test_unpack(packed, folder, capsys):
     assert bundle_main(["unpack", "v.tar", "-o", "out"]) == 0
     assert (folder / "out/models/b.enf").read_bytes() == (folder / "b.enf").read_bytes()
     assert bundle_main(["unpack", "v.tar", "-o", "out"]) == 2
-    assert capsys.readouterr().err.endswith("out: it exists and is not an empty folder\n")
+    assert capsys.readouterr().err == "ERROR: out: it is not empty: 'manifest.binpb' is in it\n"
+
+
+# commands with the option that names an output, of each option one
+WRITING = [
+    "bundle pack --model a=a.enf -o",
+    "bundle pack -o w.tar --model a=a.enf --manifest-json",
+    "bundle pack -o w.tar --model a=a.enf --manifest-binpb",
+    "bundle verify v.tar --stamp",
+    "bundle layer v.tar -o",
+    "bundle run v.tar --model a -i x.npy -o",
+    "run a.enf -i x.npy -o",
+    "bench a.enf -n 2 -o",
+    "bench a.enf -n 2 --trace-output",
+    "enf verify a.enf --stamp",
+]
+
+
+PROGRAMS = {"bundle": bundle_main, "run": run_main, "bench": bench_cli.main, "enf": enf_cli.main}
+
+
+def furiosa(command: str, output: str) -> int:
+    """Runs a command line with one more argument, and returns its exit status."""
+    program, *arguments = command.split()
+    return PROGRAMS[program]([*arguments, output])
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_devices_and_links_stay(packed, folder, command):
+    device = os.stat("/dev/null").st_rdev
+    assert furiosa(command, "/dev/null") == 0
+    assert os.stat("/dev/null").st_rdev == device
+    os.mkdir("elsewhere")
+    os.symlink("elsewhere/file", "link")
+    assert furiosa(command, "link") == 0
+    assert os.readlink("link") == "elsewhere/file" and os.listdir("elsewhere") == ["file"]
+    assert not [name for name in os.listdir() if name.startswith(".furiosa")]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("command", [c for c in WRITING if "bundle verify" not in c])  # whose stamp is empty
+def test_a_full_disk_is_named(packed, capsys, command):
+    assert furiosa(command, "/dev/full") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ERROR: ") and "/dev/full: No space left on device" in error
 
 
 @pytest.mark.parametrize("inputs", [["--input", "x.npy"], ["-i", "x=x.npy"]])
@@ -110,7 +156,7 @@ def test_random_inputs_are_those_of_the_seed(capsys):
         (["pack", "-o", "x.tar", "--model", "../a=a.enf"], 4, "cannot name a model"),
         (["pack", "-o", "x.tar", "--model", "a=x.npy"], 4, "model 'a', x.npy: not an ENF"),
         (["pack", "-o", "x.tar", "--model", "a=none.enf"], 2, "none.enf: No such file"),
-        (["pack", "-o", "none/x.tar", "--model", "a=a.enf"], 2, "none/x.tar: No such file"),
+        (["pack", "-o", "none/x.tar", "--model", "a=a.enf"], 2, "none does not exist, create it first"),
         (["verify", "none.tar"], 2, "none.tar: No such file"),
         (["verify", "a.enf"], 4, "a.enf: not a tar file"),
         (["verify", "."], 2, "Is a directory"),
@@ -127,7 +173,7 @@ def test_random_inputs_are_those_of_the_seed(capsys):
         (
             ["run", "v.tar", "--model", "a", "--random", "1", "-o", "none/o.npz"],
             2,
-            "none/o.npz: No such file",
+            "none does not exist, create it first",
         ),
         (["@none"], 255, "No such file"),
     ],

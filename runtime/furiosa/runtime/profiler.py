@@ -118,7 +118,7 @@ class Profiler:
 
         text = trace(self._recorder, self.resource)
         if isinstance(file, (str, os.PathLike)):
-            from furiosa.runtime.files import replacing
+            from furiosa.enf.outputs import replacing
 
             with replacing(file) as f:
                 f.write(text.encode("ascii"))

@@ -11,10 +11,10 @@ from typing import BinaryIO
 import numpy as np
 
 from furiosa.enf.files import FileChanged, in_memory, open_file
+from furiosa.enf.outputs import replacing
 from furiosa.runtime import session
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import InvalidInput
-from furiosa.runtime.files import replacing
 from furiosa.runtime.model import find
 from furiosa.runtime.tensor import TensorArray, rand
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from typing import Any
 from urllib.parse import quote
 
 from furiosa.compiler.checks.common import UNREADABLE, Failed, Parser, not_a_report, read_report
+from furiosa.enf.outputs import replacing
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 OPERATOR = ("name", "op_type", "macs", "host_us", "transfer_us")
@@ -116,10 +116,8 @@ def to_json(report: dict[str, Any], source: str, label: str) -> dict[str, Any]:
 
 
 def _write(path: str, content: dict[str, Any]) -> None:
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="ascii", newline="\n") as f:
-        f.write(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as f:
+        f.write(json.dumps(content, indent=2).encode("ascii") + b"\n")
 
 
 def main(argv: list[str] | None = None) -> int:

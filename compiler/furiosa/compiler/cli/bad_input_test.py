@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -188,10 +189,12 @@ def test_unreadable_source(capfd, quantized_model):
 
 
 @pytest.mark.parametrize("option", ["-o", "--dot-graph", *REPORTS])
-@pytest.mark.parametrize("path", ["missing/out", "folder", "new/", "/dev/null", "m.onnx/out", ""])
+@pytest.mark.parametrize("path", ["missing/out", "folder", "new/", "socket", "m.onnx/out", ""])
 def test_output_that_cannot_be_written(capfd, folder, quantized_model, option, path):
     Path("m.onnx").write_bytes(quantized_model)
     (folder / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind("socket")
     check(["compile", "m.onnx", option, path], IO_ERROR, capfd, "cannot write")
 
 

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
-from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, outcome, terminal
-from furiosa.compiler.cli.output import Outputs, check_writable
-from furiosa.compiler.errors import CompileError, IoError, LowCoverage
+from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, outcome, output, terminal
+from furiosa.compiler.errors import CompileError, LowCoverage
+from furiosa.enf.outputs import Outputs
 
 if TYPE_CHECKING:
     from furiosa.compiler.pipeline import Compilation
@@ -54,8 +54,7 @@ def _start_quickly() -> None:
 def _compile(options: arguments.Namespace) -> None:
     loud = options.verbose or sys.stderr.isatty()
     paths = arguments.outputs(options)
-    for path in paths:
-        check_writable(path)
+    output.check_writable(paths)
     if loud:
         terminal.say(f"Using furiosa-compiler {__version__}")
     compilation, choice, progress = _run(options, loud)
@@ -63,7 +62,7 @@ def _compile(options: arguments.Namespace) -> None:
         with interrupt.cleaning_up(), Outputs() as outputs:
             _write(compilation, choice, options, outputs)
     except OSError as e:
-        raise IoError(f"cannot write {' and '.join(paths)}: {e.strerror or e}") from None
+        raise output.unwritable(e) from None
     progress.finish()
     if options.target_ir != "dfg":
         _tell_placement(compilation, options, loud)

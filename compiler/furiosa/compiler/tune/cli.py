@@ -6,11 +6,11 @@ import hashlib
 import os
 import sys
 
-from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, outcome, terminal
-from furiosa.compiler.cli.output import Outputs, check_writable
-from furiosa.compiler.errors import CompileError, IoError
+from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, outcome, output, terminal
+from furiosa.compiler.errors import CompileError
 from furiosa.compiler.tune import arguments
 from furiosa.compiler.tune.point import OK, Point
+from furiosa.enf.outputs import Outputs
 
 
 def main(argv: list[str]) -> int:
@@ -28,8 +28,7 @@ def main(argv: list[str]) -> int:
 
 
 def _tune(options: arguments.Namespace) -> None:
-    for path in options.outputs:
-        check_writable(path)
+    output.check_writable(options.outputs)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no thread, so that children can be forked
     from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import Compilation, Options
@@ -75,7 +74,7 @@ def _tune(options: arguments.Namespace) -> None:
                     form = options.format or SUFFIXES.get(os.path.splitext(path)[1], "table")
                     outputs.open(path).write(FORMATS[form](result).encode("utf-8", "backslashreplace"))
         except OSError as e:
-            raise IoError(f"cannot write {' and '.join(options.outputs)}: {e.strerror or e}") from None
+            raise output.unwritable(e) from None
 
 
 class _Progress:

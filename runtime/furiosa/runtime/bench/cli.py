@@ -123,8 +123,8 @@ def _seconds(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from furiosa.enf.outputs import replacing
     from furiosa.runtime.bench import result
-    from furiosa.runtime.files import replacing
 
     _check_files(args)
     if args.workload == "L" and (args.workers, args.io_threads) != (1, 1):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from furiosa.enf import outputs
 from furiosa.enf.testing.generated import assert_generated
 from furiosa.runtime import session
 from furiosa.runtime.bundle import manifest as manifests
@@ -175,6 +178,73 @@ def test_unpack_never_overwrites(tmp_path, bundle):
         with pytest.raises(FileExistsError):
             Bundle.open(bundle).unpack(tmp_path / name)
     assert os.listdir(tmp_path / "full") == ["mine"]
+
+
+def test_unpack_keeps_a_folder_that_exists(tmp_path, bundle):
+    """A mounted volume cannot be replaced, and its mode and owner are somebody's decision."""
+    folder, link = tmp_path / "volume", tmp_path / "link"
+    folder.mkdir()
+    folder.chmod(0o2750)
+    (folder / "lost+found").mkdir()
+    link.symlink_to("volume")
+    before = folder.stat()
+    Bundle.open(bundle).unpack(link)
+    after = folder.stat()
+    assert (before.st_ino, before.st_mode, before.st_uid) == (after.st_ino, after.st_mode, after.st_uid)
+    assert link.is_symlink()
+    assert sorted(os.listdir(folder)) == ["lost+found", "manifest.binpb", "manifest.json", "models"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_unpack_to_a_mounted_volume(tmp_path, bundle):
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    unpack = f"{sys.executable} -m furiosa.runtime.bundle unpack {bundle} -o {folder}"
+    script = f"mount -t tmpfs none {folder} || exit 99; {unpack} && ls -A {folder}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip("this sandbox does not mount")
+    assert done.stderr == "" and done.returncode == 0
+    assert done.stdout.split() == ["manifest.binpb", "manifest.json", "models"]
+
+
+def test_an_unpacking_that_fails_leaves_the_folder_empty(tmp_path, bundle, monkeypatch):
+    (tmp_path / "out").mkdir()
+    rename = os.rename
+
+    def refuse(source, target):
+        if target == str(tmp_path / "out/manifest.json"):
+            raise OSError(28, "No space left on device", target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        Bundle.open(bundle).unpack(tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_of_two_that_unpack_to_one_folder_the_loser_hears_why(tmp_path, bundle):
+    (tmp_path / "out").mkdir()
+    with (
+        outputs.temporary_folder(str(tmp_path / "out/bundle")),
+        pytest.raises(FileExistsError, match="another process is unpacking to it"),
+    ):
+        Bundle.open(bundle).unpack(tmp_path / "out")
+    new = tmp_path / "new"
+    check = Bundle._check_json
+
+    def meanwhile(self):
+        new.mkdir()
+        (new / "x").touch()
+        check(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bundle, "_check_json", meanwhile)
+        with pytest.raises(FileExistsError, match="another process has written it meanwhile"):
+            Bundle.open(bundle).unpack(new)
+    assert os.listdir(new) == ["x"] and sorted(os.listdir(tmp_path)) == ["in", "new", "out", "vision.tar"]
 
 
 def damage_enf(manifest, files):

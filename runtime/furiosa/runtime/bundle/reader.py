@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
 from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
+from furiosa.enf import outputs
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
 from furiosa.enf.files import Content, FileChanged, in_memory, open_file
@@ -168,23 +167,66 @@ class Bundle:
     def unpack(self, folder: str | os.PathLike[str]) -> None:
         """Writes the bundle's files to a folder that does not exist yet, or is empty; all of them or nothing.
 
+        A folder that exists keeps its mode and owner; it may be a mounted volume or behind a symbolic link. In it
+        ``manifest.json`` comes last: where that is, all is.
+
         Raises:
-            FileExistsError: the folder has something in it.
+            FileExistsError: the folder has something in it, or another process is unpacking to it.
             OSError: it cannot be written.
             BundleError: as ``copy``.
         """
-        folder = os.path.abspath(folder)
-        if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-            raise FileExistsError(errno.EEXIST, "it exists and is not an empty folder", folder)
+        exists = os.path.lexists(folder)
+        if exists:
+            _check_empty(os.fspath(folder))
+        folder = os.path.realpath(folder)
         self._check_json()
-        temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(folder)}.", dir=os.path.dirname(folder))
-        try:
+        with outputs.temporary_folder(os.path.join(folder, "bundle") if exists else folder) as temporary:
             os.mkdir(os.path.join(temporary, manifests.MODEL_FOLDER))
             for name in self.files:
-                with open(os.path.join(temporary, name), "xb") as f:
+                with outputs.replacing(os.path.join(temporary, name)) as f:
                     self.copy(name, f)
-            os.chmod(temporary, os.stat(os.path.join(temporary, manifests.MODEL_FOLDER)).st_mode & 0o777)
-            os.rename(temporary, folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            if exists:
+                _move_all(temporary, folder)
+                return
+            try:
+                os.rename(temporary, folder)
+            except OSError as e:
+                if e.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
+                raise FileExistsError(
+                    errno.EEXIST, "another process has written it meanwhile", folder
+                ) from None
+
+
+def _check_empty(folder: str) -> None:
+    """Refuses a folder that has something in it; what a run that was killed left there is removed."""
+    if not os.path.isdir(folder):
+        raise FileExistsError(errno.EEXIST, "it exists and is no folder, nor a link to one", folder)
+    # what a new file system has at its top
+    found = [name for name in sorted(os.listdir(folder)) if name != "lost+found"]
+    left = [name for name in found if not outputs.abandoned(os.path.join(folder, name))]
+    if not left:
+        return
+    ours = all(outputs.is_temporary(name) for name in left)
+    raise FileExistsError(
+        errno.EEXIST,
+        "another process is unpacking to it" if ours else f"it is not empty: '{left[0]}' is in it",
+        folder,
+    )
+
+
+def _move_all(source: str, folder: str) -> None:
+    """Moves what is in one folder to another of the same file system; after an error nothing of it stays there."""
+    names = sorted(os.listdir(source), key=lambda name: (name == manifests.JSON_FILE, name))
+    moved: list[str] = []
+    try:
+        for name in names:
+            target = os.path.join(folder, name)
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "another process has written to it meanwhile", folder)
+            os.rename(os.path.join(source, name), target)
+            moved.append(name)
+    except BaseException:
+        for name in reversed(moved):
+            os.rename(os.path.join(folder, name), os.path.join(source, name))
+        raise

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
 from furiosa.enf.files import open_file
+from furiosa.enf.outputs import replacing
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import copy, replacing
+from furiosa.runtime.files import copy
 
 
 def pack(output: str | os.PathLike[str], models: Iterable[tuple[str, str | os.PathLike[str]]]) -> Manifest:

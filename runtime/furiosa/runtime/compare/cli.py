@@ -70,10 +70,10 @@ def _whole(low: int, high: int):
 
 
 def _run(args: argparse.Namespace) -> int:
+    from furiosa.enf.outputs import replacing
     from furiosa.runtime.compare.compare import compare
     from furiosa.runtime.compare.html import to_html
     from furiosa.runtime.compare.report import text, to_json, to_junit_xml
-    from furiosa.runtime.files import replacing
 
     result = compare(
         args.model,

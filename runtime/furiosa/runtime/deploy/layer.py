@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from furiosa.enf.files import Content, open_file
+from furiosa.enf.outputs import replacing
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.deploy import portable
 from furiosa.runtime.errors import BundleError
-from furiosa.runtime.files import copy, replacing
+from furiosa.runtime.files import copy
 
 _PREFIX = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", re.ASCII)
 _MAX_PREFIX = 100  # bytes; with a model's file behind it, it must fit a tar header
