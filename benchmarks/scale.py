@@ -37,13 +37,7 @@ local_path_override(
     path = "{root}",
 )
 
-bazel_dep(name = "rules_python", version = "1.6.0")
-
-python = use_extension("@rules_python//python/extensions:python.bzl", "python")
-python.toolchain(
-    is_default = True,
-    python_version = "3.11",
-)
+bazel_dep(name = "rules_python", version = "1.8.5")
 """
 
 TARGET = """

@@ -234,6 +234,6 @@ def _real_tests():
         ],
         deps = [
             "//compiler:testing",
-            "@furiosa_rules_pypi//bazel_runfiles",
+            "@furiosa_rules_dev_pypi//bazel_runfiles",
         ],
     )

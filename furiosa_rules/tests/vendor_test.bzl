@@ -163,7 +163,7 @@ def vendor_test_suite(name):
         data = built,
         deps = [
             ":stand_in_vendor_library",
-            "@furiosa_rules_pypi//bazel_runfiles",
+            "@furiosa_rules_dev_pypi//bazel_runfiles",
         ],
     )
     native.test_suite(name = name, tests = ["%s_%s" % (name, test) for test in tests] + ["stand_in_vendor_test"])

@@ -37,6 +37,7 @@ _DATA = [
     "//compiler:furiosa_compiler",
     "//examples/models:generate",
     "//furiosa_rules:sources",
+    "//tools/python:requirements_dev_lock.txt",
     "//tools/python:requirements_lock.txt",
 ]
 

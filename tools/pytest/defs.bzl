@@ -3,7 +3,7 @@
 load("@rules_python//python:py_test.bzl", "py_test")
 
 _MAIN = Label("//tools/pytest:main.py")
-_PYTEST = Label("@furiosa_rules_pypi//pytest")
+_PYTEST = Label("@furiosa_rules_dev_pypi//pytest")
 
 def pytest_test(name, srcs, deps = [], args = [], **kwargs):
     """One test target that runs pytest over `srcs`.

@@ -37,7 +37,7 @@ _ROOMS = (
 )
 # The project's own tests, and what stays in the checkout for them.
 _LEFT_OUT = re.compile(
-    r"^(?!examples/smoke/).*_test\.py$|(^|/)(conftest|testing)\.py$|(^|/)testing/|^furiosa_rules/tests/|^docs/BUILD"
+    r"^(?!examples/smoke/).*_test\.py$|(^|/)(conftest|testing)\.py$|(^|/)testing/|^furiosa_rules/tests/|^docs/BUILD|/requirements_dev"
 )
 _SOURCES = re.compile(r"\.(bazel|bazelrc|bzl|css|in|js|json|md|proto|py|toml|txt)$|(^|/)(LICENSE|run)$")
 

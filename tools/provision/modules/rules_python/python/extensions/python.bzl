@@ -1,20 +1,30 @@
-"""`python.toolchain`: one toolchain, of the version that the root module asks for, or else any module."""
+"""`python.toolchain`: toolchains of the versions that modules ask for; the root module's default is the build's."""
 
-load("//python/private:interpreter.bzl", "find_interpreter", "local_python_repo")
+load("//python/private:interpreter.bzl", "OWN_DEFAULT", "find_interpreter", "local_python_repo", "minor")
+
+def _default(root):
+    """The root module's default version; what other modules say of it does not count."""
+    tags = root.tags.toolchain
+    version = OWN_DEFAULT
+    for tag in tags:
+        if tag.is_default or len(tags) == 1:
+            version = tag.python_version
+    for tag in root.tags.defaults:
+        version = tag.python_version or version
+    return version
 
 def _python_impl(mctx):
-    version = ""
-    for module in reversed(mctx.modules):  # breadth first from the root: the root's is the last word
-        for tag in reversed(module.tags.toolchain):
-            version = tag.python_version
-        for tag in module.tags.toolchain:
-            if tag.is_default:
-                version = tag.python_version
-        for tag in module.tags.defaults:
-            version = tag.python_version or version
+    default = OWN_DEFAULT
+    asked = []
+    for module in mctx.modules:
+        if module.is_root:
+            default = _default(module)
+        asked += [tag.python_version for tag in module.tags.toolchain]
+    found = [find_interpreter(version) for version in [default] + asked]
     local_python_repo(
         name = "local_python",
-        python = find_interpreter(version).path,
+        default = minor(found[0].version),
+        pythons = {minor(python.version): python.path for python in found},
     )
     return mctx.extension_metadata(reproducible = True)
 

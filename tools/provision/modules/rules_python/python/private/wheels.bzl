@@ -79,7 +79,7 @@ def _wheel_repo_impl(rctx):
     # not compile (a template, say) is imported from source, if at all.
     rctx.execute([rctx.attr.python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"] +
                  ["-s", rctx.path("site-packages"), rctx.path("site-packages")])
-    deps = ["@%s_%s//:pkg" % (rctx.attr.hub, repo) for repo in json.decode(result.stdout)]
+    deps = ["@%s%s//:pkg" % (rctx.attr.prefix, repo) for repo in json.decode(result.stdout)]
     rctx.file("BUILD.bazel", _WHEEL_BUILD.format(
         deps = repr(deps),
         repo = rctx.attr.locked[name],
@@ -91,8 +91,8 @@ wheel_repo = repository_rule(
         "distribution": attr.string(mandatory = True),
         "extra_pip_args": attr.string_list(),
         "extras": attr.string_list(),
-        "hub": attr.string(mandatory = True),
         "locked": attr.string_dict(mandatory = True),
+        "prefix": attr.string(mandatory = True),
         "python": attr.string(mandatory = True),
         "python_version": attr.string(mandatory = True),
         "requirement": attr.string(mandatory = True),
@@ -103,15 +103,16 @@ wheel_repo = repository_rule(
 _HUB_PACKAGE = """\
 package(default_visibility = ["//visibility:public"])
 
-alias(
-    name = "{repo}",
-    actual = "@{hub}_{repo}//:pkg",
-)
-
 [alias(
     name = name,
-    actual = "@{hub}_{repo}//:" + name,
-) for name in ["pkg", "whl", "data", "dist_info"]]
+    actual = select(
+        {{
+            "@local_python//:is_%s" % version: "@%s//:%s" % (repo, target)
+            for version, repo in {repos}.items()
+        }},
+        no_match_error = {error},
+    ),
+) for name, target in {targets}.items()]
 """
 
 _HUB_REQUIREMENTS = """\
@@ -123,21 +124,21 @@ def requirement(name):
 
 def _hub_repo_impl(rctx):
     rctx.file("BUILD.bazel", "exports_files([\"requirements.bzl\"])\n")
-    for repo in rctx.attr.repos:
-        rctx.file(repo + "/BUILD.bazel", _HUB_PACKAGE.format(
-            hub = rctx.attr.hub,
-            repo = repo,
+    for package, encoded in rctx.attr.packages.items():
+        repos = json.decode(encoded)
+        supported = ", ".join(["//_config:is_cp" + version.replace(".", "") for version in repos])
+        rctx.file(package + "/BUILD.bazel", _HUB_PACKAGE.format(
+            error = repr("%s is locked for other versions of Python than this build's; it supports %s" % (package, supported)),
+            repos = repr(repos),
+            targets = repr({package: "pkg"} | {name: name for name in ["pkg", "whl", "data", "dist_info"]}),
         ))
     rctx.file("requirements.bzl", _HUB_REQUIREMENTS.format(
-        all = repr(["@@%s//%s" % (rctx.name, repo) for repo in rctx.attr.repos]),
+        all = repr(["@@%s//%s" % (rctx.name, package) for package in rctx.attr.packages]),
         canonical = rctx.name,
     ))
 
 hub_repo = repository_rule(
     implementation = _hub_repo_impl,
-    attrs = {
-        "hub": attr.string(mandatory = True),
-        "repos": attr.string_list(),
-    },
-    doc = "The hub: @hub//name for every locked distribution.",
+    attrs = {"packages": attr.string_dict(mandatory = True)},
+    doc = "The hub: @hub//name for every locked distribution, in the version of Python that the build has.",
 )
