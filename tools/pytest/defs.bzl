@@ -23,6 +23,7 @@ def pytest_test(name, srcs, deps = [], args = [], **kwargs):
         main = _MAIN,
         args = ["$(rootpath %s)" % src for src in srcs if not src.endswith("conftest.py")] + args,
         deps = deps + [_PYTEST],
+        legacy_create_init = 0,
         **kwargs
     )
 

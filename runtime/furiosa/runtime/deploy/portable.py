@@ -26,17 +26,19 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Path | bytes]:
     """The files to pack, by their place beside ``manifest.json``: ``run``, ``run.py`` and ``runtime/…``.
 
     Args:
-        paths: files of unpacked wheels (below a folder ``site-packages``) and of this project (below ``furiosa``).
+        paths: files of unpacked wheels (below a folder ``site-packages``) and of this project (below ``furiosa``); others
+            are left out.
 
     Raises:
-        BundleError: a file of another place, two for one place, or wheels that no one interpreter can load.
+        BundleError: the program itself is not among them, two are for one place, or wheels that no one interpreter can load.
         OSError: a wheel's metadata cannot be read.
     """
     found: dict[str, Path | bytes] = {}
     for path in sorted(Path(p) for p in paths):
         place = _place(path)
-        if place == "furiosa/__init__.py" or _LEFT_OUT.search(place):
-            continue  # the parts of furiosa lie in one folder here: a namespace package needs no __init__
+        # the parts of furiosa lie in one folder here: a namespace package needs no __init__
+        if place in (None, "furiosa/__init__.py") or _LEFT_OUT.search(place):
+            continue
         target = _TOP.get(place, f"{FOLDER}/{place}")
         if target in found:
             raise BundleError(f"the runtime has two files for {target}: {found[target]} and {path}")
@@ -53,12 +55,16 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Path | bytes]:
     return found
 
 
-def _place(path: Path) -> str:
+def _place(path: Path) -> str | None:
+    """Where a file is imported from; None for what is not imported: a wheel's programs, headers and shared data.
+
+    rules_python puts those beside ``site-packages``, from 2.1 on among a library's files.
+    """
     parts = path.parts
     for root, keep in (("site-packages", 1), ("furiosa", 0)):
         if root in parts:
             return "/".join(parts[parts.index(root) + keep :])
-    raise BundleError(f"{path} is neither of a wheel nor of the runtime")
+    return None
 
 
 def requirements(wheels: Mapping[str, str]) -> dict[str, object]:
