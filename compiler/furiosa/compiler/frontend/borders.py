@@ -12,11 +12,12 @@ from furiosa.enf.dtypes import CODE
 _CROSSING = CODE.keys() - {"bfloat16"}
 
 
-def check_borders(tensors: Iterable[Tensor], what: str) -> None:
+def check_borders(tensors: Iterable[Tensor], what: str, instead: str = "") -> None:
     """Checks that tensors can be handed over as bytes.
 
     Args:
         what: begins the sentence of the error ("the input").
+        instead: ends it.
 
     Raises:
         InvalidModel: one is of another kind.
@@ -25,7 +26,7 @@ def check_borders(tensors: Iterable[Tensor], what: str) -> None:
         if not can_cross(t.dtype):
             raise InvalidModel(
                 f'{what} "{t.name}" is of type {t.dtype}, but only dense numbers of NumPy\'s types can be handed over: '
-                f"keep it inside of the model's operators"
+                f"keep it inside of the model's operators{instead}"
             )
 
 

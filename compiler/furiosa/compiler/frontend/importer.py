@@ -33,7 +33,7 @@ def import_model(
     """
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
-    if selection.inputs or selection.outputs or (selection and source_format(data) == "tflite"):
+    if selection and source_format(data) == "tflite":
         raise InvalidConfig("cuts, and shapes of a TFLite model, cannot be chosen yet")
     if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
@@ -44,6 +44,23 @@ def import_model(
     return import_onnx(
         data, batch_size=batch_size, selection=selection, folder=folder, real_folder=real_folder
     )
+
+
+def selected_model(
+    data: bytes, selection: Selection, *, folder: str | None = None, real_folder: str | None = None
+) -> bytes:
+    """The model file of the part that a selection means, for the format's reference runtime; the file itself where it means all.
+
+    Shapes of a TFLite model are not in it: that runtime takes them with its inputs.
+
+    Raises:
+        CompileError: as ``import_model``.
+    """
+    if not selection:
+        return data
+    from furiosa.compiler.frontend.onnx.importer import selected_model
+
+    return selected_model(data, selection, folder=folder, real_folder=real_folder)
 
 
 def source_format(data: bytes | memoryview) -> str:

@@ -35,30 +35,46 @@ def fix(declared: Declared, chosen: Selection, hint: Hint = lambda name, dims: N
         InvalidConfig: what is given contradicts the model or itself, or names what the model does not have.
         InvalidModel: a dimension is still open; the error says which options are missing.
     """
+    filled = partly(declared, chosen)
+    missing = {name: dims for name, dims in filled.items() if not is_static(dims)}
+    if missing:
+        raise InvalidModel(_question(missing, hint))
+    return {name: tuple(dims) for name, dims in filled.items()}
+
+
+def partly(
+    declared: Declared, chosen: Selection, *, with_batch: bool = True
+) -> dict[str, Sequence[Dim] | None]:
+    """The same as far as it goes; without ``with_batch`` no dimension is 1 where nothing is said.
+
+    Raises:
+        InvalidConfig: as ``fix``.
+    """
     sizes = _bind(declared, chosen)
-    shapes: dict[str, Shape] = {}
-    missing: dict[str, list[Dim] | None] = {}
     elsewhere = {
         d
         for dims in declared.values()
         for d in (dims or ())[1:]
         if isinstance(d, str) and not _BATCH.fullmatch(d)
     }
-    for name, dims in declared.items():
-        if name in chosen.input_shapes:
-            shapes[name] = chosen.input_shapes[name]
-            continue
-        if dims is None:
-            missing[name] = None
-            continue
-        filled = [_size(axis, d, sizes, elsewhere) for axis, d in enumerate(dims)]
-        if all(isinstance(d, int) for d in filled):
-            shapes[name] = tuple(filled)
-        else:
-            missing[name] = filled
-    if missing:
-        raise InvalidModel(_question(missing, hint))
-    return shapes
+
+    def size(axis: int, dim: Dim) -> Dim:
+        if isinstance(dim, int):
+            return dim
+        if dim in sizes:
+            return sizes[dim]
+        is_batch = dim not in elsewhere if axis == 0 else dim is not None and _BATCH.fullmatch(dim)
+        return 1 if is_batch and with_batch else dim
+
+    return {
+        name: chosen.input_shapes.get(name) or (dims and [size(axis, d) for axis, d in enumerate(dims)])
+        for name, dims in declared.items()
+    }
+
+
+def is_static(dims: Sequence[Dim] | None) -> bool:
+    """Whether no dimension is open."""
+    return dims is not None and all(isinstance(d, int) for d in dims)
 
 
 def defaults(declared: Declared) -> dict[str, Shape]:
@@ -70,15 +86,6 @@ def defaults(declared: Declared) -> dict[str, Shape]:
         except InvalidModel:
             continue
     return found
-
-
-def _size(axis: int, dim: Dim, sizes: Mapping[str, int], elsewhere: set[str]) -> Dim:
-    if isinstance(dim, int):
-        return dim
-    if dim in sizes:
-        return sizes[dim]
-    is_batch = dim not in elsewhere if axis == 0 else dim is not None and _BATCH.fullmatch(dim)
-    return 1 if is_batch else dim
 
 
 def _bind(declared: Declared, chosen: Selection) -> dict[str, int]:

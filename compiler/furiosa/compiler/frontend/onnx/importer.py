@@ -10,8 +10,18 @@ from google.protobuf.message import DecodeError
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.borders import can_cross, check_borders
-from furiosa.compiler.frontend.onnx import attributes, checks, consistency, inputs, regions, shapes, wire
-from furiosa.compiler.frontend.onnx.constants import Constants, check_size, dtype_name
+from furiosa.compiler.frontend.onnx import (
+    attributes,
+    checks,
+    consistency,
+    cut,
+    dynamic,
+    inputs,
+    regions,
+    shapes,
+    wire,
+)
+from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
 from furiosa.compiler.selection import EVERYTHING, Selection
 
@@ -60,24 +70,67 @@ def import_onnx(
     """
     if batch_size < 1:
         raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
+    reader = Constants(folder, real_folder)
     model, big = _parse(memoryview(data).toreadonly())
     source = Source(model.ir_version, checks.opsets(model))
-    model.ir_version = max(model.ir_version, 4)  # since when an initialiser need not be an input as well
-    if model.functions:
-        model = checks.inline_functions(model)
-    checks.check_text(model)
-    checks.check_operators(model, source.opsets)
-    fixed = inputs.fix_inputs(model, selection)
-    reader = Constants(folder, real_folder)
+    model, chosen = _select(model, big, reader, selection)
     inference = Inference(model, big, reader)
     inference.run()
     graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
-    graph.selection = Selection(fixed)
+    graph.selection = chosen
     if batch_size != 1:
         from furiosa.compiler.frontend.onnx.batch import apply_batch
 
         apply_batch(graph, batch_size)
     return graph
+
+
+def selected_model(
+    data: bytes | memoryview,
+    selection: Selection,
+    *,
+    folder: str | None = None,
+    real_folder: str | None = None,
+) -> bytes:
+    """The model file with a selection in it: cut, and its inputs of static shapes.
+
+    Raises:
+        CompileError: as ``import_onnx``.
+    """
+    model, big = _parse(memoryview(data).toreadonly())
+    model, _ = _select(model, big, Constants(folder, real_folder), selection)
+    constants = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(t for i, t in enumerate(constants) if i not in big)
+    whole = [(constants[i].SerializeToString(deterministic=True), raw) for i, raw in big.items()]
+    return wire.join(model.SerializeToString(deterministic=True), whole)
+
+
+def _select(
+    model: onnx.ModelProto, big: dict[int, memoryview], reader: Constants, selection: Selection
+) -> tuple[onnx.ModelProto, Selection]:
+    """The checked part of a model that is meant, its inputs of static shapes; and the selection as it was found."""
+    model.ir_version = max(model.ir_version, 4)  # since when an initialiser need not be an input as well
+    if model.functions:
+        model = checks.inline_functions(model)
+    checks.check_text(model)
+    done = cut.cut(model, selection, lambda head: _types(head, big, reader))
+    checks.check_operators(model, checks.opsets(model))
+    shapes = inputs.fix_inputs(model, done.words)
+    shapes |= {v.name: inputs.declared_dims(v) for v in model.graph.input if v.name in done.new}
+    return model, Selection({n: tuple(s) for n, s in shapes.items()}, {}, done.inputs, done.outputs)
+
+
+def _types(head: onnx.ModelProto, big: dict[int, memoryview], reader: Constants) -> dict[str, onnx.TypeProto]:
+    inference = Inference(head, big, reader)
+    try:
+        inference.run()
+    except InvalidModel:  # what is cut off need not be valid
+        return {}
+    kinds = {
+        n: onnx.helper.make_tensor_type_proto(CODES[t.dtype], t.shape) for n, t in inference.constants.items()
+    }
+    return inference.types | kinds
 
 
 def _parse(data: memoryview) -> tuple[onnx.ModelProto, dict[int, memoryview]]:
@@ -117,6 +170,7 @@ class _Importer:
         outputs = {value.name for value in graph.output}
         self.fixed = set(self.tensors)  # names of inputs and constants
         live = _live(graph)
+        self._check_outputs(live)
         nodes, self.functions = regions.enclose(live, outputs, self._can_cross, self.source.opsets)
         if self.functions:  # nobody else looks into them
             self._check_values(live)
@@ -132,7 +186,6 @@ class _Importer:
                 raise InvalidModel(f'the output "{value.name}" is computed by no operator')
             result.append(self.tensors[value.name])
         check_borders(inputs, "the input")
-        check_borders(result, "the output")
         return Graph("onnx", graph.name or "main", inputs, result, operators, self.source)
 
     def _define(self, tensor: Tensor) -> None:
@@ -156,7 +209,7 @@ class _Importer:
             return Tensor(name, (), kind.removesuffix("_type"))
         shape = shapes.static_shape(value)
         if shape is None:
-            raise InvalidModel(self._dynamic(name, where, value))
+            raise InvalidModel(f'tensor "{name}" ({where}) has the dynamic shape {dynamic.shape_text(value)}')
         dtype = dtype_name(value.tensor_type.elem_type, f'tensor "{name}"')
         check_size(name, shape, dtype)
         return Tensor(name, shape, dtype)
@@ -168,19 +221,21 @@ class _Importer:
             return False
         return can_cross(dtype_name(value.tensor_type.elem_type, f'tensor "{name}"'))
 
-    def _dynamic(self, name: str, where: str, value: onnx.TypeProto | None) -> str:
-        shape = ""
-        if value is not None and value.tensor_type.HasField("shape"):
-            dims = [
-                d.dim_param or ("?" if not d.HasField("dim_value") else d.dim_value)
-                for d in value.tensor_type.shape.dim
-            ]
-            shape = f" [{', '.join(map(str, dims))}]"
-        shapes.infer(self.model, {}, set(), strict=True)  # which may know a better reason
-        return (
-            f'tensor "{name}" ({where}) has the dynamic shape{shape or " (not even a rank is known)"}: '
-            f"export the model with fixed shapes"
-        )
+    def _check_outputs(self, nodes: list[onnx.NodeProto]) -> None:
+        """Refuses what cannot be handed over, and says where the model can end instead."""
+        names = [value.name for value in self.model.graph.output]
+        made = {name for node in nodes for name in node.output}
+        for name in names:
+            if name in made and not self._can_cross(name):
+                cut = dynamic.proposal(names, nodes, self._can_cross, self.fixed)
+                value = self.types.get(name)
+                if value is None or value.HasField("tensor_type") and shapes.static_shape(value) is None:
+                    shapes.infer(self.model, {}, set(), strict=True)  # which may know a better reason
+                    raise InvalidModel(dynamic.unknown_shape(name, nodes, self.types, self._is_known) + cut)
+                check_borders([self._typed(name, "output")], "the output", cut)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.fixed or shapes.is_known(self.types.get(name))
 
     def _fold_trivial(self, node: onnx.NodeProto, outputs: set[str]) -> bool:
         """Takes Identity and inference-time Dropout out of the graph where nobody can tell."""

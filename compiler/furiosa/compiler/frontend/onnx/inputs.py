@@ -61,13 +61,16 @@ def declared_dims(value: onnx.ValueInfoProto) -> list[Dim] | None:
     ]
 
 
-def set_shape(value: onnx.ValueInfoProto, shape: Shape) -> None:
-    """Gives a tensor a static shape."""
+def set_shape(value: onnx.ValueInfoProto, shape: Sequence[Dim]) -> None:
+    """Gives a tensor a shape."""
     dims = value.type.tensor_type.shape.dim
     del dims[:]
     value.type.tensor_type.shape.SetInParent()  # a scalar has a shape, too
     for size in shape:
-        dims.add(dim_value=size)
+        if isinstance(size, int):
+            dims.add(dim_value=size)
+        else:
+            dims.add(dim_param=size or "")
 
 
 def _hint(properties: Iterable[onnx.StringStringEntryProto], dims: Sequence[Dim]) -> Shape | None:
