@@ -61,30 +61,6 @@ def selection(
     )
 
 
-def parse(
-    input_shapes: Iterable[str], dims: Iterable[str], inputs: Iterable[str], outputs: Iterable[str]
-) -> Selection:
-    """The selection of a command line: each shape is NAME=1x3x640x640, each dimension NAME=SIZE.
-
-    Raises:
-        InvalidConfig: another form, or a name that is given twice.
-    """
-    shapes = _pairs("--input-shape", input_shapes, "1x3x640x640")
-    return selection(shapes, _pairs("--dim", dims, "640"), tuple(inputs), tuple(outputs))
-
-
-def _pairs(option: str, texts: Iterable[str], example: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")  # names may have a "=", sizes have none
-        if not name or not value:
-            raise InvalidConfig(f"{option} {text!r} is not of the form NAME={example}")
-        if name in found:
-            raise InvalidConfig(f"{option} is given twice for {name!r}")
-        found[name] = value
-    return found
-
-
 def _shape(name: str, value: str | Sequence[int]) -> Shape:
     sizes = value.split("x") if isinstance(value, str) else value
     if not isinstance(sizes, Sequence) or len(sizes) > MAX_RANK:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from furiosa.enf import dump
+from furiosa.enf import dump, selection
 from furiosa.enf.enf_pb2 import Selection
 from furiosa.enf.errors import printable
 from furiosa.enf.machine import Region, Space
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
     """A field of the metadata as a number or a text."""
     if isinstance(value, bytes):
         return value.hex()
-    return dump.selection_text(value) if isinstance(value, Selection) else value
+    return selection.text(value) if isinstance(value, Selection) else value
 
 
 def _interface(a: Enf, b: Enf) -> Iterator[str]:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from furiosa.enf import container, dtypes
+from furiosa.enf import container, dtypes, selection
 from furiosa.enf.errors import printable
 from furiosa.enf.isa import Command
 from furiosa.enf.machine import Engine, Space
 
 if TYPE_CHECKING:
-    from furiosa.enf.enf_pb2 import CommandRange, HostCall, Selection, TensorDescriptor
+    from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
     from furiosa.enf.reader import Enf
 
 
@@ -25,7 +25,7 @@ def summary(enf: Enf) -> Iterator[str]:
     if m.compatibility:
         yield f"operators that the NPU may take: those of the vendor's release {printable(m.compatibility)}"
     if m.HasField("selection"):
-        yield f"of the source: {printable(selection_text(m.selection))}"
+        yield f"of the source: {printable(selection.text(m.selection))}"
     yield f"operators: {m.npu_operators} on the NPU, {m.host_operators} on the host"
     share = 100 * m.npu_macs / m.total_macs if m.total_macs else 0.0
     yield f"multiply-accumulates: {m.total_macs}, {share:.1f} % of them on the NPU"
@@ -48,14 +48,6 @@ def summary(enf: Enf) -> Iterator[str]:
         ("dram", len(plan.dram_size), sum(plan.dram_size)),
     ]
     yield from _table("buffers", [(name, str(n), f"{size} bytes together") for name, n, size in sizes])
-
-
-def selection_text(chosen: Selection) -> str:
-    """What was chosen of the source, in words."""
-    parts = [f"{s.name} is {'x'.join(map(str, s.shape))}" for s in chosen.input_shapes]
-    parts += [f"from {', '.join(chosen.inputs)}"] * bool(chosen.inputs)
-    parts += [f"to {', '.join(chosen.outputs)}"] * bool(chosen.outputs)
-    return "; ".join(parts) or "all of it, as it is"
 
 
 def _table(title: str, rows: list[tuple[str, ...]]) -> Iterator[str]:

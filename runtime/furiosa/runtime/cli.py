@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from furiosa.enf import selection
 from furiosa.runtime.errors import (
     BundleError,
     CompilationFailed,
@@ -98,6 +99,33 @@ def _fail(sentence: str, code: int) -> int:
     return code
 
 
+def chosen(args: argparse.Namespace) -> dict[str, object]:
+    """What of a model is compiled, as a ``compile_config``; empty where all of it is.
+
+    Raises:
+        InvalidInput: an option of another form.
+    """
+    try:
+        found = {key: value for key, value in selection.said(args).items() if value}
+    except ValueError as e:
+        raise InvalidInput(str(e)) from None
+    return found
+
+
+def chosen_for(args: argparse.Namespace, model: str, is_enf: bool) -> dict[str, object]:
+    """The same for a command that runs a model; ``is_enf`` says that it is compiled already.
+
+    Raises:
+        InvalidInput: also where it is, and options are given.
+    """
+    found = chosen(args)
+    if found and is_enf:
+        raise InvalidInput(
+            f"{model} is compiled already: shapes and cuts are for 'furiosa compile', or for the model that it was compiled from"
+        )
+    return found
+
+
 def plain(text: str) -> str:
     """Names out of a stranger's file without what a terminal would act on."""
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -152,6 +180,7 @@ def _run_parser() -> Parser:
         "source", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME"
     )
     add_run_arguments(parser)
+    selection.add_options(parser)
     parser.set_defaults(run=_run, bundle=None)
     return parser
 
@@ -233,6 +262,12 @@ def _layer(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from furiosa.runtime import run_files
+    from furiosa.runtime import source as sources
 
-    source = args.source if args.bundle is None else run_files.model_of_bundle(args.bundle, args.model)
-    run_files.run(source, args.input or [], args.random, args.output)
+    config: dict[str, object] = {}
+    if args.bundle is None:
+        model = sources.read(args.source)
+        config = chosen_for(args, args.source, model.is_enf)
+    else:
+        model = run_files.model_of_bundle(args.bundle, args.model)
+    run_files.run(model, args.input or [], args.random, args.output, config)

@@ -75,10 +75,12 @@ class Anatomy(NamedTuple):
     """What the compiler knows of a model and its program.
 
     ``enf`` is None where the model was only imported.  ``ranges`` are the values that each input's quantisation holds,
-    ``units`` what one LSB of each output is worth; None where there is no such thing.
+    ``units`` what one LSB of each output is worth; None where there is no such thing.  ``source`` is the model file of what was
+    compiled, for its reference runtime.
     """
 
     enf: bytes | None
+    source: bytes
     source_format: str
     layers: list[Layer]
     ranges: list[tuple[float, float] | None]
@@ -94,13 +96,14 @@ def dissect(
     batch_size: int,
     compatibility: str | None,
     optimize: int | None,
+    chosen: Mapping[str, object],
     *,
     compiled: bool = True,
 ) -> Anatomy:
     """Compiles a model and says where its program puts each tensor; without ``compiled`` it only imports it.
 
     The folders are where external data may lie, and the same with links resolved; None for ``compatibility`` or
-    ``optimize`` stands for the compiler's default.
+    ``optimize`` stands for the compiler's default.  ``chosen`` says what of the model is compiled, under the keys of SELECTION.
 
     Raises:
         CompilationFailed: the model cannot be compiled, or the compiler is not installed.
@@ -108,27 +111,30 @@ def dissect(
     try:
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError
+        from furiosa.compiler.frontend.importer import selected_model
         from furiosa.compiler.report import places
+        from furiosa.compiler.selection import selection
     except ModuleNotFoundError as e:
         raise _not_installed(e, "comparing needs the compiler, which is not installed") from None
     from furiosa.enf import container
 
     try:
-        options = pipeline.Options(target_npu, batch_size)
+        options = pipeline.Options(target_npu, batch_size, selection=selection(**chosen))
         if compatibility is not None:
             options.compatibility = compatibility
         if optimize is not None:
             options.optimize = optimize
         compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
         compilation.run("enf" if compiled else "dfg")
+        source = selected_model(data, options.selection, folder=folder, real_folder=real_folder)
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
     graph = compilation.ldfg.graph if compiled else compilation.dfg
     ranges, units = places.input_ranges(graph), places.output_units(graph)
     if not compiled:
-        return Anatomy(None, graph.format, places.layers_of_graph(graph), ranges, units)
+        return Anatomy(None, source, graph.format, places.layers_of_graph(graph), ranges, units)
     enf = container.to_bytes(compilation.enf)
-    return Anatomy(enf, graph.format, places.layers(compilation), ranges, units)
+    return Anatomy(enf, source, graph.format, places.layers(compilation), ranges, units)
 
 
 def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:

@@ -6,6 +6,7 @@ import io
 import math
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -16,6 +17,7 @@ from furiosa.runtime import session
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import InvalidInput
 from furiosa.runtime.model import find
+from furiosa.runtime.source import Source
 from furiosa.runtime.tensor import TensorArray, rand
 
 _MAX_HEADER = 1 << 17  # bytes of a .npy file before its numbers: numpy refuses longer ones, too
@@ -38,7 +40,13 @@ def model_of_bundle(bundle: str, name: str | None) -> str:
     return f"{bundle}#{name}"
 
 
-def run(model: str, inputs: list[str], seed: int | None, output: str | None) -> None:
+def run(
+    model: str | Source,
+    inputs: list[str],
+    seed: int | None,
+    output: str | None,
+    config: Mapping[str, object] | None = None,
+) -> None:
     """Runs a model once and prints a line for each output.
 
     Args:
@@ -46,13 +54,14 @@ def run(model: str, inputs: list[str], seed: int | None, output: str | None) -> 
         inputs: .npy files in the model's order, or as ``name=file``.
         seed: None, or random inputs of that seed.
         output: None, or a .npz file for the outputs, by their names.
+        config: options of the compiler, as ``session.create`` takes them.
 
     Raises:
         FuriosaRuntimeError: as ``session.create`` and ``Session.run``.
         InvalidInput: a file that is no array, a name that the model does not have or an input twice.
         OSError: a file cannot be read or written.
     """
-    with session.create(model) as sess:
+    with session.create(model, compile_config=config or None) as sess:
         run_session(sess, inputs, seed, output)
 
 

@@ -10,7 +10,8 @@ from typing import NoReturn
 from furiosa.compiler.errors import InvalidConfig
 from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.compiler.selection import Selection
-from furiosa.compiler.selection import parse as parse_selection
+from furiosa.compiler.selection import selection as choose
+from furiosa.enf.selection import add_options, said
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
 # furiosa.compiler.pipeline.STAGES, MAX_BATCH, WARNINGS and LEVELS, written again because importing them takes as long as a small compilation
@@ -62,53 +63,15 @@ def add_compatibility(p: argparse.ArgumentParser) -> None:
     )
 
 
-def add_selection(p: argparse.ArgumentParser, inputs: str = "--inputs") -> None:
-    """The options that say what of a model is compiled, which every command that compiles has; ``selection`` reads them.
-
-    Args:
-        inputs: the option that cuts a model's beginning, where a command has another ``--inputs``.
-    """
-    p.add_argument(
-        "--input-shape",
-        action="append",
-        metavar="NAME=SHAPE",
-        default=[],
-        help="the shape of an input whose dimensions the model leaves open, e.g. images=1x3x640x640; may be repeated",
-    )
-    p.add_argument(
-        "--dim",
-        action="append",
-        metavar="NAME=SIZE",
-        default=[],
-        help="the size of an open dimension by its name in an ONNX model, e.g. height=640; may be repeated",
-    )
-    p.add_argument(
-        inputs,
-        dest="cut_inputs",
-        action="append",
-        metavar="NAME,…",
-        default=[],
-        help="cut the model: begin at these tensors (default: the model's inputs); may be repeated",
-    )
-    p.add_argument(
-        "--outputs",
-        dest="cut_outputs",
-        action="append",
-        metavar="NAME,…",
-        default=[],
-        help="cut the model: end at these tensors, e.g. before NonMaxSuppression (default: the model's outputs)",
-    )
-
-
 def selection(options: Namespace) -> Selection:
-    """What the options of ``add_selection`` say.
+    """What the options of furiosa.enf.selection say.
 
     Raises:
         BadArguments: an option of another form.
     """
     try:
-        return parse_selection(options.input_shape, options.dim, options.cut_inputs, options.cut_outputs)
-    except InvalidConfig as e:
+        return choose(**said(options))
+    except (ValueError, InvalidConfig) as e:
         raise BadArguments(str(e)) from None
 
 
@@ -143,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         default="enf",
         help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
-    add_selection(p)
+    add_options(p)
     add_compatibility(p)
     p.add_argument(
         "--min-npu-coverage",

@@ -49,14 +49,15 @@ def import_model(
 def selected_model(
     data: bytes, selection: Selection, *, folder: str | None = None, real_folder: str | None = None
 ) -> bytes:
-    """The model file of the part that a selection means, for the format's reference runtime; the file itself where it means all.
+    """The model file of the part that a selection means, for the format's reference runtime; an ONNX model's inputs are of static
+    shapes in it, as in what is compiled.  The file itself where it is that already.
 
     Shapes of a TFLite model are not in it: that runtime takes them with its inputs.
 
     Raises:
         CompileError: as ``import_model``.
     """
-    if not selection:
+    if source_format(data) == "tflite":
         return data
     from furiosa.compiler.frontend.onnx.importer import selected_model
 

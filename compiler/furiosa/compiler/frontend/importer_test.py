@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel, IoError
-from furiosa.compiler.frontend.importer import extract_host_model, import_model, read_model
+from furiosa.compiler.frontend.importer import extract_host_model, import_model, read_model, selected_model
 from furiosa.compiler.frontend.onnx import testing as onnx_testing
-from furiosa.compiler.frontend.onnx.inputs import set_shape
 from furiosa.compiler.frontend.tflite import testing as tflite_testing
 from furiosa.compiler.selection import EVERYTHING, Selection
 
@@ -42,13 +40,7 @@ def run(name: str, data: bytes, inputs: list[np.ndarray], graph) -> list[np.ndar
 
 def source(name: str) -> bytes:
     """The model file for its reference runtime, which sums floats in another order where it knows no shapes."""
-    data = (MODELS / name).read_bytes()
-    if name not in SELECTIONS:
-        return data
-    model = onnx.load_model_from_string(data)
-    for value in model.graph.input:
-        set_shape(value, SELECTIONS[name].input_shapes[value.name])
-    return model.SerializeToString()
+    return selected_model((MODELS / name).read_bytes(), SELECTIONS.get(name, EVERYTHING))
 
 
 def imported(name: str, batch_size: int = 1):

@@ -16,7 +16,7 @@ Hint = Callable[[str, Sequence[Dim]], Shape | None]  # a usable shape of an inpu
 
 # names that exporters write where they know none: two such dimensions need not be equal
 _NO_NAMES = frozenset({"", "?", "-1", "none", "dynamic", "unk", "unknown", "any"})
-_BATCH = re.compile(r"n|b|bs|.*batch.*", re.IGNORECASE)
+_BATCH = re.compile(r".*batch.*", re.IGNORECASE)
 _MAX_LISTED = 8  # inputs in one error
 
 

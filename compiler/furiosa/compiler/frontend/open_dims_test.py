@@ -112,6 +112,11 @@ def test_contradictions(declared, chosen, words: str) -> None:
             Selection(),
             "input \"x y\" has a dynamic shape (not even a rank); add --input-shape 'x y=?', with",
         ),
+        (
+            {"points": ["B", "n", 3]},
+            Selection(),
+            "[1, n, 3]: dimension 1 is open; add --input-shape points=1x?x3 or --dim n=?",
+        ),
         # the first dimension of one input is no batch where it is another dimension of the next
         (
             {"p": ["seq"], "x": [1, "seq"]},

@@ -11,12 +11,12 @@ from furiosa.compiler.cli.arguments import (
     BadArguments,
     Parser,
     add_compatibility,
-    add_selection,
     check_compiling,
     help_formatter,
     same,
     selection,
 )
+from furiosa.enf.selection import add_options
 from furiosa.enf.target import TARGETS
 
 DESCRIPTION = "Predicts latency, throughput and memory of a model for many batch sizes."
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--max-batch", type=int, metavar="N", help="try 1, 2, 3, 4, 6, 8, … up to N (default: 64)")
     p.add_argument("--batch-sizes", type=_sizes, metavar="N,…", help="try these batch sizes instead")
-    add_selection(p)
+    add_options(p)
     add_compatibility(p)
     p.add_argument(
         "--optimize",

@@ -12,7 +12,8 @@ from contextlib import ExitStack, nullcontext
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from furiosa.runtime.cli import Parser, plain, run_command
+from furiosa.enf import selection
+from furiosa.runtime.cli import Parser, chosen_for, plain, run_command
 from furiosa.runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _parser() -> Parser:
         metavar="T",
         help="workload T: threads that submit queries (default: 1)",
     )
+    selection.add_options(p)
     p.add_argument("--devices", "-d", metavar="DEVICE", help="e.g. npu0pe0-1; all stand for the simulator")
     group = p.add_mutually_exclusive_group()
     group.add_argument(
@@ -164,7 +166,10 @@ def _measure(args: argparse.Namespace) -> Result:
     start = perf_counter_ns()
     with ExitStack() as stack:
         model = sources.read(args.model)
-        sess = session.create(model, device=args.devices, worker_num=workers, batch_size=args.batch)
+        config = chosen_for(args, model.name, model.is_enf) or None
+        sess = session.create(
+            model, device=args.devices, worker_num=workers, compile_config=config, batch_size=args.batch
+        )
         stack.enter_context(sess)
         created = perf_counter_ns()
         data = model.read()  # once more, unchanged

@@ -6,8 +6,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from furiosa.enf import selection
 from furiosa.enf.target import TARGETS
-from furiosa.runtime.cli import Parser, plain, run_command
+from furiosa.runtime.cli import Parser, chosen, plain, run_command
 
 DIFFERENT = 1  # the exit code of diff(1) and of ``furiosa enf diff``
 _MAX_LSB = 1 << 63
@@ -40,6 +41,7 @@ def _parser() -> Parser:
         metavar="RELEASE",
         help="compile for the operators of a release of the vendor's SDK (default: latest)",
     )
+    selection.add_options(p, inputs="--cut-inputs")
     p.add_argument(
         "--max-lsb",
         type=_whole(0, _MAX_LSB),
@@ -82,6 +84,7 @@ def _run(args: argparse.Namespace) -> int:
         target_npu=args.target_npu,
         batch_size=args.batch_size,
         compatibility=args.compatibility,
+        chosen=chosen(args),
         max_lsb=args.max_lsb,
         seed=args.seed,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from furiosa.enf import reader
+from furiosa.enf import reader, selection
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import source as sources
 from furiosa.runtime.compare import inputs as input_files
@@ -96,6 +97,7 @@ def compare(
     target_npu: str | None = None,
     batch_size: int | None = None,
     compatibility: str | None = None,
+    chosen: Mapping[str, object] = MappingProxyType({}),
     max_lsb: int = 0,
     seed: int = 0,
 ) -> Comparison:
@@ -106,6 +108,7 @@ def compare(
         source: the model file that the ENF was compiled from; None where ``model`` is that file.
         inputs: .npy and .npz files and folders of them, one inference a file; none: random ones of ``seed``.
         target_npu, batch_size, compatibility: what to compile for; an ENF says so itself.
+        chosen: what of the model, under the keys of furiosa.runtime.compile_door.SELECTION; an ENF says so itself.
         max_lsb: how far an element of any compared tensor may be off.
 
     Raises:
@@ -116,12 +119,14 @@ def compare(
         OSError: a file cannot be read.
     """
     files = input_files.input_files(inputs)
-    original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility)
+    original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility, chosen)
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
     keys = {x.key: x.dtype for x in anatomy.layers if x.place is not None and _is_numpy(x.dtype)}
     data = original.read()
     # where build systems hand out links, onnxruntime takes external data only from where the model really lies
-    reference = open_reference(anatomy.source_format, data, original.name, _real_folder(original), keys)
+    reference = open_reference(
+        anatomy.source_format, anatomy.source, original.name, _real_folder(original), keys
+    )
     result = Comparison(
         model=os.path.basename(model),
         source=os.path.basename(original.name),
@@ -151,6 +156,7 @@ def _open(
     target_npu: str | None,
     batch_size: int | None,
     compatibility: str | None,
+    chosen: Mapping[str, object],
 ) -> tuple[sources.Source, reader.Enf, Anatomy, list[str] | None]:
     """The source model, the program, what the compiler knows of both, and which sections it would make otherwise."""
     given = sources.read(model)
@@ -158,7 +164,7 @@ def _open(
         given = given.in_memory()
         if source is not None:
             raise InvalidInput(f"--source goes with an ENF, and {model} is none: it is its own source")
-        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None)
+        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None, chosen)
         return given, reader.load(anatomy.enf), anatomy, None
     if source is None:
         raise InvalidInput(f"{model} is an ENF: name the model that it was compiled from by --source")
@@ -174,11 +180,21 @@ def _open(
     ):
         if wanted is not None and wanted != found:
             raise InvalidInput(f"{option} {wanted}: {model} is compiled for {found}")
+    if any(chosen.values()):
+        raise InvalidInput(
+            f"what of {source} {model} is compiled from, and with which shapes, it says itself"
+        )
     if m.source_sha256 and m.source_sha256 != hashlib.sha256(original.data).digest():
         raise InvalidInput(
             f"{model} was not compiled from {source}: it names a source with the SHA-256 {m.source_sha256.hex()}"
         )
-    built_for = m.target_npu, m.batch_size, m.compatibility or None, m.optimize
+    built_for = (
+        m.target_npu,
+        m.batch_size,
+        m.compatibility or None,
+        m.optimize,
+        selection.recorded(m.selection),
+    )
     try:
         anatomy = _dissect(original, *built_for)
     except CompilationFailed:  # another compiler did what this one cannot
@@ -196,11 +212,12 @@ def _dissect(
     batch_size: int,
     compatibility: str | None,
     optimize: int | None,
+    chosen: Mapping[str, object],
     *,
     compiled: bool = True,
 ) -> Anatomy:
     data, folders = source.read(), (source.folder, _real_folder(source))
-    built_for = target_npu, batch_size, compatibility, optimize
+    built_for = target_npu, batch_size, compatibility, optimize, chosen
     return dissect(data, source.name, *folders, *built_for, compiled=compiled)
 
 

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
+from furiosa.compiler.frontend import open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
     attributes,
@@ -86,18 +87,22 @@ def import_onnx(
 
 
 def selected_model(
-    data: bytes | memoryview,
+    data: bytes,
     selection: Selection,
     *,
     folder: str | None = None,
     real_folder: str | None = None,
 ) -> bytes:
-    """The model file with a selection in it: cut, and its inputs of static shapes.
+    """The model file with a selection in it: cut, and its inputs of static shapes; the file itself where it is that already.
 
     Raises:
         CompileError: as ``import_onnx``.
     """
     model, big = _parse(memoryview(data).toreadonly())
+    inputs.without_constants(model.graph)
+    is_static = all(open_dims.is_static(inputs.declared_dims(value)) for value in model.graph.input)
+    if is_static and not (selection.inputs or selection.outputs):
+        return data
     model, _ = _select(model, big, Constants(folder, real_folder), selection)
     constants = list(model.graph.initializer)
     del model.graph.initializer[:]
@@ -228,9 +233,9 @@ class _Importer:
         for name in names:
             if name in made and not self._can_cross(name):
                 cut = dynamic.proposal(names, nodes, self._can_cross, self.fixed)
-                value = self.types.get(name)
-                if value is None or value.HasField("tensor_type") and shapes.static_shape(value) is None:
+                if not shapes.is_known(self.types.get(name)):
                     shapes.infer(self.model, {}, set(), strict=True)  # which may know a better reason
+                    regions.check_order(nodes, self.fixed)
                     raise InvalidModel(dynamic.unknown_shape(name, nodes, self.types, self._is_known) + cut)
                 check_borders([self._typed(name, "output")], "the output", cut)
 

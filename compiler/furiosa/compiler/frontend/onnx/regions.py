@@ -39,7 +39,7 @@ def enclose(
     enclosed = {name for node in nodes for name in node.output if name and not can_cross(name)}
     if not enclosed or enclosed & results:
         return nodes, {}
-    _check_order(nodes)
+    check_order(nodes)
     groups = _in_order(_joined(nodes, enclosed), nodes)
     readers: dict[str, set[int]] = {name: {-1} for name in results}
     for g, group in enumerate(groups):
@@ -59,13 +59,21 @@ def enclose(
     return out, functions
 
 
-def _check_order(nodes: list[onnx.NodeProto]) -> None:
-    """The importer checks what is outside of a region; nobody else looks into it."""
+def check_order(nodes: list[onnx.NodeProto], known: set[str] | None = None) -> None:
+    """Checks what nodes read and make; the importer does so outside of a region, and nobody else inside.
+
+    Args:
+        known: the names of inputs and constants; None where what nobody makes is no error here.
+
+    Raises:
+        InvalidModel: a node reads what a later one makes, or none, or two make the same.
+    """
     missing = {name for node in nodes for name in node.output if name}
+    made = set(missing)
     for node in nodes:
         where = f'operator "{node.name or node.output[0]}" ({node.op_type})'
         for name in _reads(node):
-            if name in missing:
+            if name in missing or known is not None and name not in made and name not in known:
                 raise InvalidModel(f'{where} reads tensor "{name}" before anything has written it')
         for name in filter(None, node.output):
             if name not in missing:
