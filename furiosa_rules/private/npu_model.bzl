@@ -44,7 +44,8 @@ def npu_model(
         left out: the setting `//furiosa_rules/settings:batch_size` (1). In a `select()`, which holds ints, -1 stands for `"auto"`
       min_npu_coverage: string, the least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build
         fails with the compiler's table of what runs where and why if it does less, and leaves no file. For a model
-        without multiply-accumulates it is the share of its operators. A string, as Bazel's attributes know no fractions
+        without multiply-accumulates it is the share of its operators. Where nobody can tell how much an operator multiplies (a loop that the
+        data ends), the build fails and names it. A string, as Bazel's attributes know no fractions
       compatibility: string, the release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; left out, or
         `latest`: `0.10` (docs/operators.md)
       data: list of labels, files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`

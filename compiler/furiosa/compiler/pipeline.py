@@ -12,7 +12,7 @@ from furiosa.compiler.cdfg import legality as cdfg_legality
 from furiosa.compiler.cdfg.cluster import Cluster, cluster
 from furiosa.compiler.dfg import legality as dfg_legality
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.dfg.macs import macs
+from furiosa.compiler.dfg.macs import macs, total
 from furiosa.compiler.enf.encode import Encoder
 from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, OutOfDram
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
@@ -21,7 +21,7 @@ from furiosa.compiler.gir.constants import ConstantPool
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.ldfg import legality as ldfg_legality
 from furiosa.compiler.ldfg import vendor
-from furiosa.compiler.ldfg.coverage import coverage, estimate_host, moved_bytes
+from furiosa.compiler.ldfg.coverage import coverage, estimate_host, moved_bytes, unknown_macs
 from furiosa.compiler.ldfg.lower import lower
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.lir import legality as lir_legality
@@ -127,12 +127,21 @@ class Compilation:
         self.ldfg = lower(self.dfg, self.release)
         ldfg_legality.check(self.ldfg)
         estimate_host(self.ldfg, self.target)
+        if self.options.min_npu_coverage:
+            self._check_coverage()
+
+    def _check_coverage(self) -> None:
+        """Refuses a model of which the NPU does less than is asked for, or of which nobody can tell."""
         reached = coverage(self.ldfg)
-        if reached.share < self.options.min_npu_coverage:
+        asked = f"at least {_percent(self.options.min_npu_coverage)} are asked for (min NPU coverage)"
+        if reached.share is None:
             raise LowCoverage(
-                f"the NPU does {_percent(reached.share)} of the model's {WORK[reached.basis]}, and at least "
-                f"{_percent(self.options.min_npu_coverage)} are asked for (min NPU coverage)"
+                f"nobody can tell how much of the model's multiply-accumulates the NPU does, and {asked}: "
+                f"those of {_unknown(unknown_macs(self.dfg))} cannot be known"
             )
+        if reached.share < self.options.min_npu_coverage:
+            did = f"{_percent(reached.share)} of the model's {WORK[reached.basis]}"
+            raise LowCoverage(f"the NPU does {did}, and {asked}")
 
     def _cdfg(self) -> None:
         self.cdfg = cluster(self.ldfg)
@@ -188,10 +197,13 @@ class Compilation:
         debug = enf_pb2.DebugMap()
         for op in self.ldfg.graph.operators:
             placed_on = self.ldfg.verdicts[op].placed_on
-            debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=macs(op))
+            work = macs(op, self.dfg.format)
+            row = debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=work or 0)
+            if work is None:
+                row.unknown_macs = True
         origins = self.ldfg.origins
         debug.command_operator.extend(
-            order[_layer(origins[op])] if origins[op] else 0 for op in self.lir.operators
+            order[_layer(origins[op], self.dfg.format)] if origins[op] else 0 for op in self.lir.operators
         )
         return debug
 
@@ -227,7 +239,7 @@ class Compilation:
         return round(self.performance.latency_us, 3)
 
     def _host_us(self, c: Cluster) -> float:
-        count, moved = sum(map(macs, c.operators)), sum(map(moved_bytes, c.operators))
+        count, moved = total(self.dfg, c.operators), sum(map(moved_bytes, c.operators))
         return round(timing.host_us(self.target, count, moved), 3)
 
     def metadata(self) -> enf_pb2.Metadata:
@@ -257,9 +269,16 @@ class Compilation:
         return enf_pb2.Selection(input_shapes=shapes, inputs=chosen.inputs, outputs=chosen.outputs)
 
 
-def _layer(origins: list[Operator]) -> Operator:
+def _layer(origins: list[Operator], source_format: str) -> Operator:
     """Of the source operators that a command stands for the one that names it: the first that computes, most of all."""
-    return max(origins, key=lambda op: (macs(op), op.op_type not in CONVERSIONS))
+    return max(origins, key=lambda op: (macs(op, source_format) or 0, op.op_type not in CONVERSIONS))
+
+
+def _unknown(operators: list[tuple[Operator, str]]) -> str:
+    """Operators with the reasons why their multiply-accumulates cannot be known; not more than three."""
+    shown = [f"{op.op_type} '{op.name}' ({reason})" for op, reason in operators[:3]]
+    more = len(operators) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _percent(share: float) -> str:

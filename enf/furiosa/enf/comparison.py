@@ -22,6 +22,7 @@ SOURCE = ("source_format", "source_sha256")
 FIGURES = ("sram_peak_bytes", "dram_bytes", "working_dram_bytes", "npu_macs", "total_macs") + (
     "npu_operators",
     "host_operators",
+    "unknown_macs",
 )
 ESTIMATES = ("latency_us", "throughput_per_s", "npu_us", "transfer_us", "host_us", "overhead_us", "setup_us")
 

@@ -28,7 +28,8 @@ def summary(enf: Enf) -> Iterator[str]:
         yield f"of the source: {printable(selection.text(m.selection))}"
     yield f"operators: {m.npu_operators} on the NPU, {m.host_operators} on the host"
     share = 100 * m.npu_macs / m.total_macs if m.total_macs else 0.0
-    yield f"multiply-accumulates: {m.total_macs}, {share:.1f} % of them on the NPU"
+    more = f"; how many {m.unknown_macs} operators of the host have is not known" if m.unknown_macs else ""
+    yield f"multiply-accumulates: {m.total_macs}, {share:.1f} % of them on the NPU{more}"
     yield f"memory: {m.sram_peak_bytes} bytes of SRAM at most, {m.dram_bytes} of DRAM, {m.working_dram_bytes} of it working"
     yield f"latency: {m.latency_us:g} us, an estimate"
     yield from _table(

@@ -239,7 +239,8 @@ def _list(args: argparse.Namespace) -> None:
     rows = [("MODEL", "TARGET", "BATCH", "BYTES", "NPU MACS", "LATENCY (ESTIMATE)", "INPUTS")]
     for m in manifest.models:
         inputs = ", ".join(f"{t.dtype}{list(t.shape)}" for t in m.inputs)
-        share = f"{m.operator_coverage.mac_share:.1%}"
+        of = m.operator_coverage
+        share = "unknown" if of.unknown_macs else f"{of.mac_share:.1%}"
         rows.append(
             (m.name, m.target_npu, str(m.batch_size), str(m.size), share, f"{m.latency_us:.1f} us", inputs)
         )

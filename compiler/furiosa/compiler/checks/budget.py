@@ -17,8 +17,8 @@ class Limit(NamedTuple):
     is_least: bool = False
     keys: tuple[str, ...] = ()
 
-    def actual(self, report: dict[str, Any]) -> float:
-        """The figure of a report.
+    def actual(self, report: dict[str, Any]) -> float | None:
+        """The figure of a report; None where it cannot be known.
 
         Raises:
             Failed: the report lacks a key.
@@ -26,6 +26,8 @@ class Limit(NamedTuple):
         total: float = 0
         for key in self.keys or (self.figure,):
             value = report.get(key)
+            if key == "npu_coverage" and value is None and report.get("unknown_macs"):
+                return None
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise Failed(INVALID, f"the report has no figure '{key}'; see docs/report.md")
             total += value
@@ -70,6 +72,11 @@ def check(report: dict[str, Any], limits: dict[str, float]) -> tuple[bool, list[
         if limit.figure not in limits:
             continue
         actual, allowed = limit.actual(report), limits[limit.figure]
+        if actual is None:
+            kept &= allowed <= 0
+            verdict = "ok" if allowed <= 0 else "FAIL: it cannot be known"
+            rows.append((limit.figure, "unknown", ">=", _text(allowed), verdict))
+            continue
         excess = allowed - actual if limit.is_least else actual - allowed
         word = "under" if limit.is_least else "over"
         verdict = f"FAIL: {_text(excess)} {word}{_share(excess, allowed)}" if excess > 0 else "ok"
@@ -99,7 +106,12 @@ def notes(report: dict[str, Any], limits: dict[str, float]) -> list[str]:
     if estimated:
         verb = "are" if len(estimated) > 1 else "is"
         lines.append(f"{' and '.join(estimated)} {verb} {report.get('latency_note', 'an estimate')}.")
-    if "npu_coverage" in limits:
+    if "npu_coverage" in limits and report.get("npu_coverage", 0) is None:
+        first = report["unknown_macs"][0]
+        lines.append(
+            f"npu_coverage cannot be known: {first.get('op_type')} '{first.get('name')}': {first.get('reason')}."
+        )
+    elif "npu_coverage" in limits:
         lines.append(f"npu_coverage is a share of the model's {report.get('npu_coverage_of', 'work')}.")
     return lines
 

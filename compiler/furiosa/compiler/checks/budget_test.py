@@ -34,6 +34,18 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_coverage_that_nobody_can_tell(path: Path, capsys) -> None:
+    unknown = [{"name": "while", "op_type": "Loop", "reason": "the data ends it"}]
+    path.write_text(json.dumps(REPORT | {"npu_coverage": None, "unknown_macs": unknown}))
+    assert budget.main([str(path), "--min-npu-coverage", "0"]) == 0
+    assert budget.main([str(path), "--min-npu-coverage", "0.5"]) == 1
+    out = capsys.readouterr().out
+    assert "npu_coverage  unknown  >=     0.5  FAIL: it cannot be known" in out
+    assert "npu_coverage cannot be known: Loop 'while': the data ends it." in out
+    path.write_text(json.dumps(REPORT | {"npu_coverage": None, "unknown_macs": []}))
+    assert budget.main([str(path), "--min-npu-coverage", "0"]) == 4
+
+
 @pytest.mark.parametrize(
     ("option", "kept", "broken", "row"),
     [

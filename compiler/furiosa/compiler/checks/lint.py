@@ -77,7 +77,7 @@ def _result(finding: dict[str, Any], index: int, location: dict[str, str], label
         "ruleId": finding["rule"],
         "ruleIndex": index,
         # what does the model's arithmetic is worth a change of the model; the rest is worth knowing
-        "level": "warning" if finding["macs"] else "note",
+        "level": "note" if finding["macs"] == 0 else "warning",
         "message": {"text": _sentence(finding)},
         "locations": [
             {

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from furiosa.compiler.cli.main import main
@@ -281,6 +283,43 @@ def test_coverage_counts_multiply_accumulates(capfd, monkeypatch):
         "the NPU does 0 % of the model's multiply-accumulates, and at least 0.0001 %"
         in capfd.readouterr().err
     )
+
+
+def _ended_by_the_data(quantized_model: bytes) -> None:
+    """The quantised model, and a loop that multiplies until the data ends it."""
+    model = onnx.ModelProto.FromString(quantized_model)
+    body = onnx.parser.parse_graph(
+        "body (int64 i, bool c, float[1,4,8,8] v) => (bool c2, float[1,4,8,8] v2) "
+        "{ v2 = MatMul(v, v) s = ReduceSum <keepdims = 0> (v2) c2 = Greater(s, i_f) }"
+    )
+    body.initializer.append(onnx.numpy_helper.from_array(np.float32(9), "i_f"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.bool_(True), "yes"))
+    model.graph.node.append(onnx.helper.make_node("Loop", ["", "yes", "y"], ["z"], "while", body=body))
+    model.graph.output[0].name = "z"
+    Path("while.onnx").write_bytes(model.SerializeToString())
+
+
+def test_coverage_that_nobody_can_tell(capfd, quantized_model):
+    """What cannot be counted is not 0: a gate fails, table, report and file say so."""
+    _ended_by_the_data(quantized_model)
+    assert main(["compile", "while.onnx", "--min-npu-coverage", "0.000001"]) == 1
+    assert not Path("output.enf").exists()
+    table, error = capfd.readouterr().err.split("ERROR: ")
+    reason = "how often it repeats what it multiplies depends on the data"
+    assert error == (
+        "while.onnx: nobody can tell how much of the model's multiply-accumulates the NPU does, and at least 0.0001 % are asked "
+        f"for (min NPU coverage): those of Loop 'while' ({reason}) cannot be known\n"
+    )
+    assert f"not counted: the multiply-accumulates of 1 Loop: {reason}" in table
+    compile_ok("while.onnx", "--report-json", "r.json", "--report", "r.html")
+    report = json.loads(Path("r.json").read_text())
+    assert report["npu_coverage"] is None and report["npu_macs"] == report["total_macs"] == 6912
+    assert report["unknown_macs"] == [{"name": "while", "op_type": "Loop", "reason": reason}]
+    assert [op["macs"] for op in report["operators"] if op["op_type"] == "Loop"] == [None]
+    enf = load_file("output.enf")
+    assert enf.metadata.unknown_macs == 1
+    assert [op.name for op in enf.debug.operators if op.unknown_macs] == ["while"]
+    assert "unknown" in Path("r.html").read_text()
 
 
 def test_every_output_is_the_same_in_another_process(folder):

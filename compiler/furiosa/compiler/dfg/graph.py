@@ -62,6 +62,8 @@ class Operator:
     ``inputs`` may hold None for an omitted optional input and end with the tensors that subgraphs of the operator capture;
     an omitted output is a tensor without a name.  ``attributes`` are plain Python values under the source
     format's names (ONNX attributes; TFLite builtin option fields in snake_case).  ``source`` is the frontend's own handle.
+    ``bodies`` are the graphs that it runs inside of itself (a loop's, a branch's), by the name of their attribute: for what is
+    counted there; a tensor of unknown shape has the shape None.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Operator:
     outputs: list[Tensor]
     attributes: dict[str, Any] = field(default_factory=dict)
     source: Any = None
+    bodies: dict[str, Graph] | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -1,38 +1,45 @@
-"""Multiply-accumulates of an operator, for coverage figures and cost estimates."""
+"""Multiply-accumulates of an operator, for coverage figures and cost estimates.
+
+They are those of the operator's definition, whatever algorithm computes it: of convolutions, matrix products and what is made
+of them (recurrent layers, attention, Einsum, Fourier transforms), also inside of loops and branches.  Padding counts as if it were
+data, as in the published figures of the usual networks.  What multiplies element by element, interpolates, normalises or
+adds has none.
+
+Every operator of either format is in one table of ``macs_onnx`` and ``macs_tflite``: it multiplies, it does not, or nobody can
+tell how much before the model runs.  What is in no table is unknown, never 0.
+"""
 
 from __future__ import annotations
 
-from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.dfg import macs_onnx, macs_tflite
+from furiosa.compiler.dfg.graph import Graph, Operator
+from furiosa.compiler.dfg.macs_common import Unknown
+
+__all__ = ("LARGEST", "Unknown", "count", "macs", "total")
+
+LARGEST = (1 << 64) - 1  # that files and reports can state; sums end there
 
 
-def macs(op: Operator) -> int:
-    """Multiply-accumulates of one run; 0 for operators that are no convolution or matrix product.
+def count(op: Operator, source_format: str) -> int:
+    """Multiply-accumulates of one run of an operator.
 
-    Padding counts as if it were data, as in the published figures of the usual networks.
+    Args:
+        source_format: "onnx" or "tflite"; some names of operators are in both.
+
+    Raises:
+        Unknown: nobody can tell; its text is the reason, a clause.
     """
-    kind = op.op_type
-    if kind in ("Conv", "QLinearConv", "ConvInteger", "CONV_2D", "DEPTHWISE_CONV_2D"):
-        weight = op.inputs[3 if kind == "QLinearConv" else 1]
-        if weight is None or not weight.shape:
-            return 0
-        # per output element: every weight of one output channel
-        channels = weight.shape[3] if kind == "DEPTHWISE_CONV_2D" else weight.shape[0]
-        return op.outputs[0].size * weight.size // max(channels, 1)
-    if kind == "FULLY_CONNECTED":
-        weight = op.inputs[1]
-        return op.outputs[0].size * (weight.shape[-1] if weight is not None and weight.shape else 0)
-    if kind in ("ConvTranspose", "TRANSPOSE_CONV"):
-        x = op.inputs[0 if kind == "ConvTranspose" else 2]
-        weight = op.inputs[1]
-        if x is None or weight is None or len(x.shape) < 2:
-            return 0
-        channels = x.shape[1] if kind == "ConvTranspose" else x.shape[-1]
-        return x.size * weight.size // max(channels, 1)
-    if kind in ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "QGemm", "BATCH_MATMUL"):
-        x = op.inputs[0]
-        if x is None or not x.shape:
-            return 0
-        transposed = op.attributes.get("transA", 0) or op.attributes.get("adj_x", False)
-        depth = x.shape[-2] if transposed and len(x.shape) > 1 else x.shape[-1]
-        return op.outputs[0].size * depth
-    return 0
+    return min(macs_tflite.count(op) if source_format == "tflite" else macs_onnx.count(op), LARGEST)
+
+
+def macs(op: Operator, source_format: str) -> int | None:
+    """The same; None where nobody can tell."""
+    try:
+        return count(op, source_format)
+    except Unknown:
+        return None
+
+
+def total(graph: Graph, operators: list[Operator]) -> int:
+    """The multiply-accumulates of some operators of a graph, as far as they are known."""
+    return min(sum(macs(op, graph.format) or 0 for op in operators), LARGEST)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from furiosa.compiler.dfg.macs import macs
-from furiosa.compiler.ldfg.coverage import coverage
+from furiosa.compiler.ldfg.coverage import coverage, unknown_macs
 from furiosa.enf import enf_pb2
 from furiosa.enf.performance import latency_note
 from furiosa.enf.report.program import Program
@@ -58,6 +58,10 @@ def report(
         "npu_coverage_of": reached.basis,
         "npu_macs": metadata.npu_macs,
         "total_macs": metadata.total_macs,
+        "unknown_macs": [
+            {"name": op.name, "op_type": op.op_type, "reason": reason}
+            for op, reason in unknown_macs(compilation.dfg)
+        ],
         "npu_operators": metadata.npu_operators,
         "host_operators": metadata.host_operators,
         "sram_peak_bytes": metadata.sram_peak_bytes,
@@ -112,7 +116,7 @@ def _operator(compilation: Compilation, op: Any) -> dict[str, Any]:
         "name": op.name,
         "op_type": op.op_type,
         "placed_on": verdict.placed_on,
-        "macs": macs(op),
+        "macs": macs(op, compilation.dfg.format),
         "host_us": verdict.host_us,
         "transfer_us": verdict.transfer_us,
         "reasons": [

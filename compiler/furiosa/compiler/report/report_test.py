@@ -39,6 +39,7 @@ KEYS = [
     "npu_coverage_of",
     "npu_macs",
     "total_macs",
+    "unknown_macs",
     "npu_operators",
     "host_operators",
     "sram_peak_bytes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from furiosa.compiler.ldfg.coverage import coverage
+from furiosa.compiler.ldfg.coverage import coverage, unknown_macs
 
 if TYPE_CHECKING:
     from furiosa.compiler.dfg.graph import Operator
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from furiosa.compiler.ldfg.verdict import Reason, Verdict
 
 HOST_ROWS, RULE_ROWS = 8, 4  # kinds of host operators, and rules, shown without -v
+UNKNOWN_ROWS = 4  # kinds of operators whose multiply-accumulates cannot be known
 
 
 class _Placed(NamedTuple):
@@ -31,6 +32,8 @@ def placement(lowering: Lowering, *, everything: bool = False) -> list[str]:
     on_host = [_Placed(op, v) for op, v in lowering.verdicts.items() if v.placed_on == "host"]
     lines = [_sum("NPU", sums.npu_operators, sums.npu_macs, sums.total_macs)]
     lines.append(_sum("host", sums.host_operators, host_macs, sums.total_macs) + _cost_note(on_host))
+    if sums.unknown_macs:
+        lines += _unknown(lowering)
     if not on_host:
         return lines
     return lines + (_each(on_host) if everything else [*_kinds(on_host), *_rules(on_host)])
@@ -55,6 +58,15 @@ def no_npu(lowering: Lowering, *, why: bool = True) -> str | None:
 def _sum(place: str, operators: int, macs: int, total: int) -> str:
     share = f"{100 * macs / total:5.1f} %" if total else "      -"
     return f"{place:<5}{operators:>6} operators {macs:>16,} MACs {share}"
+
+
+def _unknown(lowering: Lowering) -> list[str]:
+    """A line for each kind of operator whose multiply-accumulates are not in the sums."""
+    kinds = Counter((op.op_type, reason) for op, reason in unknown_macs(lowering.graph))
+    return [
+        f"  not counted: the multiply-accumulates of {n} {kind}: {reason}"
+        for (kind, reason), n in kinds.most_common(UNKNOWN_ROWS)
+    ]
 
 
 def _cost_note(placed: list[_Placed]) -> str:

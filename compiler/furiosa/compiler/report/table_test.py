@@ -83,11 +83,20 @@ def test_everything_has_all_that_was_found():
 
 def test_it_is_short():
     many = [Reason(f"rule-{i}", "No.", "1" * 1000, "2", "") for i in range(12)]
-    lines = table.placement(lowering(*((f"OP{i:02}", "host", [many[i]]) for i in range(12))))
+    kinds = ("ABS", "CEIL", "COS", "CUMSUM", "FILL", "FLOOR", "GATHER", "LESS", "NEG", "RANK", "ROUND", "SIN")
+    lines = table.placement(lowering(*((kind, "host", [many[i]]) for i, kind in enumerate(kinds))))
     assert len(lines) == 2 + table.HOST_ROWS + 1 + 2 * table.RULE_ROWS + 1 == 20
     assert lines[10] == f"  … and {12 - table.HOST_ROWS} more, -v shows all"
     assert lines[-1] == f"  … and {12 - table.RULE_ROWS} more, -v shows all"
     assert max(map(len, lines)) < 140
+
+
+def test_what_is_not_counted():
+    stranger = [Reason("operator-table", "No.", "FANCY", "others", "")]
+    lines = table.placement(lowering(("FANCY", "host", stranger), ("FANCY", "host", stranger)))
+    assert lines[2] == (
+        "  not counted: the multiply-accumulates of 2 FANCY: FANCY is no operator that is known here"
+    )
 
 
 def test_a_model_that_is_all_on_the_npu():

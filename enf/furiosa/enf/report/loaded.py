@@ -12,6 +12,7 @@ MAX_BYTES = 1 << 26
 
 _TEXT, _COUNT, _NUMBER = "a string", "an integer, not negative", "a number, not negative"
 _BASIS = "macs or operators"
+_SHARE = "a number, not negative, or null"
 _REPORT = {
     "model": _TEXT,
     "source_format": _TEXT,
@@ -21,7 +22,7 @@ _REPORT = {
     "batch_size": _COUNT,
     "latency_us": _NUMBER,
     "latency_note": _TEXT,
-    "npu_coverage": _NUMBER,
+    "npu_coverage": _SHARE,
     "npu_coverage_of": _BASIS,
     "total_macs": _COUNT,
     "npu_operators": _COUNT,
@@ -98,7 +99,12 @@ def _check(what: str, content: object, fields: dict[str, str]) -> None:
             _TEXT: isinstance(value, str),
             _BASIS: value in ("macs", "operators"),
             _COUNT: type(value) is int and 0 <= value < 1 << 63,
-            _NUMBER: type(value) in (int, float) and 0 <= value < 1e15,
+            _NUMBER: _is_number(value),
+            _SHARE: value is None or _is_number(value),
         }[kind]
         if not good:
             raise ReportError(f"'{key}' of {what} is not {kind}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e15

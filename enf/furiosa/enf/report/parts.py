@@ -34,6 +34,9 @@ def header(report: Mapping[str, Any], target: Target) -> str:
 def figures(report: Mapping[str, Any], performance: Performance, target: Target) -> str:
     """The headline."""
     basis = "of the MACs; " if report["npu_coverage_of"] == "macs" else ""
+    share = report["npu_coverage"]
+    if share is None:
+        basis = "the MACs of some operators cannot be known; "
     operators = (
         f"{report['npu_operators']:,} of {report['npu_operators'] + report['host_operators']:,} operators"
     )
@@ -47,7 +50,7 @@ def figures(report: Mapping[str, Any], performance: Performance, target: Target)
             f"{figure(performance.throughput_per_s)} / s",
             f"{inferences} of one card; host and PCIe overlap",
         ),
-        _figure("On the NPU", percent(report["npu_coverage"]), f"{basis}{operators}"),
+        _figure("On the NPU", "unknown" if share is None else percent(share), f"{basis}{operators}"),
         _figure(
             "SRAM",
             nbytes(sram),

@@ -109,6 +109,7 @@ def test_manifest_says_what_the_enfs_say(bundle, enfs):
             "total_macs": 100,
             "npu_operators": 1,
             "host_operators": 0,
+            "unknown_macs": 0,
         },
         "sram_peak_bytes": 64 + 256 + 64,
         "dram_bytes": 128 + 256,

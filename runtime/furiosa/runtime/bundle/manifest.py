@@ -60,7 +60,9 @@ def describe(name: str, enf: Enf, sha256: str) -> Model:
         latency_us=metadata.latency_us,
     )
     coverage = model.operator_coverage
-    coverage.mac_share = metadata.npu_macs / metadata.total_macs if metadata.total_macs else 0.0
+    if metadata.total_macs and not metadata.unknown_macs:
+        coverage.mac_share = metadata.npu_macs / metadata.total_macs
+    coverage.unknown_macs = metadata.unknown_macs
     coverage.npu_macs, coverage.total_macs = metadata.npu_macs, metadata.total_macs
     coverage.npu_operators, coverage.host_operators = metadata.npu_operators, metadata.host_operators
     scales = (t.quantization.scale for t in (*model.inputs, *model.outputs))

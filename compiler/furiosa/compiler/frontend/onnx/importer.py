@@ -13,6 +13,7 @@ from furiosa.compiler.frontend import open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
     attributes,
+    bodies,
     checks,
     consistency,
     cut,
@@ -166,6 +167,7 @@ class _Importer:
         self.captured: set[str] = set()  # names that subgraphs read
         self.names: set[str] = set()
         self.quantized: dict[tuple, str] = {}  # QuantizeLinear's results by what is quantised and how
+        self.bodies = bodies.Bodies(model.ir_version, source.opsets, reader)
 
     def graph(self) -> Graph:
         graph = self.model.graph
@@ -297,11 +299,13 @@ class _Importer:
                 self._define(tensor)
             outputs.append(tensor)
         function = self.functions.get(node.op_type) if node.domain == regions.DOMAIN else None
+        scope = bodies.scope_of(self.tensors, self.types)
         if function is not None:
-            op = Operator(name, regions.OP_TYPE, inputs, outputs, {"function": function}, node)
+            inside = self.bodies.of_function(function, scope)
+            op = Operator(name, regions.OP_TYPE, inputs, outputs, {"function": function}, node, inside)
         else:
             stated = attributes.complete(node, self.reader, self.source.opsets)
-            op = Operator(name, node.op_type, inputs, outputs, stated, node)
+            op = Operator(name, node.op_type, inputs, outputs, stated, node, self.bodies.of(node, scope))
         consistency.check(op)
         return op
 

@@ -57,13 +57,14 @@ def infer(
     Raises:
         InvalidModel: nodes contradict each other.
     """
-    given = {v.name for v in model.graph.input} | {t.name for t in model.graph.initializer}
+    elements = {t.name: t.data_type for t in model.graph.initializer}
+    given = {v.name for v in model.graph.input} | elements.keys()
     plain = onnx.ModelProto(
         ir_version=model.ir_version,
         opset_import=model.opset_import,
         graph=onnx.GraphProto(
             name="shapes",
-            node=[n for node in model.graph.node for n in _as_standard(node)],
+            node=[n for node in model.graph.node for n in _as_standard(node, elements)],
             input=model.graph.input,
             output=[
                 onnx.ValueInfoProto(name=v.name) for v in model.graph.output if v.name not in given | trusted
@@ -113,8 +114,11 @@ def _first_line(e: Exception) -> str:
     return re.sub(r"\[\w+Error\] ?|Inference error\(s\): ?", "", text)
 
 
-def _as_standard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """A contrib node as standard nodes of the same output shape and type, any other node as it is."""
+def _as_standard(node: onnx.NodeProto, elements: dict[str, int]) -> list[onnx.NodeProto]:
+    """A contrib node as standard nodes of the same output shape and type, any other node as it is.
+
+    ``elements`` are the element types of constants by name: CastLike, which needs none, is there since opset 15 only.
+    """
     if node.op_type == "MeanVarianceNormalization" and not node.domain:  # onnx trips over its definition
         return [onnx.NodeProto(op_type="Identity", input=node.input, output=node.output)]
     if node.domain != CONTRIB:
@@ -137,9 +141,10 @@ def _as_standard(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     name = node.output[0]
     standard.output[0] = f"{name}/shape"
     zero_point = node.input[type_input] if type_input is not None and type_input < len(node.input) else ""
-    if zero_point:
+    if zero_point and zero_point not in elements:
         return [standard, onnx.helper.make_node("CastLike", [standard.output[0], zero_point], [name])]
-    return [standard, onnx.helper.make_node("Cast", [standard.output[0]], [name], to=onnx.TensorProto.FLOAT)]
+    element = elements[zero_point] if zero_point else onnx.TensorProto.FLOAT
+    return [standard, onnx.helper.make_node("Cast", [standard.output[0]], [name], to=element)]
 
 
 def static_shape(value: onnx.TypeProto | None) -> tuple[int, ...] | None:

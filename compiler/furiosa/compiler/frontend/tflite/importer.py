@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite import custom, fold, options, shapes
+from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 from furiosa.compiler.selection import EVERYTHING, Selection
 
@@ -101,6 +101,7 @@ class _Importer:
         self.tables: list[Table] = self.subgraph["tensors"]
         self.names: set[str] = set()
         self.variables: set[int] = set()
+        self.bodies = bodies.Bodies(source.model, self._op_type)
 
     def graph(self) -> Graph:
         inputs = [self._index(i, "the inputs") for i in self.subgraph["inputs"].tolist()]
@@ -275,7 +276,8 @@ class _Importer:
         attributes = options.decode(op_type, where, table)
         if custom_code is not None:
             attributes |= {"custom_code": custom_code, "custom_options": table["custom_options"].tobytes()}
-        op = Operator(outputs[0].name, op_type, inputs, outputs, attributes, source=index)
+        inside = self.bodies.of(attributes)
+        op = Operator(outputs[0].name, op_type, inputs, outputs, attributes, index, inside)
         shapes.check(op)
         custom.check(op)
         value = fold.fold(op)
