@@ -26,6 +26,18 @@ _DIRECT = (
 )  # what lies there is written to: a name like /dev/stdout stands for an open file
 
 
+_listener: Callable[[str], object] | None = None
+
+
+def tell(listener: Callable[[str], object] | None) -> None:
+    """From now on ``listener`` hears the path of each temporary as it is made; for who outlives this process.
+
+    What the listener raises as OSError does not count.
+    """
+    global _listener
+    _listener = listener
+
+
 class _Pending(NamedTuple):
     """An output in the making: where its bytes are collected, and what becomes of them.
 
@@ -211,6 +223,8 @@ def _claim(place: str, make: Callable[[str], int]) -> tuple[int, str]:
         os.close(descriptor)  # before it was locked, another run took it for abandoned
     while abandoned(next(names)):  # of runs that ran beside another
         pass
+    if _listener is not None:
+        _quietly(_listener, path)
     return descriptor, path
 
 

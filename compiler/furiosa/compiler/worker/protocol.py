@@ -36,9 +36,12 @@ class Response(NamedTuple):
 
 
 class Encoding(Protocol):
-    """One of the two encodings; ``rest`` holds the bytes that came but are no whole request yet."""
+    """One of the two encodings; ``rest`` holds the bytes that came but are no whole request yet.
 
-    rest: bytes
+    Each byte is looked at once, however many pieces a request comes in.
+    """
+
+    rest: bytearray
 
     def requests(self, received: bytes) -> list[Request]:
         """The requests that ``received`` completes.
@@ -55,16 +58,21 @@ class Json:
     """One JSON object a line."""
 
     def __init__(self) -> None:
-        self.rest = b""
+        self.rest = bytearray()
 
     def requests(self, received: bytes) -> list[Request]:
-        *lines, self.rest = (self.rest + received).split(b"\n")
-        if len(self.rest) > MAX_REQUEST:
+        first, *others = received.split(b"\n")
+        self.rest += first
+        lines = []
+        for piece in others:
+            lines.append(self.rest)
+            self.rest = bytearray(piece)
+        if any(len(line) > MAX_REQUEST for line in (*lines, self.rest)):
             raise ProtocolError(f"a request has more than {MAX_REQUEST} bytes")
         return [self._request(line) for line in lines if line.strip()]
 
     @staticmethod
-    def _request(line: bytes) -> Request:
+    def _request(line: bytearray) -> Request:
         try:
             fields = json.loads(line)
             request = Request(
@@ -96,14 +104,15 @@ class Proto:
     """Protobuf messages, each after its length as a varint."""
 
     def __init__(self) -> None:
-        self.rest = b""
+        self.rest = bytearray()
 
     def requests(self, received: bytes) -> list[Request]:
         from google.protobuf.message import DecodeError
 
         from furiosa.compiler.worker.worker_protocol_pb2 import WorkRequest
 
-        data, at, out = self.rest + received, 0, []
+        self.rest += received
+        data, at, out = self.rest, 0, []
         while (start := _varint_end(data, at)) is not None:
             size = sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(data[at:start]))
             if size > MAX_REQUEST:
@@ -111,14 +120,14 @@ class Proto:
             if start + size > len(data):
                 break
             try:
-                message = WorkRequest.FromString(data[start : start + size])
+                message = WorkRequest.FromString(bytes(data[start : start + size]))
             except DecodeError:
                 raise ProtocolError("not a work request in protobuf") from None
             out.append(
                 Request(list(message.arguments), message.request_id, message.cancel, message.sandbox_dir)
             )
             at = start + size
-        self.rest = data[at:]
+        del data[:at]
         return out
 
     def response(self, response: Response) -> bytes:
@@ -137,7 +146,7 @@ class Proto:
         return out.getvalue()
 
 
-def _varint_end(data: bytes, at: int) -> int | None:
+def _varint_end(data: bytearray, at: int) -> int | None:
     """Where the varint at ``at`` ends; None where it is not whole yet."""
     for end in range(at + 1, min(at + 10, len(data)) + 1):
         if data[end - 1] < 0x80:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa.compiler.worker import worker_protocol_pb2
-from furiosa.compiler.worker.protocol import Either, Request, Response
+from furiosa.compiler.worker.protocol import Either, Json, Proto, Request, Response
 from furiosa.compiler.worker.worker_protocol_pb2 import WorkRequest
 from furiosa.enf.testing.generated import assert_generated
 
@@ -51,6 +51,19 @@ def test_streams_in_pieces(protocol: str, sent: list[Request], size: int) -> Non
     for at in range(0, len(stream), size):
         got += encoding.requests(stream[at : at + size])
     assert got == sent
+
+
+@pytest.mark.parametrize(("encoding", "protocol"), [(Json(), "json"), (Proto(), "proto")])
+def test_a_large_request_is_not_copied_with_each_piece(encoding: Json | Proto, protocol: str) -> None:
+    """What came is added to, however many pieces a request with many files has: the cost is linear."""
+    request = Request(["x" * 1_000_000], 5, False, "")
+    stream = encoded(request, protocol)
+    assert encoding.requests(stream[:1000]) == []
+    kept = encoding.rest
+    for at in range(1000, len(stream) - 1000, 1000):
+        assert encoding.requests(stream[at : at + 1000]) == []
+        assert encoding.rest is kept and len(kept) == at + 1000
+    assert encoding.requests(stream[at + 1000 :]) == [request] and not encoding.rest
 
 
 @pytest.mark.parametrize("protocol", ["json", "proto"])

@@ -23,6 +23,7 @@ from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED
 from furiosa.compiler.worker import memory
 from furiosa.compiler.worker.memory import MIB, Limits
 from furiosa.compiler.worker.protocol import Either, ProtocolError, Request, Response
+from furiosa.enf import outputs
 
 CHUNK = 1 << 20  # bytes read at a time
 MAX_OUTPUT = 1 << 20  # bytes of what one command writes that are handed on
@@ -30,6 +31,7 @@ PATIENCE = 5.0  # seconds that a cancelled command has to remove its temporary f
 SIGNALLED = (
     128  # plus the signal's number: the exit status of a command that a signal ended, as shells have it
 )
+ENDING = (signal.SIGINT, signal.SIGTERM)  # what Bazel, or who sits before it, ends a worker with
 NO_MEMORY = 13  # exit status, as the compiler's own of a compilation that ran out of it
 
 # what a child would import, beside all modules of our own packages but tests and entry points
@@ -41,11 +43,12 @@ Command = Callable[[list[str]], int]
 
 
 class _Child(NamedTuple):
-    """A running request; ``output`` collects what it writes."""
+    """A running request; ``output`` collects what it writes, ``files`` is where it tells of files that it makes."""
 
     request: Request
     pid: int
     output: bytearray
+    files: int
 
 
 def serve(command: Command, limits: Limits, source: int = 0, sink: int = 1) -> int:
@@ -103,9 +106,11 @@ class _Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # a second one finds all of this done
         for child in self._children.values():
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
+            _remove_made(child.files)
         self._events.close()
 
     def run(self) -> None:
@@ -135,25 +140,37 @@ class _Server:
                 if child.request.id == request.id:
                     self._cancel(child)
             return
+        # no signal between a child's start and its registration, nor before it is ready for one
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
-            read, write = os.pipe()
-        except OSError as e:
-            self._answer(Response(request.id, BAD_ARGUMENTS, f"ERROR: worker: {e.strerror}\n"))
-            return
+            self._start(request)
+        except OSError as e:  # too many files or processes, or no memory for one more
+            words = f"ERROR: worker: no process: {e.strerror}\n"
+            self._answer(Response(request.id, BAD_ARGUMENTS, words))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _start(self, request: Request) -> None:
+        opened: list[int] = []
         try:
+            opened += os.pipe()
+            opened += os.pipe()
+            read, write, files, making = opened
+            os.set_blocking(files, False)
+            os.set_blocking(making, False)  # a child that makes very many files goes on without being heard
             pid = os.fork()
-        except OSError as e:  # too many processes, or no memory for one more
-            os.close(read)
-            os.close(write)
-            self._answer(Response(request.id, BAD_ARGUMENTS, f"ERROR: worker: no process: {e.strerror}\n"))
-            return
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
         if pid == 0:
-            os._exit(self._in_child(request, write))
+            os._exit(self._in_child(request, write, making))
         os.close(write)
-        self._children[read] = _Child(request, pid, bytearray())
+        os.close(making)
+        self._children[read] = _Child(request, pid, bytearray(), files)
         self._events.register(read, selectors.EVENT_READ)
 
-    def _in_child(self, request: Request, write: int) -> int:
+    def _in_child(self, request: Request, write: int, making: int) -> int:
         """Runs the request's command in this process, which then ends; returns the exit status."""
         allowed = f"{self._limits.request // MIB:,} MiB"
         too_little = f"ERROR: the compiler needs more than the {allowed} that its worker allows; {memory.HINT} allows more\n"
@@ -165,6 +182,8 @@ class _Server:
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
+            outputs.tell(lambda path: os.write(making, os.fsencode(os.path.abspath(path)) + b"\0"))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             memory.confine(self._limits.request)
             if request.sandbox:
                 os.chdir(request.sandbox)
@@ -192,15 +211,24 @@ class _Server:
         del self._children[fd]
         _, status, usage = os.wait4(child.pid, 0)
         status = os.waitstatus_to_exitcode(status)
+        if status < 0:
+            _remove_made(child.files)
+        else:
+            os.close(child.files)
         output = child.output.decode("utf-8", "replace")
-        cancelled = self._impatient.pop(child.pid, None) is not None
-        if status < 0 and not cancelled:
+        was_told = self._impatient.pop(child.pid, None) is not None
+        # one that had done its work, or failed by itself, before it heard of its end has a result
+        cancelled = was_told and (status < 0 or status == INTERRUPTED)
+        if cancelled:
+            self._answer(Response(child.request.id, 0, "", cancelled=True))
+            return
+        if status < 0:
             name = signal.Signals(-status).name
             output += f"ERROR: the compiler was ended by {name}: out of memory, or a defect\n"
-        if status and not cancelled:
+        if status:
             output += self._word_on_memory(usage.ru_maxrss * memory.MAXRSS_UNIT)
         status = SIGNALLED - status if status < 0 else status
-        self._answer(Response(child.request.id, status, output, cancelled))
+        self._answer(Response(child.request.id, status, output))
 
     def _word_on_memory(self, peak: int) -> str:
         """What a request that failed is told where its memory may be the reason: it came near what it may have."""
@@ -232,3 +260,17 @@ class _Server:
             if deadline <= now:
                 os.kill(pid, signal.SIGKILL)
                 self._impatient[pid] = now + PATIENCE
+
+
+def _remove_made(files: int) -> None:
+    """Removes the temporary files that a child which was killed told of, and closes the pipe."""
+    told = bytearray()
+    try:
+        while piece := os.read(files, CHUNK):
+            told += piece
+    except BlockingIOError:  # a process that the child began, and that lives on, has the other end
+        pass
+    finally:
+        os.close(files)
+    for path in told.split(b"\0")[:-1]:
+        outputs.abandoned(os.fsdecode(bytes(path)))

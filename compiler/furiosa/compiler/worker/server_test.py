@@ -264,7 +264,10 @@ def main(): return server.main(command, sys.argv[1:-1])
 @pytest.mark.parametrize(
     ("obstacle", "words"),
     [
-        ("resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))", "ERROR: worker: Too many open files\n"),
+        (
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))",
+            "ERROR: worker: no process: Too many open files\n",
+        ),
         ("os.fork = refuse", "ERROR: worker: no process: Cannot allocate memory\n"),
     ],
 )
@@ -295,6 +298,96 @@ def main(): return server.main(command, [])
     w.send(requestId=3)
     assert w.receive()["exitCode"] == 0
     assert w.close() == 0
+
+
+def test_what_a_killed_command_left_is_removed(tmp_path: Path) -> None:
+    """Its temporary files and folders, wherever they are; nothing that was there."""
+    stand_in = """
+import os, signal
+from furiosa.compiler.worker import server
+from furiosa.enf import outputs
+def command(arguments):
+    with outputs.Outputs() as made, outputs.temporary_folder("folder"):
+        made.open("old").write(b"half")
+        made.open("elsewhere/new").write(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+def main(): return server.main(command, [])
+"""
+    for folder in (tmp_path, tmp_path / "sandbox"):
+        (folder / "elsewhere").mkdir(parents=True)
+        (folder / "old").write_bytes(b"old")
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in))
+    for sandbox in ("", "sandbox"):
+        w.send(arguments=[], sandboxDir=sandbox)
+        assert "SIGKILL" in w.receive()["output"]
+    assert w.close() == 0
+    for folder in (tmp_path, tmp_path / "sandbox"):
+        assert not [p for p in folder.rglob("*") if p.name.startswith(".furiosa")]
+        assert (folder / "old").read_bytes() == b"old"
+
+
+def test_a_cancelled_command_has_a_result_or_was_cancelled(tmp_path: Path) -> None:
+    """However its end and the cancellation race: one answer to each request, and no other word of the worker."""
+    stand_in = """
+import pathlib, signal, time
+from furiosa.compiler.worker import server
+def command(arguments):
+    if arguments == ["deaf"]:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pathlib.Path("ready").touch()
+        while not pathlib.Path("go").exists(): time.sleep(0.01)
+    else:
+        time.sleep(float(arguments[0]))
+    print("done")
+    return 3
+def main(): return server.main(command, [])
+"""
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in))
+    w.send(arguments=["deaf"], requestId=1)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    w.send(cancel=True, requestId=1)
+    w.send(arguments=["0"], requestId=99)
+    assert w.receive()["requestId"] == 99, "the cancellation was heard before"
+    (tmp_path / "go").touch()
+    assert w.receive() == {"exitCode": 3, "output": "done\n", "requestId": 1, "wasCancelled": False}
+    answers = {}
+    for i in range(2, 42):
+        w.send(arguments=[str(i % 5 / 500)], requestId=i)
+        time.sleep(i % 7 / 700)
+        w.send(cancel=True, requestId=i)
+        answers[i] = w.receive()
+    done = {"exitCode": 3, "output": "done\n", "wasCancelled": False}
+    cancelled = {"exitCode": 0, "output": "", "wasCancelled": True}
+    assert [
+        a for i, a in answers.items() if a not in ({**done, "requestId": i}, {**cancelled, "requestId": i})
+    ] == []
+    w.process.stdin.close()
+    assert w.process.wait(30) == 0 and w.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_the_end_of_a_build_at_any_moment(tmp_path: Path, moment: int) -> None:
+    """SIGTERM, its repetition or the end of the input while children start and end: no word, and no child stays."""
+    stand_in = """
+import time
+from furiosa.compiler.worker import server
+def command(arguments): time.sleep(float(arguments[0])); return 0
+def main(): return server.main(command, [])
+"""
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in))
+    w.send(arguments=["0"])
+    w.receive()  # it is warm
+    for i in range(1, 9):
+        w.send(arguments=[str(i / 100)], requestId=i)
+    time.sleep(moment / 100)
+    if moment % 2:
+        w.process.stdin.close()
+    else:
+        for _ in range(3):
+            w.process.send_signal(signal.SIGTERM)
+    assert w.process.wait(30) in (0, 130)
+    assert w.process.stderr.read() == b""
 
 
 def test_a_compilation_that_needs_too_much_memory(tmp_path: Path, quantized_model: bytes) -> None:
