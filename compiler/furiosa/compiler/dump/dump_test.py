@@ -69,7 +69,7 @@ def test_lir(compilation):
     assert len(commands) == len(compilation.lir.commands)
     assert [int(line.split()[0]) for line in commands] == list(range(len(commands)))
     assert " pe after load 2: QUANTIZE " in commands[2] and "sram[0x" in commands[2]
-    assert any(line.startswith("  host 1 operators, a model of ") and '"sinh"' in line for line in text)
+    assert any(line.startswith("  host 2 operators, a model of ") and '"sinh"' in line for line in text)
 
 
 def test_no_such_ir(compilation):

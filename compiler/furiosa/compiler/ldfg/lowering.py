@@ -163,6 +163,10 @@ class Lowering:
         self._real[integers] = real
         self._integers[real] = integers
 
+    def stands_for_integers(self, real: Tensor) -> bool:
+        """Whether there is a quantised tensor of the same values, made or not."""
+        return real in self._integers
+
     def integers(self, real: Tensor) -> Tensor | None:
         """The quantised tensor of the same values that has been made."""
         found = self._integers.get(real)
@@ -346,7 +350,10 @@ class Lowering:
             raise Refused(failures((rules.fits_command,), Facts(self._op_type, [], [], attribute=misfit)))
 
     def to_host(self, op: Operator, verdict: Verdict) -> None:
-        """Places a source operator on the host."""
+        """Places a source operator on the host; what the NPU was to make of its results in the meantime it makes no more."""
+        for t in op.outputs:
+            if self._made.plain.pop(t, None) is not None:
+                self.operators = [o for o in self.operators if t not in o.outputs]
         for t in op.inputs:
             if t is not None:
                 self.host(t)

@@ -65,6 +65,7 @@ class Facts:
     runs: Sequence[Runs] = ()  # of a move, by dimension
     mode: str = "CRD"  # how blocks of height and width lie in the channels: CRD or DCR
     moved: int = 0  # dimensions that a transposition moves, those that stay neighbours counted once
+    neighbour: str = ""  # the operator on the host that quantised or dequantised numbers come from or go to
     # set by Lowering.check
     release: str = vendor.LATEST  # whose table of operators counts
     gap: str = ""  # what an operator of a partly quantised model lacks to be a quantised one
@@ -169,6 +170,15 @@ def eight_bit_activations(f: Facts) -> None:
         if not any("float" in dtype for dtype in bad):
             hint = "Leave it to the host: there is nothing to quantise in indices, counts and truth values."
         raise Failure(found, "int8, uint8", hint)
+
+
+def beside_host(f: Facts) -> None:
+    """QuantizeLinear and DequantizeLinear run where the operator does whose numbers they convert: onnxruntime computes them together.
+
+    Bring that operator to the NPU; its own reasons say how.
+    """
+    if f.neighbour:
+        raise Failure(f"{f.neighbour} on the host", "an operator on the NPU")
 
 
 def quantized_per_tensor(f: Facts) -> None:
@@ -445,6 +455,7 @@ UNARY: tuple[Rule, ...] = (
     supported_attributes,
 )
 BINARY: tuple[Rule, ...] = (*UNARY, broadcast_limit)
+QUANTIZE: tuple[Rule, ...] = (*UNARY, beside_host)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
 WEIGHTS: tuple[Rule, ...] = (eight_bit_weights, int32_bias)
 CONV: tuple[Rule, ...] = (

@@ -66,14 +66,25 @@ def lower_onnx(graph: Graph, release: str) -> Lowering:
 
 
 def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:
-    """Places an operator on the host, and before it each DequantizeLinear that it reads and that was left out so far."""
-    if op.op_type == DEQUANTIZE and low.is_made(op.outputs[0]):
+    """Places an operator on the host, and before it what makes real numbers of integers for it.
+
+    For onnxruntime computes a DequantizeLinear, the moves after it and their reader in one, and the reader alone otherwise.
+    """
+    if op in low.verdicts:
         return
     for t in op.inputs:
         source = low.producer.get(t)
-        if source is not None and source.op_type == DEQUANTIZE and not low.is_made(t):
-            _to_host(low, source, reasons)
+        if source is not None and _is_companion(low, source):
+            facts = Facts(source.op_type, [], [], neighbour=f"{op.op_type} '{op.name}'")
+            _to_host(low, source, failures((rules.beside_host,), facts))
     low.to_host(op, Verdict("host", reasons))
+    if _is_companion(low, op):
+        low.companions.add(op)
+
+
+def _is_companion(low: Lowering, op: Operator) -> bool:
+    """Whether an operator makes real numbers of integers."""
+    return op.op_type == DEQUANTIZE or low.stands_for_integers(op.outputs[0])
 
 
 def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:

@@ -162,7 +162,7 @@ def test_moves_of_real_numbers_move_the_integers() -> None:
 
 
 def test_a_move_on_the_host_leaves_what_follows_on_the_npu() -> None:
-    """Along the batch: the host moves real numbers, and they are quantised again."""
+    """Along the batch: the host moves real numbers, made there from the integers, and they are quantised again."""
     low = _moved_reals(
         helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
         helper.make_node("Slice", ["t", "i0", "i1", "i0"], ["u"]),
@@ -170,10 +170,11 @@ def test_a_move_on_the_host_leaves_what_follows_on_the_npu() -> None:
         shape=(2, 4, 6),
     )
     assert _rules(low, "Slice") == ["slice-axes"]
-    assert _kinds(low) == ["transpose", "dequantize", "Slice", "quantize", "table_lookup"]
+    assert _kinds(low) == ["transpose", "DequantizeLinear", "Transpose", "Slice", "quantize", "table_lookup"]
 
 
-def test_real_numbers_that_the_host_or_the_model_wants_are_dequantised() -> None:
+def test_real_numbers_are_made_where_they_are_read() -> None:
+    """onnxruntime computes DequantizeLinear, moves, their reader and QuantizeLinear together."""
     scale = {"s": np.float32(0.5), "z": np.int8(3)}
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "s", "z"], ["r"]),
@@ -182,7 +183,12 @@ def test_real_numbers_that_the_host_or_the_model_wants_are_dequantised() -> None
         helper.make_node("QuantizeLinear", ["c", "s", "z"], ["y"]),
     ]
     low = _lower(nodes, [4, 6], ["y"], scale)
-    assert _kinds(low)[:3] == ["transpose", "dequantize", "Acos"]
+    assert _kinds(low)[-4:] == ["DequantizeLinear", "Transpose", "Acos", "QuantizeLinear"]
+    assert _rules(low, "Transpose") == ["beside-host"]
+    low = _lower(nodes[:2], [4, 6], ["t"], scale)
+    assert _kinds(low) == ["transpose", "dequantize"]
+    low = _lower(nodes, [4, 6], ["r", "t", "y"], scale)  # outputs of the model that the host makes anyhow
+    assert _kinds(low)[-4:] == ["DequantizeLinear", "Transpose", "Acos", "QuantizeLinear"]
 
 
 def test_a_result_of_split_may_be_read_before_the_last_is_quantised() -> None:
