@@ -11,6 +11,11 @@ class CompileError(Exception):
 
     code = 1
 
+    @property
+    def exit_code(self) -> int:
+        """For furiosa.enf.command."""
+        return self.code
+
     def __init__(self, message: str):
         # names in the message come from the model: no control character of theirs may reach a terminal or a log line
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))

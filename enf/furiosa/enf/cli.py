@@ -6,34 +6,17 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
 
-from furiosa.enf import outputs, reader
-from furiosa.enf.errors import EnfError, printable
+from furiosa.enf import command, outputs, reader
+from furiosa.enf.command import BAD_ARGUMENTS, DIFFERENT, INVALID_FORMAT, IO_ERROR, CommandError, Parser
+from furiosa.enf.errors import EnfError
 
-BAD_ARGUMENTS = 255  # exit status, as the vendor's command line has it
-IO_ERROR = 2
-INVALID = 4
-DIFFERENT = 1  # as diff(1)
-BROKEN_PIPE = 128 + 13  # SIGPIPE, as a shell reports it
+PROG = "furiosa enf"
 
 
-class _Failed(Exception):
-    """A sentence for the user and an exit status."""
-
-    def __init__(self, status: int, sentence: str):
-        super().__init__(sentence)
-        self.status = status
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _Failed(BAD_ARGUMENTS, f"{message}; see {self.prog} -h")
-
-
-def _parser() -> argparse.ArgumentParser:
-    p = _Parser(prog="furiosa enf", description="Shows, verifies, compares and reports on ENF files.")
-    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+def _parser() -> Parser:
+    p = Parser(prog=PROG, description="Shows, verifies, compares and reports on ENF files.")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     dump = commands.add_parser(
         "dump", help="show what is in a file", description="Shows what is in an ENF file."
     )
@@ -80,52 +63,28 @@ def main(argv: list[str]) -> int:
     """Runs ``furiosa enf ARGV…``.
 
     Returns:
-        0; for diff 1 where the files differ; 2: a file cannot be read or written; 4: a file is not a valid ENF; 255: bad
-        arguments.
+        0; for diff 1 where the files differ; 2: a file cannot be read or written; 4: a file is not a valid ENF; 13: an
+        internal error, or no memory left; 255: bad arguments.
     """
-    try:
-        options = _parser().parse_args(argv)
-        return _COMMANDS[options.command](options)
-    except SystemExit as e:  # argparse after -h
-        return int(e.code or 0)
-    except _Failed as e:
-        status, sentence = e.status, str(e)
-    except MemoryError:
-        status, sentence = IO_ERROR, "not enough memory: free some and try again"
-    except BrokenPipeError:  # `furiosa enf dump … | head`: whoever reads has seen enough
-        _abandon_output()
-        return BROKEN_PIPE
-    except OSError as e:
-        _abandon_output()
-        status, sentence = IO_ERROR, f"cannot write the output: {e.strerror or e}"
-    try:
-        _print([f"ERROR: {printable(sentence)}"], sys.stderr)
-    except OSError:  # nobody reads stderr any more
-        pass
-    return status
+    return command.run(_run, PROG, argv)
 
 
-def _abandon_output() -> None:
-    """What is still buffered goes nowhere, so that leaving the interpreter does not fail once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _run(argv: list[str]) -> int:
+    options = _parser().parse_args(argv)
+    return _COMMANDS[options.command](options)
 
 
 def _load(path: str) -> reader.Enf:
     try:
         return reader.load_file(path)
     except EnfError as e:
-        raise _Failed(INVALID, f"{path}: {e}") from None
+        raise CommandError(INVALID_FORMAT, f"{path}: {e}") from None
     except (OSError, ValueError) as e:  # ValueError: a path with a null character
-        raise _Failed(IO_ERROR, f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from None
+        raise CommandError(IO_ERROR, f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from None
 
 
-def _print(lines: Iterable[str], file: object = None) -> None:
-    """Writes lines; what the stream's encoding does not know is escaped."""
-    out = file or sys.stdout
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    for line in lines:
-        out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    out.flush()
+def _print(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def _dump(options: argparse.Namespace) -> int:
@@ -144,7 +103,9 @@ def _dump(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     stamp = options.stamp
     if stamp is not None and _same(stamp, options.file):
-        raise _Failed(BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files")
+        raise CommandError(
+            BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files"
+        )
     enf = _load(options.file)
     if stamp is not None:
         _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n".encode("ascii"))
@@ -154,13 +115,15 @@ def _verify(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     paths = [p for p in (options.report, options.analyze_memory, options.chrome_trace) if p is not None]
     if not paths:
-        raise _Failed(
+        raise CommandError(
             BAD_ARGUMENTS, "nothing to write, name a file: --report, --analyze-memory or --chrome-trace"
         )
     named = [options.file, options.json]
     for path in paths:
         if any(_same(path, other) for other in named):
-            raise _Failed(BAD_ARGUMENTS, f"{path} is named twice: inputs and outputs must be different files")
+            raise CommandError(
+                BAD_ARGUMENTS, f"{path} is named twice: inputs and outputs must be different files"
+            )
         named.append(path)
     enf = _load(options.file)
     from furiosa.enf.performance import analyze_enf
@@ -171,9 +134,11 @@ def _report(options: argparse.Namespace) -> int:
         with open(options.json, "rb") as f:
             content = loaded.parse(f.read(loaded.MAX_BYTES + 1), enf)
     except loaded.ReportError as e:
-        raise _Failed(INVALID, f"{options.json}: {e}") from None
+        raise CommandError(INVALID_FORMAT, f"{options.json}: {e}") from None
     except (OSError, ValueError) as e:
-        raise _Failed(IO_ERROR, f"cannot read {options.json}: {getattr(e, 'strerror', None) or e}") from None
+        raise CommandError(
+            IO_ERROR, f"cannot read {options.json}: {getattr(e, 'strerror', None) or e}"
+        ) from None
     program, performance = of_enf(enf), analyze_enf(enf)
     if options.report is not None:
         _write(options.report, html.page(program, performance, content))
@@ -197,7 +162,7 @@ def _write(path: str, content: bytes) -> None:
         with outputs.replacing(path) as f:
             f.write(content)
     except OSError as e:
-        raise _Failed(IO_ERROR, f"cannot write {path}: {e.strerror or e}") from None
+        raise CommandError(IO_ERROR, f"cannot write {path}: {e.strerror or e}") from None
 
 
 def _diff(options: argparse.Namespace) -> int:

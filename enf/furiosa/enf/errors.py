@@ -15,6 +15,8 @@ def printable(text: str, limit: int = MAX_SENTENCE) -> str:
 class EnfError(Exception):
     """An ENF that must not be run: one sentence that says what is wrong and where."""
 
+    exit_code = 4  # of a command that ends with it
+
     def __init__(self, sentence: str):
         super().__init__(printable(sentence))
 

@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
-from furiosa.enf import selection
-from furiosa.runtime.errors import (
-    BundleError,
-    CompilationFailed,
-    FuriosaRuntimeError,
-    IncompatibleModel,
-    InvalidCompilerConfig,
-    InvalidInput,
-    InvalidSessionOption,
-    UnsupportedTensorType,
-)
-
-# Exit codes, after the vendor's public list of native codes.
-_BAD_ARGUMENT, _IO_ERROR, _INVALID_FORMAT, _INVALID_CONFIG, _OTHER = 255, 2, 4, 12, 13
-_INTERRUPTED, _READER_GONE = 128 + 2, 128 + 13  # as shells have it for SIGINT and SIGPIPE
-_CODES: tuple[tuple[type[Exception], int], ...] = (
-    (InvalidInput, _BAD_ARGUMENT),
-    (UnsupportedTensorType, _BAD_ARGUMENT),
-    (InvalidSessionOption, _BAD_ARGUMENT),
-    (InvalidCompilerConfig, _INVALID_CONFIG),
-    (IncompatibleModel, _INVALID_FORMAT),
-    (BundleError, _INVALID_FORMAT),
-    (FuriosaRuntimeError, _OTHER),
-    (OSError, _IO_ERROR),
-)
+from furiosa.enf import command, selection
+from furiosa.enf.command import BAD_ARGUMENTS, CommandError
+from furiosa.runtime.errors import InvalidInput
 
 
-class _Usage(Exception):
-    """Arguments that make no sense."""
+class Parser(command.Parser):
+    """A parser of options that are not abbreviated; one of a command with many arguments takes them from ``@FILE`` as well."""
 
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints ``run_command`` tells in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise _Usage(f"{message} (see {self.prog} --help)")
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
 
 def bundle_main(argv: Sequence[str] | None = None, prog: str = "furiosa bundle") -> int:
     """``furiosa bundle pack|verify|list|unpack|layer|run``; returns the exit code."""
-    return run_command(lambda: _bundle_parser(prog), argv)
+    return run_command(lambda: _bundle_parser(prog), prog, argv)
 
 
 def bundler_main(argv: Sequence[str] | None = None) -> int:
@@ -58,45 +29,21 @@ def bundler_main(argv: Sequence[str] | None = None) -> int:
 
 def run_main(argv: Sequence[str] | None = None) -> int:
     """``furiosa run MODEL``; returns the exit code."""
-    return run_command(_run_parser, argv)
+    return run_command(_run_parser, "furiosa run", argv)
 
 
-def run_command(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
-    """Parses the arguments, calls the command that they name (``args.run``) and turns its errors into one line.
+def run_command(make_parser: Callable[[], Parser], prog: str, argv: Sequence[str] | None) -> int:
+    """Parses the arguments, calls the command that they name (``args.run``) and tells its errors in one line.
 
     Returns:
         What the command returns, 0 for None; after an error its exit code.
     """
-    try:
-        args = make_parser().parse_args(argv)
-        status = args.run(args) or 0
-        sys.stdout.flush()
-    except _Usage as e:
-        return _fail(str(e), _BAD_ARGUMENT)
-    except BrokenPipeError:  # whoever reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except MemoryError:
-        return _fail("not enough memory", _OTHER)
-    except CompilationFailed as e:
-        return _fail(e.message, e.compiler_code or 1)
-    except (FuriosaRuntimeError, OSError) as e:
-        code = next(code for kind, code in _CODES if isinstance(e, kind))
-        return _fail(_sentence(e), code)
-    return status
 
+    def parsed(given: list[str]) -> int | None:
+        args = make_parser().parse_args(given)
+        return args.run(args)
 
-def _sentence(e: Exception) -> str:
-    if isinstance(e, OSError) and e.strerror:
-        return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
-    return e.message if isinstance(e, FuriosaRuntimeError) else str(e)
-
-
-def _fail(sentence: str, code: int) -> int:
-    print(f"ERROR: {plain(sentence)}", file=sys.stderr)
-    return code
+    return command.run(parsed, prog, argv)
 
 
 def chosen(args: argparse.Namespace) -> dict[str, object]:
@@ -132,19 +79,15 @@ def plain(text: str) -> str:
 
 
 def _bundle_parser(prog: str) -> Parser:
-    parser = Parser(
-        prog=prog, description="Bundles of compiled models.", fromfile_prefix_chars="@", allow_abbrev=False
-    )
+    parser = Parser(prog=prog, description="Bundles of compiled models.", fromfile_prefix_chars="@")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int | None], text: str
-    ) -> argparse.ArgumentParser:
-        p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    def add(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(name, help=text, description=text)
         p.set_defaults(run=run)
         return p
 
-    p = command("pack", _pack, "Packs ENFs into a bundle.")
+    p = add("pack", _pack, "Packs ENFs into a bundle.")
     p.add_argument("--output", "-o", required=True, metavar="TAR", help="the archive to write")
     p.add_argument(
         "--model", action="append", required=True, metavar="NAME=ENF", help="a model; may be repeated"
@@ -152,21 +95,21 @@ def _bundle_parser(prog: str) -> Parser:
     p.add_argument("--tree", metavar="DIR", help="also write the unpacked archive, to a new or empty folder")
     p.add_argument("--manifest-json", metavar="FILE", help="also write the manifest as JSON")
     p.add_argument("--manifest-binpb", metavar="FILE", help="also write the manifest as a binary protobuf")
-    p = command("verify", _verify, "Checks a bundle to the last byte.")
+    p = add("verify", _verify, "Checks a bundle to the last byte.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--stamp", metavar="FILE", help="an empty file to write if all is well")
-    p = command("list", _list, "Shows what is in a bundle.")
+    p = add("list", _list, "Shows what is in a bundle.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--json", action="store_true", help="the whole manifest as JSON")
-    p = command("unpack", _unpack, "Writes a bundle's files to a folder.")
+    p = add("unpack", _unpack, "Writes a bundle's files to a folder.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--output", "-o", required=True, metavar="DIR", help="a folder that is new or empty")
-    p = command("layer", _layer, "Writes a bundle as a layer of a container image.")
+    p = add("layer", _layer, "Writes a bundle as a layer of a container image.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--output", "-o", required=True, metavar="LAYER", help="the archive to write")
     p.add_argument("--prefix", default="/opt/models", metavar="DIR", help="the folder in the image")
     p.add_argument("--runtime-file", action="append", metavar="FILE", help="a file of the runtime; repeated")
-    p = command("run", _run, "Runs a model of a bundle on the NPU simulator.")
+    p = add("run", _run, "Runs a model of a bundle on the NPU simulator.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--model", metavar="NAME", help="which model; may be left out where there is only one")
     add_run_arguments(p)
@@ -175,7 +118,7 @@ def _bundle_parser(prog: str) -> Parser:
 
 def _run_parser() -> Parser:
     text = "Runs a model on the NPU simulator."
-    parser = Parser(prog="furiosa run", description=text, allow_abbrev=False)
+    parser = Parser(prog="furiosa run", description=text)
     parser.add_argument(
         "source", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME"
     )
@@ -208,7 +151,7 @@ def _pack(args: argparse.Namespace) -> None:
     models = [text.partition("=") for text in args.model]
     for name, _, path in models:
         if not path:
-            raise _Usage(f"--model {name}: NAME=PATH is expected")
+            raise CommandError(BAD_ARGUMENTS, f"--model {name}: NAME=PATH is expected")
     manifest = writer.pack(args.output, [(name, path) for name, _, path in models])
     for path, convert in ((args.manifest_json, manifests.to_json), (args.manifest_binpb, manifests.to_binpb)):
         if path:

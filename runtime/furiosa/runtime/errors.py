@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from furiosa.enf.command import BAD_ARGUMENTS, INVALID_FORMAT, OTHER
+
 
 class NativeError(enum.IntEnum):
     """The vendor's public list of native runtime codes."""
@@ -37,10 +39,11 @@ class NativeError(enum.IntEnum):
 class FuriosaRuntimeError(Exception):
     """Base of all errors of this package: one sentence, and a native code where the vendor has one.
 
-    ``native_err`` is that code or None; ``str()`` appends it.
+    ``native_err`` is that code or None; ``str()`` appends it.  ``exit_code`` is that of a command that ends with the error.
     """
 
     native_err: NativeError | None = None
+    exit_code = OTHER
 
     def __init__(self, message: str):
         super().__init__(message)
@@ -59,6 +62,8 @@ class SessionClosed(FuriosaRuntimeError):
 class UnsupportedTensorType(FuriosaRuntimeError):
     """A value that is no tensor, or of an element type that no model can have."""
 
+    exit_code = BAD_ARGUMENTS
+
 
 class ModelDeployFailed(FuriosaRuntimeError):
     """A part of the model that runs on the host could not be loaded by its runtime."""
@@ -75,6 +80,7 @@ class ModelExecutionFailed(FuriosaRuntimeError):
 class InvalidInput(FuriosaRuntimeError):
     """Tensors of a wrong number, shape or element type."""
 
+    exit_code = BAD_ARGUMENTS
     native_err = NativeError.INVALID_INPUTS
 
 
@@ -93,6 +99,7 @@ class QueueWaitTimeout(FuriosaRuntimeError):
 class IncompatibleModel(FuriosaRuntimeError):
     """A file that cannot be run: damaged, unsafe, or compiled for another target, device or batch size."""
 
+    exit_code = INVALID_FORMAT
     native_err = NativeError.INCOMPATIBLE_MODEL
 
 
@@ -104,17 +111,20 @@ class CompilationFailed(FuriosaRuntimeError):
     def __init__(self, message: str, compiler_code: int | None = None):
         super().__init__(message)
         self.compiler_code = compiler_code
+        self.exit_code = compiler_code or 1
 
 
 class InvalidCompilerConfig(FuriosaRuntimeError):
     """``compile_config`` holds a key or a value that the compiler does not know."""
 
+    exit_code = 12
     native_err = NativeError.INVALID_COMPILER_CONFIG
 
 
 class InvalidSessionOption(FuriosaRuntimeError):
     """A device, a number of workers or a queue size that cannot be."""
 
+    exit_code = BAD_ARGUMENTS
     native_err = NativeError.INVALID_SESSION_OPTIONS
 
 
@@ -126,3 +136,5 @@ class SessionTerminated(FuriosaRuntimeError):
 
 class BundleError(FuriosaRuntimeError):
     """A bundle that must not be used: one sentence that says what is wrong and where."""
+
+    exit_code = INVALID_FORMAT

@@ -6,7 +6,9 @@ import math
 import sys
 from typing import Any, NamedTuple
 
-from furiosa.compiler.checks.common import FOUND, INVALID, Failed, Parser, read_report
+from furiosa.compiler.checks.common import Parser, read_report
+from furiosa.enf import command
+from furiosa.enf.command import DIFFERENT, INVALID_FORMAT, CommandError
 
 
 class Limit(NamedTuple):
@@ -21,7 +23,7 @@ class Limit(NamedTuple):
         """The figure of a report; None where it cannot be known.
 
         Raises:
-            Failed: the report lacks a key.
+            CommandError: the report lacks a key.
         """
         total: float = 0
         for key in self.keys or (self.figure,):
@@ -29,7 +31,7 @@ class Limit(NamedTuple):
             if key == "npu_coverage" and value is None and report.get("unknown_macs"):
                 return None
             if type(value) not in (int, float) or not math.isfinite(value):
-                raise Failed(INVALID, f"the report has no figure '{key}'; see docs/report.md")
+                raise CommandError(INVALID_FORMAT, f"the report has no figure '{key}'; see docs/report.md")
             total += value
         return total
 
@@ -64,7 +66,7 @@ def check(report: dict[str, Any], limits: dict[str, float]) -> tuple[bool, list[
         limits: by figure.
 
     Raises:
-        Failed: the report lacks a figure.
+        CommandError: the report lacks a figure.
     """
     rows = [("figure", "actual", "", "budget", "")]
     kept = True
@@ -122,21 +124,21 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1: a figure does not keep its limit; 2, 4: the report cannot be read, or is none; 255: bad arguments.
     """
+    return command.run(_run, "budget", argv)
+
+
+def _run(argv: list[str]) -> int:
     p = Parser("budget", __doc__)
     p.add_argument("report", metavar="REPORT")
     for limit in LIMITS:
         p.add_argument(limit.option, dest=limit.figure, type=_number, metavar="N")
-    try:
-        options = vars(p.parse_args(argv))
-        report = read_report(options.pop("report"))
-        limits = {figure: value for figure, value in options.items() if value is not None}
-        kept, lines = check(report, limits)
-    except Failed as e:
-        sys.stderr.write(f"ERROR: {e}\n")
-        return e.status
+    options = vars(p.parse_args(argv))
+    report = read_report(options["report"])
+    limits = {x.figure: options[x.figure] for x in LIMITS if options[x.figure] is not None}
+    kept, lines = check(report, limits)
     head = f"{report.get('model')} for {report.get('target_npu')}, batch size {report.get('batch_size')}"
     sys.stdout.write("\n".join([head, *lines, *notes(report, limits)]) + "\n")
-    return 0 if kept else FOUND
+    return 0 if kept else DIFFERENT
 
 
 if __name__ == "__main__":

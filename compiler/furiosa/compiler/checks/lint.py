@@ -11,7 +11,9 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
-from furiosa.compiler.checks.common import UNREADABLE, Failed, Parser, not_a_report, read_report
+from furiosa.compiler.checks.common import Parser, not_a_report, read_report
+from furiosa.enf import command
+from furiosa.enf.command import IO_ERROR, CommandError
 from furiosa.enf.outputs import replacing
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -126,29 +128,28 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0, whatever was found; 2, 4: the report cannot be read, or is none; 255: bad arguments.
     """
+    return command.run(_run, "npu_lint", argv)
+
+
+def _run(argv: list[str]) -> None:
     p = Parser("npu_lint", __doc__)
     p.add_argument("report", metavar="REPORT")
     for option in ("--source", "--label", "--sarif", "--json"):
         p.add_argument(option, required=True)
+    options = p.parse_args(argv)
+    report = read_report(options.report)
     try:
-        options = p.parse_args(argv)
-        report = read_report(options.report)
+        made = [
+            (options.sarif, to_sarif(report, options.source, options.label)),
+            (options.json, to_json(report, options.source, options.label)),
+        ]
+    except (KeyError, TypeError):
+        raise not_a_report(options.report) from None
+    for path, content in made:
         try:
-            made = [
-                (options.sarif, to_sarif(report, options.source, options.label)),
-                (options.json, to_json(report, options.source, options.label)),
-            ]
-        except (KeyError, TypeError):
-            raise not_a_report(options.report) from None
-        try:
-            for path, content in made:
-                _write(path, content)
+            _write(path, content)
         except OSError as e:
-            raise Failed(UNREADABLE, f"cannot write {e.filename}: {e.strerror or e}") from None
-    except Failed as e:
-        sys.stderr.write(f"ERROR: {e}\n")
-        return e.status
-    return 0
+            raise CommandError(IO_ERROR, f"cannot write {path}: {e.strerror or e}") from None
 
 
 if __name__ == "__main__":

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from furiosa.compiler.checks.common import Failed
+from furiosa.enf.command import OTHER, CommandError
 
 # how a program that Bazel has built finds its files, and its interpreter
 KEPT = ("PATH", "RUNFILES_DIR", "RUNFILES_MANIFEST_FILE")
 PATIENCE = 600.0  # seconds without an answer of a worker
 MAX_RESPONSE = 1 << 24  # bytes
-NO_ANSWER = 13  # exit code, as for a defect
 
 
 class Call(NamedTuple):
@@ -41,7 +40,7 @@ def run(call: Call) -> None:
     """Runs it in a process of its own.
 
     Raises:
-        Failed: it does.
+        CommandError: it does.
     """
     done = subprocess.run(
         [call.compiler, f"@{call.arguments}"],
@@ -66,7 +65,7 @@ def run_in_worker(calls: list[Call], folder: Path, protocol: str) -> None:
         protocol: ``json`` or ``proto``.
 
     Raises:
-        Failed: one of them fails, or is not answered.
+        CommandError: one of them fails, or is not answered.
     """
     worker = subprocess.Popen(
         [calls[0].compiler, "--persistent_worker"],
@@ -83,14 +82,16 @@ def run_in_worker(calls: list[Call], folder: Path, protocol: str) -> None:
         for number, status, output in _responses(worker, protocol):
             call = waiting.pop(number, None)
             if call is None:
-                raise Failed(NO_ANSWER, f"the worker answers request {number}, which nobody made")
+                raise CommandError(OTHER, f"the worker answers request {number}, which nobody made")
             if status:
                 raise _failed(call.name, status, output)
             if not waiting:
                 return
-        raise Failed(NO_ANSWER, f"the worker does not answer: {', '.join(c.name for c in waiting.values())}")
+        raise CommandError(
+            OTHER, f"the worker does not answer: {', '.join(c.name for c in waiting.values())}"
+        )
     except BrokenPipeError:
-        raise Failed(NO_ANSWER, "the worker has ended before all requests were made") from None
+        raise CommandError(OTHER, "the worker has ended before all requests were made") from None
     finally:
         worker.kill()
         worker.wait()
@@ -98,9 +99,9 @@ def run_in_worker(calls: list[Call], folder: Path, protocol: str) -> None:
         worker.stdout.close()
 
 
-def _failed(name: str, status: int, output: str) -> Failed:
-    return Failed(
-        status if 0 < status < 256 else NO_ANSWER,
+def _failed(name: str, status: int, output: str) -> CommandError:
+    return CommandError(
+        status if 0 < status < 256 else OTHER,
         f"{name}: the compiler fails with exit code {status}: {output.strip()}",
     )
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from furiosa.compiler.checks.common import BAD_ARGUMENTS, FOUND, Failed, Parser
+from furiosa.compiler.checks.common import Parser
 from furiosa.compiler.checks.processes import Call, run, run_in_worker
+from furiosa.enf import command
+from furiosa.enf.command import DIFFERENT
 
 MAX_LINES = 12  # of an explanation
 OUTPUTS = {"--enf": "-o", "--report": "--report-json", "--dot": "--dot-graph"}  # our option -> the compiler's
@@ -61,7 +63,7 @@ def attempts(c: Compilation, worker: str, scratch: Path) -> Iterator[tuple[str, 
     """Compiles in each of the surroundings; yields their name and the files that were written there.
 
     Raises:
-        Failed: a compilation fails.
+        CommandError: a compilation fails.
     """
     for number, around in enumerate(ONE_SHOT):
         call, written = _prepare(c, scratch / str(number), around)
@@ -157,7 +159,11 @@ def check(c: Compilation, worker: str, scratch: Path) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns 0; 1: an output differs; the compiler's exit code where it fails; 255: bad arguments."""
+    """Returns 0; 1: an output differs; the compiler's exit code where it fails; 2: a file cannot be read; 255: bad arguments."""
+    return command.run(_run, "reproduce", argv)
+
+
+def _run(argv: list[str]) -> int:
     p = Parser("reproduce", __doc__)
     p.add_argument("compiler", metavar="COMPILER")
     p.add_argument("source", metavar="SOURCE", type=Path)
@@ -168,24 +174,17 @@ def main(argv: list[str] | None = None) -> int:
         "--option", action="append", default=[], help="an argument of the compiler, as --option=ARGUMENT"
     )
     p.add_argument("--worker", choices=("json", "proto"), default="", help="the protocol of its worker")
-    try:
-        options = p.parse_args(argv)
-        named = {theirs: getattr(options, ours[2:]) for ours, theirs in OUTPUTS.items()}
-        c = Compilation(
-            os.path.abspath(options.compiler),
-            options.option,
-            options.source,
-            options.data,
-            {option: path for option, path in named.items() if path},
-        )
-        with tempfile.TemporaryDirectory(prefix="reproduce") as scratch:
-            return 0 if check(c, options.worker, Path(scratch)) else FOUND
-    except Failed as e:
-        sys.stderr.write(f"ERROR: {e}\n")
-        return e.status
-    except (OSError, ValueError) as e:
-        sys.stderr.write(f"ERROR: {e}\n")
-        return BAD_ARGUMENTS
+    options = p.parse_args(argv)
+    named = {theirs: getattr(options, ours[2:]) for ours, theirs in OUTPUTS.items()}
+    c = Compilation(
+        os.path.abspath(options.compiler),
+        options.option,
+        options.source,
+        options.data,
+        {option: path for option, path in named.items() if path},
+    )
+    with tempfile.TemporaryDirectory(prefix="reproduce") as scratch:
+        return 0 if check(c, options.worker, Path(scratch)) else DIFFERENT
 
 
 if __name__ == "__main__":

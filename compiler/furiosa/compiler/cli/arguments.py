@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from argparse import Namespace
-from typing import NoReturn
 
 from furiosa.compiler.errors import InvalidConfig
 from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.compiler.selection import Selection
 from furiosa.compiler.selection import selection as choose
+from furiosa.enf import command
+from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 from furiosa.enf.selection import add_options, said
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
 
@@ -26,15 +27,17 @@ REPORTS = ("report_json", "report", "analyze_memory", "chrome_trace")
 DESCRIPTION = "Compiles a TFLite or ONNX model to an ENF, a program for the NPU."
 
 
-class BadArguments(Exception):
+class BadArguments(CommandError):
     """Arguments that cannot be used, in one sentence."""
 
+    def __init__(self, sentence: str):
+        super().__init__(BAD_ARGUMENTS, sentence)
 
-class Parser(argparse.ArgumentParser):
-    """Raises BadArguments where argparse would end the process."""
 
-    def error(self, message: str) -> NoReturn:
-        raise BadArguments(f"{message}; see {self.prog} -h")
+class Parser(command.Parser):
+    """The parser of a command that compiles."""
+
+    verbose_help = "tell more, and also where stderr is not a terminal"
 
 
 def _share(text: str) -> float:
@@ -140,9 +143,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--chrome-trace", metavar="FILE", help="write the simulated timeline for Perfetto or chrome://tracing"
     )
-    p.add_argument(
-        "-v", "--verbose", action="store_true", help="tell more, and also where stderr is not a terminal"
-    )
     p.add_argument("--version", action="store_true", help="print the version and exit")
     p.add_argument("--description", action="store_true", help="print what this command does and exit")
     return p
@@ -166,7 +166,7 @@ def parse(argv: list[str]) -> Namespace:
     """Parses and checks everything that can be checked without reading the model.
 
     Raises:
-        BadArguments: the exit status is 255.
+        CommandError: the exit status is 255.
     """
     options = parser().parse_args(argv)
     if options.version or options.description:

@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
-from furiosa.compiler.cli import BAD_ARGUMENTS, arguments, interrupt, outcome, output, terminal
+from furiosa.compiler.cli import arguments, interrupt, outcome, output, terminal
 from furiosa.compiler.errors import CompileError, LowCoverage
+from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -31,16 +32,15 @@ def main(argv: list[str]) -> int:
     Returns:
         0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
     """
-    try:
-        options = arguments.parse(argv)
-    except arguments.BadArguments as e:
-        terminal.error(str(e))
-        return BAD_ARGUMENTS
+    return outcome.run("furiosa compile", arguments.parse, _run, argv)
+
+
+def _run(options: arguments.Namespace) -> None:
     if options.version or options.description:
         sys.stdout.write(version() if options.version else f"{arguments.DESCRIPTION}\n")
-        return 0
+        return
     _start_quickly()
-    return outcome.run(_compile, options)
+    _compile(options)
 
 
 def _start_quickly() -> None:
@@ -56,8 +56,8 @@ def _compile(options: arguments.Namespace) -> None:
     paths = arguments.outputs(options)
     output.check_writable(paths)
     if loud:
-        terminal.say(f"Using furiosa-compiler {__version__}")
-    compilation, choice, progress = _run(options, loud)
+        say(f"Using furiosa-compiler {__version__}")
+    compilation, choice, progress = _stages(options, loud)
     try:
         with interrupt.cleaning_up(), Outputs() as outputs:
             _write(compilation, choice, options, outputs)
@@ -67,12 +67,12 @@ def _compile(options: arguments.Namespace) -> None:
     if options.target_ir != "dfg":
         _tell_placement(compilation, options, loud)
     if options.target_ir in ("lir", "enf") and compilation.beyond_dram:
-        terminal.say(f"WARNING: {options.source}: {compilation.beyond_dram}")
+        say(f"WARNING: {options.source}: {compilation.beyond_dram}")
     if loud:
-        terminal.say(f"output has been saved to {options.output}")
+        say(f"output has been saved to {options.output}")
 
 
-def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice | None, terminal.Progress]:
+def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice | None, terminal.Progress]:
     """Reads the model, finds the batch size where that is asked for, and runs the stages that the outputs need."""
     from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
@@ -113,7 +113,7 @@ def _run(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice 
 
 
 def _tell_tried(point: Point) -> None:
-    terminal.say(f"batch size {point.batch_size} would do {point.throughput_per_s:,.1f} samples/s")
+    say(f"batch size {point.batch_size} would do {point.throughput_per_s:,.1f} samples/s")
 
 
 def _tell_choice(choice: Choice, options: arguments.Namespace, loud: bool) -> None:
@@ -122,11 +122,11 @@ def _tell_choice(choice: Choice, options: arguments.Namespace, loud: bool) -> No
         from furiosa.compiler.tune.formats import lines
 
         for line in lines(choice.tried):
-            terminal.say(line)
+            say(line)
     if loud:
-        terminal.say(f"batch size {choice.batch_size} is chosen, no more were tried: {choice.ended}")
+        say(f"batch size {choice.batch_size} is chosen, no more were tried: {choice.ended}")
     elif choice.is_refused and len(choice.tried) == 1:
-        terminal.say(f"NOTE: {options.source}: the batch size stays 1: {choice.ended}")
+        say(f"NOTE: {options.source}: the batch size stays 1: {choice.ended}")
 
 
 def _write(
@@ -185,7 +185,7 @@ def _tell_table(compilation: Compilation, options: arguments.Namespace) -> None:
     from furiosa.compiler.report import table
 
     for line in table.placement(compilation.ldfg, everything=options.verbose):
-        terminal.say(line)
+        say(line)
 
 
 def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud: bool) -> None:
@@ -196,4 +196,4 @@ def _tell_placement(compilation: Compilation, options: arguments.Namespace, loud
         _tell_table(compilation, options)
     note = table.no_npu(compilation.ldfg, why=not loud)
     if note:
-        terminal.say(f"WARNING: {options.source}: {note}")
+        say(f"WARNING: {options.source}: {note}")

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from furiosa.compiler.cli import INTERRUPTED
+from furiosa.enf.command import INTERRUPTED
 
 
 def leave_at_once() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
-from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED, READER_GONE
+from furiosa.enf import command
+from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 
 # sub-command -> (module, function taking the arguments and returning the exit status, line for -h)
 COMMANDS = {
@@ -25,29 +26,20 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
-    try:
-        arguments = _expand(sys.argv[1:] if argv is None else argv)
+
+    def chosen(given: list[str]) -> int:
+        arguments = _expand(given)
         if argv is None and arguments[:1] in (["compile"], ["tune"]):
             from furiosa.compiler.cli.interrupt import leave_at_once
 
             leave_at_once()
-        status = _dispatch(arguments)
-        sys.stdout.flush()  # here, where a reader that has gone away can still be told from a defect
-        if argv is None:  # the process ends now: its objects need not be searched for garbage once more
-            gc.freeze()
-        return status
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `furiosa … | head`: whoever reads has seen enough
-        import os
+        return _dispatch(arguments)
 
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-    except _Refused as e:
-        from furiosa.compiler.cli.terminal import error
-
-        error(str(e))
-        return BAD_ARGUMENTS
+    first = (sys.argv[1:] if argv is None else argv)[:1]
+    status = command.run(chosen, " ".join(["furiosa", *(n for n in first if n in COMMANDS)]), argv)
+    if argv is None:  # the process ends now: its objects need not be searched for garbage once more
+        gc.freeze()
+    return status
 
 
 def compile_main() -> int:
@@ -60,10 +52,6 @@ def bench_main() -> int:
     """The command ``furiosa-bench``, the same as ``furiosa bench``."""
     sys.argv.insert(1, "bench")
     return main()
-
-
-class _Refused(Exception):
-    """A command line that cannot be run, in one sentence."""
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -81,16 +69,15 @@ def _dispatch(argv: list[str]) -> int:
         sys.stdout.write(version())
         return 0
     if name is None:
-        raise _Refused(f"no command is given, one of: {', '.join(COMMANDS)}; see furiosa -h")
+        raise CommandError(
+            BAD_ARGUMENTS, f"no command is given, one of: {', '.join(COMMANDS)}; see furiosa -h"
+        )
     if name not in COMMANDS:
-        raise _Refused(f"unknown command '{name}', known: {', '.join(COMMANDS)}; see furiosa -h")
+        raise CommandError(
+            BAD_ARGUMENTS, f"unknown command '{name}', known: {', '.join(COMMANDS)}; see furiosa -h"
+        )
     path, function, _ = COMMANDS[name]
-    try:
-        module = __import__(path, fromlist=[function])
-    except ModuleNotFoundError as e:
-        raise _Refused(
-            f"'furiosa {name}' needs the Python package {e.name}, which is not installed"
-        ) from None
+    module = __import__(path, fromlist=[function])
     return getattr(module, function)(argv[1:])
 
 
@@ -116,8 +103,9 @@ def _expand(argv: list[str]) -> list[str]:
             with open(argument[1:], encoding="utf-8", errors="surrogateescape", newline="\n") as f:
                 text = f.read()
         except (OSError, ValueError) as e:
-            raise _Refused(
-                f"cannot read the argument file {argument[1:]}: {getattr(e, 'strerror', None) or e}"
+            raise CommandError(
+                BAD_ARGUMENTS,
+                f"cannot read the argument file {argument[1:]}: {getattr(e, 'strerror', None) or e}",
             ) from None
         out += text.removesuffix("\n").split("\n") if text else []
     return out

@@ -74,7 +74,7 @@ def test_no_such_command(capsys, argv):
 
 def test_a_package_that_is_not_installed(capsys, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "run", ("furiosa.no_such_room.cli", "run_main", ""))
-    assert main(["run", "x"]) == 255
+    assert main(["run", "x"]) == 13
     assert capsys.readouterr().err == (
         "ERROR: 'furiosa run' needs the Python package furiosa.no_such_room, which is not installed\n"
     )
@@ -123,5 +123,6 @@ def test_a_reader_that_goes_away():
 
 def test_furiosa_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["furiosa-bench", "-h"])
-    assert pytest.raises(SystemExit, cli.bench_main).value.code == 0
+    monkeypatch.setattr(cli.gc, "freeze", lambda: None)
+    assert cli.bench_main() == 0
     assert capsys.readouterr().out.startswith("usage: furiosa bench ")

@@ -1,52 +1,35 @@
-"""How a command that compiles ends: 0, or a sentence on stderr and a native code."""
+"""How a command that compiles ends: as every command, with the model's name before what is wrong with it."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
 
-from furiosa.compiler.cli import terminal
 from furiosa.compiler.errors import CompileError, IoError
+from furiosa.enf import command
 
-OTHER = 13  # the native code for what has no code of its own
+INTERNAL_ERROR = "internal compiler error"
 
 
-def run(command: Callable[[Namespace], None], options: Namespace) -> int:
-    """Runs a command on its parsed options, which have ``source`` and ``verbose``.
+def run(
+    prog: str, parse: Callable[[list[str]], Namespace], work: Callable[[Namespace], None], argv: list[str]
+) -> int:
+    """Parses the arguments and does the work on what they say, which has ``source``.
 
     Returns:
-        0, or a native code, see furiosa.compiler.errors.
+        0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
     """
-    try:
-        command(options)
-        return 0
-    except IoError as e:  # names its file
-        terminal.error(str(e))
-        return e.code
-    except CompileError as e:
-        terminal.error(f"{options.source}: {e}")
-        return e.code
-    except MemoryError:
-        terminal.error(
-            f"{options.source}: not enough memory to compile it{_memory_limit()}, or use a smaller batch"
-        )
-        return OTHER
-    except Exception as e:  # noqa: BLE001  a defect: one sentence too, and the traceback for who asks
-        if options.verbose:
-            import traceback
+    source = None
 
-            traceback.print_exc()
-        terminal.error(
-            f"{options.source}: a defect of the compiler, {type(e).__name__} ({e}); -v shows where"
-        )
-        return OTHER
+    def parsed(given: list[str]) -> None:
+        nonlocal source
+        options = parse(given)
+        source = options.source
+        try:
+            work(options)
+        except IoError:  # names its file
+            raise
+        except CompileError as e:
+            raise command.CommandError(e.exit_code, f"{source}: {e}") from e
 
-
-def _memory_limit() -> str:
-    """What to do about too little memory."""
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
-        return ": free some"
-    return f" within the limit of {limit >> 20:,} MiB that this process has: raise it"
+    return command.run(parsed, prog, argv, internal_error=INTERNAL_ERROR, subject=lambda: source)

@@ -1,26 +1,11 @@
-"""What goes to stderr: errors, notes, and the progress of a compilation."""
+"""The progress of a compilation on stderr."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-from furiosa.enf.errors import printable
-
-MAX_LINE = 4000  # characters: an error may name options to be pasted, with the names of a model's tensors
-
-
-def error(sentence: str) -> None:
-    """One line ``ERROR: …``."""
-    say(f"ERROR: {sentence}")
-
-
-def say(line: str) -> None:
-    """One line to stderr, what cannot be printed escaped; a reader that went away is no reason to fail."""
-    try:
-        print(printable(line, MAX_LINE), file=sys.stderr, flush=True)
-    except OSError:
-        pass
+from furiosa.enf.command import say
 
 
 class Progress:

@@ -8,11 +8,6 @@ import sys
 from furiosa.compiler.cli import terminal
 
 
-def test_an_error_is_one_line(capsys):
-    terminal.error("a b\nERROR: \x1b[31m\udc80\u2028é")
-    assert capsys.readouterr().err == "ERROR: a b\\nERROR: \\x1b[31m\\udc80\\u2028é\n"
-
-
 def test_progress_without_emoji_where_the_terminal_knows_none(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", stream)
@@ -31,12 +26,3 @@ def test_quiet_progress(capsys):
     progress.done()
     progress.finish()
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_reader_that_went_away_is_no_error(monkeypatch):
-    class Gone(io.StringIO):
-        def write(self, _: str) -> int:
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stderr", Gone())
-    terminal.error("nobody reads this")

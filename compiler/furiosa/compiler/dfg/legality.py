@@ -12,13 +12,16 @@ from collections.abc import Iterable
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import CompileError
+from furiosa.enf.command import OTHER, PLEASE_REPORT
 
 
 class Illegal(CompileError):
     """An IR that breaks its own rules: a defect of this compiler, not of the model."""
 
+    code = OTHER
+
     def __init__(self, ir: str, what: str):
-        super().__init__(f"a defect of the compiler made an illegal {ir}, please report it: {what}")
+        super().__init__(f"internal compiler error, an illegal {ir} was made ({what}); {PLEASE_REPORT}")
 
 
 def check(graph: Graph) -> None:

@@ -76,9 +76,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="compile for so many points at a time (default: 2, or 1 on a machine of one core)",
     )
-    p.add_argument(
-        "-v", "--verbose", action="store_true", help="tell of each point, also where stderr is no terminal"
-    )
     return p
 
 
@@ -86,7 +83,7 @@ def parse(argv: list[str]) -> Namespace:
     """Parses and checks everything that can be checked without reading the model.
 
     Raises:
-        BadArguments: the exit status is 255.
+        CommandError: the exit status is 255.
     """
     options = parser().parse_args(argv)
     npus = list(TARGETS) if options.target_npu == "all" else options.target_npu.split(",")

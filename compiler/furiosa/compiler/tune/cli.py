@@ -6,10 +6,11 @@ import hashlib
 import os
 import sys
 
-from furiosa.compiler.cli import BAD_ARGUMENTS, interrupt, outcome, output, terminal
+from furiosa.compiler.cli import interrupt, outcome, output
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.tune import arguments
 from furiosa.compiler.tune.point import OK, Point
+from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
 
 
@@ -19,12 +20,7 @@ def main(argv: list[str]) -> int:
     Returns:
         0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
     """
-    try:
-        options = arguments.parse(argv)
-    except arguments.BadArguments as e:
-        terminal.error(str(e))
-        return BAD_ARGUMENTS
-    return outcome.run(_tune, options)
+    return outcome.run("furiosa tune", arguments.parse, _tune, argv)
 
 
 def _tune(options: arguments.Namespace) -> None:
@@ -87,4 +83,4 @@ class _Progress:
         self.done += 1
         if self.loud:
             what = f"{p.throughput_per_s:,.1f} samples/s" if p.outcome == OK else p.outcome
-            terminal.say(f"[{self.done}/{self.count}] {p.target_npu}, batch {p.batch_size}: {what}")
+            say(f"[{self.done}/{self.count}] {p.target_npu}, batch {p.batch_size}: {what}")

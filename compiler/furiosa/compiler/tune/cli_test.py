@@ -16,6 +16,7 @@ from furiosa.compiler.cli.main import main
 from furiosa.compiler.tune.arguments import batch_sizes, parse
 from furiosa.compiler.tune.formats import Sweep, to_json
 from furiosa.compiler.tune.testing import mixing, point
+from furiosa.enf.command import PLEASE_REPORT
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +175,7 @@ def test_bad_input(capfd, quantized_model, argv, code, words):
     assert sorted(os.listdir()) == ["broken.onnx", "m.onnx", "mixing.onnx"]
 
 
-def test_a_defect_is_one_sentence(capfd, monkeypatch):
+def test_an_internal_error_is_one_sentence(capfd, monkeypatch):
     """What a child meets is a point's outcome; here the command itself fails."""
 
     def fail(*_: object, **__: object) -> None:
@@ -184,7 +185,8 @@ def test_a_defect_is_one_sentence(capfd, monkeypatch):
     assert tune("m.onnx") == 13
     out, err = capfd.readouterr()
     assert out == ""
-    assert "ERROR: m.onnx: a defect of the compiler, ZeroDivisionError (odd); -v shows where\n" in err
+    assert "ERROR: m.onnx: internal compiler error, ZeroDivisionError (odd)" in err
+    assert f"; {PLEASE_REPORT}\n" in err
     assert "Traceback" not in err
 
 

@@ -9,9 +9,11 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 
+from furiosa.compiler.cli.outcome import INTERNAL_ERROR
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.tune.point import Point, failed, measure
+from furiosa.enf.command import internal
 
 CHUNK = 1 << 16  # bytes read at a time
 
@@ -106,9 +108,7 @@ def _start(work: Callable[[str, int], Point], wanted: tuple[str, int]) -> tuple[
     except MemoryError:
         os.write(write, b"not enough memory to compile it")
     except Exception as e:  # noqa: BLE001  a defect: told by the parent, which lives
-        os.write(
-            write, f"a defect of the compiler, {type(e).__name__} ({e})".encode("utf-8", "backslashreplace")
-        )
+        os.write(write, internal(e, INTERNAL_ERROR).encode("utf-8", "backslashreplace"))
     finally:
         os._exit(status)
 

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
-from furiosa.compiler.cli import BAD_ARGUMENTS, INTERRUPTED
 from furiosa.compiler.worker import memory
 from furiosa.compiler.worker.memory import MIB, Limits
 from furiosa.compiler.worker.protocol import Either, ProtocolError, Request, Response
+from furiosa.enf import command as commands
 from furiosa.enf import outputs
+from furiosa.enf.command import BAD_ARGUMENTS, INTERRUPTED
+from furiosa.enf.errors import printable
 
 CHUNK = 1 << 20  # bytes read at a time
 MAX_OUTPUT = 1 << 20  # bytes of what one command writes that are handed on
@@ -196,8 +198,9 @@ class _Server:
             os.write(2, too_little.encode("ascii"))
             return NO_MEMORY
         except BaseException as e:  # noqa: BLE001  the build must hear of it
-            os.write(2, f"ERROR: worker: {type(e).__name__}: {e}\n".encode("utf-8", "backslashreplace"))
-            return BAD_ARGUMENTS
+            sentence = f"ERROR: worker: {printable(commands.internal(e))}\n"
+            os.write(2, sentence.encode("utf-8", "backslashreplace"))
+            return commands.OTHER
 
     def _heard(self, fd: int) -> None:
         """Takes what a child wrote; answers its request where it has ended."""
@@ -224,7 +227,7 @@ class _Server:
             return
         if status < 0:
             name = signal.Signals(-status).name
-            output += f"ERROR: the compiler was ended by {name}: out of memory, or a defect\n"
+            output += f"ERROR: the compiler was ended by {name}: out of memory, or an internal error\n"
         if status:
             output += self._word_on_memory(usage.ru_maxrss * memory.MAXRSS_UNIT)
         status = SIGNALLED - status if status < 0 else status

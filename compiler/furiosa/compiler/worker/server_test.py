@@ -193,7 +193,7 @@ def main():
     assert (answer["requestId"], answer["exitCode"]) == (3, 128 + signal.SIGSEGV)
     assert "SIGSEGV" in answer["output"]
     w.send(arguments=["raise"], requestId=4)
-    assert "ValueError: odd" in w.receive()["output"]
+    assert "internal error, ValueError (odd)" in w.receive()["output"]
     w.send(arguments=["talk"], requestId=5)
     assert len(w.receive()["output"]) == 1 << 20
     time.sleep(0.5)  # until the stubborn one no longer hears
@@ -249,7 +249,7 @@ def main(): return server.main(command, sys.argv[1:-1])
     for argument, status, words in (
         ("at once", 13, "ERROR: the compiler needs more than the 256 MiB that its worker allows; --w"),
         ("by and by", 13, "ERROR: the compiler needs more than the 256 MiB that its worker allows; --w"),
-        ("native", 128 + signal.SIGABRT, "ended by SIGABRT: out of memory, or a defect"),
+        ("native", 128 + signal.SIGABRT, "ended by SIGABRT: out of memory, or an internal error"),
         ("swallowed", 4, "ERROR: the compiler had "),
     ):
         w.send(arguments=[argument])
@@ -401,7 +401,7 @@ def test_a_compilation_that_needs_too_much_memory(tmp_path: Path, quantized_mode
         assert (answer["exitCode"], answer["requestId"]) == (13, 3)
         # how far it gets depends on what the process has to spare
         assert re.search(
-            "not enough memory to compile it within the limit of 1 MiB|needs more than the 1 MiB",
+            "not enough memory within the limit of 1 MiB|needs more than the 1 MiB",
             answer["output"],
         ), answer
     assert not list(tmp_path.glob("*.enf*"))

@@ -19,6 +19,7 @@ from furiosa.runtime.errors import InvalidInput
 if TYPE_CHECKING:
     from furiosa.runtime.bench.result import Result
 
+PROG = "furiosa bench"
 _MAX_QUERIES, _MAX_THREADS, _MAX_SECONDS = 10_000_000, 256, 86_400.0
 
 _TEXT = """\
@@ -29,11 +30,11 @@ Measured times are those of this machine, on which the NPU is simulated in softw
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``furiosa bench MODEL``; returns the exit code."""
-    return run_command(_parser, argv)
+    return run_command(_parser, PROG, argv)
 
 
 def _parser() -> Parser:
-    p = Parser(prog="furiosa bench", description=_TEXT, allow_abbrev=False, fromfile_prefix_chars="@")
+    p = Parser(prog=PROG, description=_TEXT, fromfile_prefix_chars="@")
     p.add_argument("model", metavar="MODEL", help="an ENF, an .onnx or .tflite model, or BUNDLE.tar#NAME")
     p.add_argument(
         "--queries",

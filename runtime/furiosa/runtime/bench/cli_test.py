@@ -191,5 +191,5 @@ def test_what_is_refused(arguments, status, sentence, capsys):
 
 
 def test_help(capsys):
-    assert pytest.raises(SystemExit, main, ["--help"]).value.code == 0
+    assert main(["--help"]) == 0
     assert "they are no NPU times" in " ".join(capsys.readouterr().out.split())

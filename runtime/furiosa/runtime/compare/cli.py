@@ -10,18 +10,19 @@ from furiosa.enf import selection
 from furiosa.enf.target import TARGETS
 from furiosa.runtime.cli import Parser, chosen, plain, run_command
 
+PROG = "furiosa compare"
 DIFFERENT = 1  # the exit code of diff(1) and of ``furiosa enf diff``
 _MAX_LSB = 1 << 63
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``furiosa compare MODEL``; returns the exit code: 0 within the limit, 1 beyond it, else an error's."""
-    return run_command(_parser, argv)
+    return run_command(_parser, PROG, argv)
 
 
 def _parser() -> Parser:
     text = "Runs a model on the NPU simulator and on its reference runtime and compares them layer by layer."
-    p = Parser(prog="furiosa compare", description=text, allow_abbrev=False, fromfile_prefix_chars="@")
+    p = Parser(prog=PROG, description=text, fromfile_prefix_chars="@")
     p.add_argument("model", metavar="MODEL", help="an .onnx or .tflite model, or an ENF with --source")
     p.add_argument("--source", metavar="MODEL", help="the model that the ENF was compiled from")
     p.add_argument(

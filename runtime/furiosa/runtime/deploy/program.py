@@ -19,12 +19,12 @@ _HOST_RUNTIMES = {"onnx": ("onnxruntime", "onnxruntime"), "tflite": ("ai_edge_li
 
 def main(folder: str, argv: Sequence[str] | None = None) -> int:
     """``run --model NAME --input X.npy``: one inference of a model in ``folder``/models; returns the exit code."""
-    return run_command(lambda: _parser(folder), argv)
+    return run_command(lambda: _parser(folder), "run", argv)
 
 
 def _parser(folder: str) -> Parser:
     text = "Runs a model of this bundle on the NPU simulator. No NPU hardware is used."
-    parser = Parser(prog="run", description=text, allow_abbrev=False)
+    parser = Parser(prog="run", description=text)
     parser.add_argument(
         "--model", metavar="NAME", help="which model; may be left out where there is only one"
     )

@@ -51,10 +51,10 @@ def main():
     try:
         with open(os.path.join(RUNTIME, "requires.json"), encoding="ascii") as f:
             requires = json.load(f)
-    except (OSError, ValueError) as e:
-        print(f"ERROR: the bundle in {FOLDER} is not complete: {e}", file=sys.stderr)
+        sentence = unfit(requires)
+    except (OSError, ValueError, LookupError, TypeError) as e:
+        print(f"ERROR: the bundle in {FOLDER} is not complete: {type(e).__name__}: {e}", file=sys.stderr)
         return 2
-    sentence = unfit(requires)
     if sentence:
         # another interpreter of this machine may do
         other = shutil.which("python{}.{}".format(*requires["python"]))
@@ -66,8 +66,8 @@ def main():
     sys.path.insert(0, RUNTIME)
     try:
         from furiosa.runtime.deploy.program import main as run
-    except ImportError as e:
-        reason = str(e).strip().splitlines() or ["no reason given"]
+    except Exception as e:
+        reason = str(e).strip().splitlines() or [type(e).__name__]
         print(f"ERROR: the runtime in {RUNTIME} cannot be loaded: {reason[-1]}", file=sys.stderr)
         return 2
     return run(FOLDER)
