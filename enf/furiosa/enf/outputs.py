@@ -80,12 +80,12 @@ class Outputs:
             descriptor, temporary = _claim(final, _new_file)
         try:
             lock = os.dup(descriptor)
+            file = io.BufferedWriter(_Named(descriptor, path))
+            self._pending.append(_Pending(file, final, temporary, lock))
         except BaseException:
-            os.close(descriptor)
-            os.unlink(temporary)
+            _quietly(os.close, descriptor)
+            _quietly(os.unlink, temporary)
             raise
-        file = io.BufferedWriter(_Named(descriptor, path))
-        self._pending.append(_Pending(file, final, temporary, lock))
         return file
 
     def __enter__(self) -> Self:
@@ -218,14 +218,19 @@ def _claim(place: str, make: Callable[[str], int]) -> tuple[int, str]:
             descriptor = make(path)
         except FileExistsError:  # of a run that lives
             continue
-        if _locked(descriptor, otherwise=True) and _is_at(descriptor, path):
-            break
+        try:
+            if _locked(descriptor, otherwise=True) and _is_at(descriptor, path):
+                while abandoned(next(names)):  # of runs that ran beside another
+                    pass
+                if _listener is not None:
+                    _quietly(_listener, path)
+                return descriptor, path
+        except BaseException:
+            os.close(descriptor)
+            abandoned(path)
+            raise
         os.close(descriptor)  # before it was locked, another run took it for abandoned
-    while abandoned(next(names)):  # of runs that ran beside another
-        pass
-    if _listener is not None:
-        _quietly(_listener, path)
-    return descriptor, path
+    raise AssertionError("there is no end of names")
 
 
 def _names(place: str) -> Iterator[str]:

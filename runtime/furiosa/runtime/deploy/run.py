@@ -66,7 +66,7 @@ def main():
     sys.path.insert(0, RUNTIME)
     try:
         from furiosa.runtime.deploy.program import main as run
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001  whatever it is, it is told
         reason = str(e).strip().splitlines() or [type(e).__name__]
         print(f"ERROR: the runtime in {RUNTIME} cannot be loaded: {reason[-1]}", file=sys.stderr)
         return 2
