@@ -41,23 +41,45 @@ default_npu = rule(
 )
 
 _BUNDLE_NPU = "//furiosa_rules/settings:bundle_npu"
+_OUTER_PLATFORM = "//furiosa_rules/settings:outer_platform"
+_PLATFORMS = "//command_line_option:platforms"
+
+# Those that are a platform's, too.
+_NPUS = ("warboy", "warboy-2pe")
 
 def _models_impl(settings, attr):
-    return {_BUNDLE_NPU: attr.target_npu or settings[_BUNDLE_NPU]}
+    npu = attr.target_npu
+    unchanged = {name: settings[name] for name in (_BUNDLE_NPU, _OUTER_PLATFORM, _PLATFORMS)}
+    if not npu:
+        return unchanged
+    if npu not in _NPUS:
+        return unchanged | {_BUNDLE_NPU: npu}
+    outer = settings[_OUTER_PLATFORM] or ",".join([str(platform) for platform in settings[_PLATFORMS]])
+    return {
+        _BUNDLE_NPU: npu,
+        _OUTER_PLATFORM: outer,
+        # so that a model's select() on the constraint, and its target_compatible_with, mean the bundle's NPU
+        _PLATFORMS: [Label("//furiosa_rules/platforms:" + npu)],
+    }
 
 # From a bundle with a target_npu to its models.
 bundle_transition = transition(
     implementation = _models_impl,
-    inputs = [_BUNDLE_NPU],
-    outputs = [_BUNDLE_NPU],
+    inputs = [_BUNDLE_NPU, _OUTER_PLATFORM, _PLATFORMS],
+    outputs = [_BUNDLE_NPU, _OUTER_PLATFORM, _PLATFORMS],
 )
 
-def _reset_impl(_settings, _attr):
-    return {_BUNDLE_NPU: ""}
+def _reset_impl(settings, _attr):
+    outer = settings[_OUTER_PLATFORM]
+    return {
+        _BUNDLE_NPU: "",
+        _OUTER_PLATFORM: "",
+        _PLATFORMS: outer.split(",") if outer else settings[_PLATFORMS],
+    }
 
 # From a model to its sources, and from a toolchain to its compiler, which are the same for every NPU.
 reset_transition = transition(
     implementation = _reset_impl,
-    inputs = [],
-    outputs = [_BUNDLE_NPU],
+    inputs = [_OUTER_PLATFORM, _PLATFORMS],
+    outputs = [_BUNDLE_NPU, _OUTER_PLATFORM, _PLATFORMS],
 )

@@ -48,17 +48,26 @@ def _bundle_test_impl(ctx):
     models = info.models
     asserts.equals(env, ctx.attr.target_npus, [m.target_npu for m in models])
     asserts.equals(env, ctx.attr.batch_sizes, [m.batch_size for m in models])
-    for m in models:
-        asserts.equals(env, info.bundle.root.path, m.source.root.path, "the source is built once for all NPUs")
+    for m, source in zip(models, ctx.attr.sources or ["generated.onnx"] * len(models)):
+        asserts.equals(env, source, m.source.basename)
+        if not m.source.is_source:
+            asserts.equals(env, info.bundle.root.path, m.source.root.path, "the source is built once for all NPUs")
     return analysistest.end(env)
 
 _BUNDLE_ATTRS = {
     "batch_sizes": attr.int_list(),
+    "sources": attr.string_list(),
     "target_npus": attr.string_list(),
 }
 
 _bundle_test = analysistest.make(_bundle_test_impl, attrs = _BUNDLE_ATTRS)
 _bundle_on_platform_test = analysistest.make(_bundle_test_impl, attrs = _BUNDLE_ATTRS, config_settings = {_PLATFORMS: _WARBOY_PLATFORM})
+
+_bundle_on_other_platform_test = analysistest.make(
+    _bundle_test_impl,
+    attrs = _BUNDLE_ATTRS,
+    config_settings = {_PLATFORMS: str(Label("//furiosa_rules/platforms:warboy-2pe"))},
+)
 
 _ToolInfo = provider(doc = "The compiler that a target gets.", fields = {"path": "string"})
 
@@ -179,6 +188,16 @@ def targets_test_suite(name):
     )
     npu_bundle(name = "for_warboy", models = ["batch_follows_enf", "fixed_enf"], target_npu = "warboy", tags = manual)
     npu_bundle(name = "for_2pe", models = ["batch_follows_enf"], target_npu = "warboy-2pe", tags = manual)
+    npu_model(
+        name = "constrained_enf",
+        src = select({
+            "//furiosa_rules/constraints:warboy": "other.onnx",
+            "//conditions:default": "model.onnx",
+        }),
+        tags = manual,
+        target_compatible_with = ["//furiosa_rules/constraints:warboy"],
+    )
+    npu_bundle(name = "of_constrained", models = ["constrained_enf", "free_enf"], target_npu = "warboy", tags = manual)
     npu_bundle(name = "for_any", models = ["batch_follows_enf", "fixed_enf"], tags = manual)
 
     npu_model_matrix(name = "matrix_enf", src = "model.onnx", batch_sizes = [1, 4], copts = ["-v"], tags = manual)
@@ -212,6 +231,16 @@ def targets_test_suite(name):
         "bundle_before_platform": (_bundle_on_platform_test, "for_2pe", dict(
             target_npus = ["warboy-2pe"],
             batch_sizes = [16],
+        )),
+        "bundle_has_the_constraint": (_bundle_test, "of_constrained", dict(
+            target_npus = ["warboy", "warboy"],
+            batch_sizes = [1, 1],
+            sources = ["other.onnx", "generated.onnx"],
+        )),
+        "bundle_has_the_constraint_on_platform": (_bundle_on_other_platform_test, "of_constrained", dict(
+            target_npus = ["warboy", "warboy"],
+            batch_sizes = [1, 1],
+            sources = ["other.onnx", "generated.onnx"],
         )),
         "bundle_without": (_bundle_test, "for_any", dict(target_npus = ["warboy-2pe", "warboy"], batch_sizes = [16, 1])),
         "bundle_without_on_platform": (_bundle_on_platform_test, "for_any", dict(
