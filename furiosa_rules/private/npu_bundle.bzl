@@ -4,12 +4,13 @@ load(":default_npu.bzl", "bundle_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_bundle_info.bzl", "NpuBundleInfo")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":npu_model_matrix_info.bzl", "NpuModelMatrixInfo")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
 Links compiled models into one deployable archive, `<name>.tar`, with a manifest.
 
-A model's name in the bundle is its target's name without a trailing `_enf`. The archive depends on nothing but the ENFs and
+A model's name in the bundle is its target's name without a trailing `_enf`, or the one that `names` gives it. The archive depends on nothing but the ENFs and
 their names. It is also in the runfiles. Every build checks it (`--norun_validations` switches that off).
 
 With `target_npu` the models are compiled for that NPU, whatever the platform or the settings say; a model that names another one
@@ -20,10 +21,14 @@ Output groups: `tree` (the unpacked archive, a directory), `manifest` (manifest.
 
 _ATTRS = {
     "models": attr.label_list(
-        doc = "The `npu_model` targets.",
+        doc = "The `npu_model` targets. One that is there twice, under its label and an alias, is one model.",
         cfg = bundle_transition,
-        mandatory = True,
-        providers = [NpuModelInfo],
+        providers = [[NpuModelInfo], [NpuModelMatrixInfo]],
+    ),
+    "names": attr.label_keyed_string_dict(
+        doc = "`npu_model` targets with the names that they have in the bundle, besides `models`: `{\":resnet50_warboy_b1_enf\": \"resnet50\"}`.",
+        cfg = bundle_transition,
+        providers = [[NpuModelInfo], [NpuModelMatrixInfo]],
     ),
     "target_npu": attr.string(
         doc = "The NPU that all models of the bundle are for; models that name none are compiled for it. An empty string: " +
@@ -40,30 +45,46 @@ _ATTRS = {
 _MAX_NAME = 80
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
-def _check_models(models, target_npu):
-    if not models:
-        fail("models is empty; a bundle needs at least one npu_model")
-    labels = {}
-    for m in models:
-        refuse_vendor_enf("models", m, "npu_bundle")
+def _check_name(name, label):
+    # The name becomes a file's name, an argument's beginning, and what follows # in `vision.tar#resnet50`.
+    if not name or len(name) > _MAX_NAME or name.lstrip(_NAME_CHARS) or name[0] in "-.":
+        fail(("models: %s cannot have the name '%s' in the bundle; a name is made of up to %d letters, digits, '-', '_' and '.', " +
+              "and begins with neither '-' nor '.'") % (_show(label), name, _MAX_NAME))
 
-        # The name becomes a file's name, an argument's beginning, and what follows # in `vision.tar#resnet50`.
-        if len(m.model_name) > _MAX_NAME or m.model_name.lstrip(_NAME_CHARS) or m.model_name[0] in "-.":
-            fail(("models: %s cannot have the name '%s' in the bundle; a name is made of up to %d letters, digits, '-', '_' and '.', " +
-                  "and begins with neither '-' nor '.'") % (_show(m.label), m.model_name, _MAX_NAME))
-        if m.model_name in labels:
-            fail("models: %s and %s would both be '%s' in the bundle; rename one of them" % (
-                _show(labels[m.model_name]),
+def _check_model(target, target_npu):
+    if NpuModelMatrixInfo in target:
+        fail("models: %s is an npu_model_matrix; list those of its models that the bundle is to have: %s" % (
+            _show(target.label),
+            ", ".join([_show(label) for label in target[NpuModelMatrixInfo].models]),
+        ))
+    m = target[NpuModelInfo]
+    refuse_vendor_enf("models", m, "npu_bundle")
+    if target_npu and m.target_npu != target_npu:
+        fail("models: %s names target_npu '%s' itself, but the bundle is for '%s'; leave target_npu out of one of them" % (
+            _show(m.label),
+            m.target_npu,
+            target_npu,
+        ))
+
+def _models(ctx):
+    """The models by their names in the bundle."""
+    found = {}
+    for target, name in [(t, None) for t in ctx.attr.models] + ctx.attr.names.items():
+        _check_model(target, ctx.attr.target_npu)
+        m = target[NpuModelInfo]
+        name = m.model_name if name == None else name
+        _check_name(name, m.label)
+        other = found.get(name, m)
+        if other.label != m.label:
+            fail("models: %s and %s would both be '%s' in the bundle; give one of them another name in `names`" % (
+                _show(other.label),
                 _show(m.label),
-                m.model_name,
+                name,
             ))
-        labels[m.model_name] = m.label
-        if target_npu and m.target_npu != target_npu:
-            fail("models: %s names target_npu '%s' itself, but the bundle is for '%s'; leave target_npu out of one of them" % (
-                _show(m.label),
-                m.target_npu,
-                target_npu,
-            ))
+        found[name] = m
+    if not found:
+        fail("models is empty; a bundle needs at least one npu_model")
+    return found
 
 def _show(label):
     """The label as the user writes it."""
@@ -71,8 +92,7 @@ def _show(label):
     return text.removeprefix("@@") if text.startswith("@@//") else text
 
 def _impl(ctx):
-    models = [t[NpuModelInfo] for t in ctx.attr.models]
-    _check_models(models, ctx.attr.target_npu)
+    models = _models(ctx)
 
     tar = ctx.actions.declare_file(ctx.label.name + ".tar")
     manifest_json = ctx.actions.declare_file(ctx.label.name + ".manifest/manifest.json")
@@ -84,12 +104,12 @@ def _impl(ctx):
     args.add("--output", tar)
     args.add("--manifest-json", manifest_json)
     args.add("--manifest-binpb", manifest_binpb)
-    for m in models:
-        args.add("--model", m.enf, format = m.model_name + "=%s")
+    for name, m in models.items():
+        args.add("--model", m.enf, format = name + "=%s")
     _run_bundler(
         ctx,
         arguments = [args],
-        inputs = [m.enf for m in models],
+        inputs = [m.enf for m in models.values()],
         outputs = [tar, manifest_json, manifest_binpb],
         mnemonic = "NpuBundle",
         progress_message = "Bundling %%{label} (%d model%s)" % (len(models), "" if len(models) == 1 else "s"),
@@ -108,7 +128,7 @@ def _impl(ctx):
             bundle = tar,
             manifest_binpb = manifest_binpb,
             manifest_json = manifest_json,
-            models = models,
+            models = models.values(),
             tree = tree,
         ),
     ]

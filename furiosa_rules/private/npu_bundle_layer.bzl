@@ -44,10 +44,27 @@ are not among them: `run` refuses such a model.""",
 
 _PREFIX_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./"
 
-def _check_prefix(prefix):
+def _prefix_error(prefix):
+    """What is wrong with a prefix, or None."""
+    if len(prefix) > 100:
+        return "has %d characters, but may have up to 100" % len(prefix)
+    strange = prefix.lstrip(_PREFIX_CHARS)
+    if strange:
+        return "holds %r, but a path in an image is made of letters, digits, '-', '_' and '.'" % strange[0]
+    if prefix.endswith("/"):
+        return "ends with '/', leave that out" if prefix.strip("/") else "names no folder below '/'"
     parts = prefix.removeprefix("/").split("/")
-    if len(prefix) > 100 or prefix.lstrip(_PREFIX_CHARS) or [p for p in parts if p in ["", ".", ".."]]:
-        fail("prefix '%s' is no path like '/opt/models', of up to 100 letters, digits, '-', '_' and '.'" % prefix)
+    if "" in parts:
+        return "has two '/' in a row" if prefix.strip("/") else "is empty"
+    for part in parts:
+        if part in (".", ".."):
+            return "holds the part '%s', but must say the place itself" % part
+    return None
+
+def _check_prefix(prefix):
+    error = _prefix_error(prefix)
+    if error:
+        fail("prefix '%s' %s; a prefix is a path like '/opt/models'" % (prefix, error))
 
 def _impl(ctx):
     _check_prefix(ctx.attr.prefix)

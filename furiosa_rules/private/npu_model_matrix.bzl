@@ -1,16 +1,38 @@
 """The macro that compiles one model for several NPUs and batch sizes."""
 
 load(":npu_model.bzl", "npu_model")
+load(":npu_model_info.bzl", "NpuModelInfo")
+load(":npu_model_matrix_info.bzl", "NpuModelMatrixInfo")
+
+def _impl(ctx):
+    enfs = [m[NpuModelInfo].enf for m in ctx.attr.models]
+    return [
+        DefaultInfo(files = depset(enfs), runfiles = ctx.runfiles(enfs)),
+        NpuModelMatrixInfo(models = [m.label for m in ctx.attr.models]),
+    ]
+
+_npu_model_matrix = rule(
+    implementation = _impl,
+    doc = "The ENFs of the models of a matrix.",
+    attrs = {
+        "models": attr.label_list(
+            doc = "The models.",
+            mandatory = True,
+            providers = [NpuModelInfo],
+        ),
+    },
+    provides = [NpuModelMatrixInfo],
+)
 
 def npu_model_matrix(name, src, target_npus = ["warboy", "warboy-2pe"], batch_sizes = [1], visibility = None, tags = None, testonly = None, **kwargs):
     """Compiles one model for each NPU and each batch size.
 
     Makes an `npu_model` for each pair, named after both: `resnet50_enf` gives `resnet50_warboy_b1_enf`,
     `resnet50_warboy_b4_enf`, `resnet50_warboy-2pe_b1_enf`, ... which write `resnet50_warboy_b1.enf`, ...; with the batch size
-    `"auto"` it is `resnet50_warboy_auto_enf`. A name without `_enf` at its end gives targets without it. `name` itself is a filegroup of all the ENFs.
+    `"auto"` it is `resnet50_warboy_auto_enf`. A name without `_enf` at its end gives targets without it. `name` itself has all the ENFs.
 
     Args:
-      name: the name of the filegroup, from which those of the models are made
+      name: the name of the target of all, from which those of the models are made
       src: the model file; a `select()` works
       target_npus: list of strings, the NPUs; names are made of it, so it cannot be a `select()`
       batch_sizes: list of ints or `"auto"`, the batch sizes, likewise
@@ -37,7 +59,7 @@ def npu_model_matrix(name, src, target_npus = ["warboy", "warboy-2pe"], batch_si
                 target_npu = npu,
                 **(kwargs | common)
             )
-    native.filegroup(name = name, srcs = models, **common)
+    _npu_model_matrix(name = name, models = models, **common)
 
 def matrix_error(target_npus, batch_sizes, others):
     """What is wrong with a matrix, in one sentence.

@@ -50,13 +50,20 @@ def npu_bundle_layer_test_suite(name):
     _layer_test(name = tests[0], prefix = "/opt/models", runtime = False, target_under_test = "plain_layer")
     _layer_test(name = tests[1], prefix = "vision", runtime = True, target_under_test = "runtime_layer")
 
-    for refused, prefix in [("parent", "/opt/../etc"), ("empty", ""), ("root", "/"), ("character", "/opt/my models")]:
+    for refused, prefix, why in [
+        ("parent", "/opt/../etc", "holds the part '..', but must say the place itself"),
+        ("empty", "", "is empty"),
+        ("root", "/", "names no folder below '/'"),
+        ("end", "/opt/models/", "ends with '/', leave that out"),
+        ("twice", "/opt//models", "has two '/' in a row"),
+        ("character", "/opt/my models", "holds \" \", but a path in an image is made of letters"),
+    ]:
         npu_bundle_layer(name = "refused_layer_" + refused, bundle = "layered", prefix = prefix, tags = ["manual"])
         tests.append("%s_refused_%s" % (name, refused))
         failure_test(
             name = tests[-1],
             target_under_test = "refused_layer_" + refused,
-            message = "prefix '%s' is no path like '/opt/models'" % prefix,
+            message = "prefix '%s' %s" % (prefix, why),
         )
     npu_bundle_layer(name = "refused_layer_of_model", bundle = "layered_model", tags = ["manual"])
     tests.append(name + "_refused_model")

@@ -56,12 +56,25 @@ def _bundle_test_impl(ctx):
 
 _bundle_test = analysistest.make(_bundle_test_impl)
 
+def _named_test_impl(ctx):
+    """Names of the bundle's own, and a model that is there under two labels."""
+    env = analysistest.begin(ctx)
+    command = command_of(action_of(env, "NpuBundle"))
+    models = [command[i + 1] for i, argument in enumerate(command) if argument == "--model"]
+    expected = ["first=BIN/%sfirst.enf", "second=BIN/%ssecond.enf", "detector=BIN/%sfirst.enf", "resnet50.v2=BIN/%smatrix_warboy_b1.enf"]
+    asserts.equals(env, [model % PACKAGE for model in expected], models)
+    return analysistest.end(env)
+
+_named_test = analysistest.make(_named_test_impl)
+
 # Refused bundles: (name, models, the sentence).
 _REFUSED = [
     ("empty", [], "models is empty; a bundle needs at least one npu_model"),
-    ("duplicate", ["first_enf", "first"], "models: //furiosa_rules/tests:first_enf and //furiosa_rules/tests:first would both be 'first' in the bundle; rename one of them"),
+    ("duplicate", ["first_enf", "first"], "models: //furiosa_rules/tests:first_enf and //furiosa_rules/tests:first would both be 'first' in the bundle; give one of them another name in `names`"),
+    ("matrix", ["matrix_enf"], "models: //furiosa_rules/tests:matrix_enf is an npu_model_matrix; list those of its models that the bundle is to have: " +
+                               "//furiosa_rules/tests:matrix_warboy_b1_enf, //furiosa_rules/tests:matrix_warboy_b4_enf, "),
     ("name", ["a+b_enf"], "models: //furiosa_rules/tests:a+b_enf cannot have the name 'a+b' in the bundle"),
-    ("no_model", ["bare_compiler"], "does not have mandatory providers: 'NpuModelInfo'"),
+    ("no_model", ["bare_compiler"], "does not have mandatory providers: 'NpuModelInfo' or 'NpuModelMatrixInfo'"),
 ]
 
 def npu_bundle_test_suite(name):
@@ -78,6 +91,16 @@ def npu_bundle_test_suite(name):
     npu_bundle(name = "pair", models = ["second_enf", "first_enf"], tags = ["manual"])
     tests = [name + "_outputs"]
     _bundle_test(name = tests[-1], target_under_test = "pair")
+
+    native.alias(name = "first_alias", actual = "first_enf", tags = ["manual"])
+    npu_bundle(
+        name = "named",
+        models = ["first_enf", "second_enf", "first_alias"],
+        names = {"first_enf": "detector", "matrix_warboy_b1_enf": "resnet50.v2"},
+        tags = ["manual"],
+    )
+    tests.append(name + "_names")
+    _named_test(name = tests[-1], target_under_test = "named")
     for refused, models, message in _REFUSED:
         npu_bundle(name = "refused_bundle_" + refused, models = models, tags = ["manual"])
         tests.append("%s_refused_%s" % (name, refused))
