@@ -134,7 +134,7 @@ def folder(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for path in files.iterdir():
         os.symlink(path, tmp_path / path.name)
     # the test's own stdout stays
-    monkeypatch.setattr(command, "_abandon_output", lambda: None)
+    monkeypatch.setattr(command, "_abandon", lambda stream: None)
     return tmp_path
 
 

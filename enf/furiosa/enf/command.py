@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from furiosa.enf.errors import printable
 
@@ -78,6 +78,7 @@ def run(
     """
     given = sys.argv[1:] if argv is None else list(argv)
     try:
+        _open_streams()
         # names may hold what the terminal's encoding does not know
         if getattr(sys.stdout, "errors", None) == "strict":
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -90,12 +91,12 @@ def run(
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `furiosa … | head`: whoever reads has seen enough
-        _abandon_output()
+        _abandon(sys.stdout)
         return READER_GONE
     except BaseException as e:  # noqa: BLE001  whatever it is, it is told
         status, sentence = _told(e, prog, internal_error)
-        if isinstance(e, OSError):  # what is still buffered would fail once more
-            _abandon_output()
+        if isinstance(e, OSError):
+            _abandon(sys.stdout)
         elif not hasattr(e, "exit_code"):
             if any(a in VERBOSE for a in given):
                 _print_traceback(e)
@@ -176,20 +177,33 @@ def _print_traceback(e: BaseException) -> None:
     _to_stderr("".join(traceback.format_exception(e)))
 
 
+def _open_streams() -> None:
+    """Opens the standard streams that the caller has closed, to nowhere: else the first files that are opened would be taken for
+    them, and hold what libraries print.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def _to_stderr(text: str) -> None:
     """Writes; that nobody reads it is no reason to fail."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):  # gone, closed, or never there
-        pass
+    except (OSError, ValueError, AttributeError):  # full, gone, closed, or never there
+        _abandon(sys.stderr)
 
 
-def _abandon_output() -> None:
+def _abandon(stream: TextIO | None) -> None:
     """What is still buffered goes nowhere, so that leaving the interpreter does not fail once more."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-    except (OSError, ValueError, AttributeError):  # no stdout at all
+    except (OSError, ValueError, AttributeError):  # no stream at all
         pass

@@ -83,7 +83,7 @@ def test_the_traceback_is_for_who_asks(flag, capsys):
     ("e", "code"), [(KeyboardInterrupt(), 130), (BrokenPipeError(), 141), (SystemExit(0), 0)]
 )
 def test_what_is_not_told(e, code, capsys, monkeypatch):
-    monkeypatch.setattr(command, "_abandon_output", lambda: None)  # the test's own
+    monkeypatch.setattr(command, "_abandon", lambda stream: None)  # the test's own
     assert ends(e) == code
     assert capsys.readouterr() == ("", "")
 
