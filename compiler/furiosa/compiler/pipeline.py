@@ -256,12 +256,13 @@ class Compilation:
             latency_us=self.latency_us,
             compatibility=self.release,
             optimize=self.options.optimize,
-            selection=self._selection(),
+            selection=self.selection,
             **coverage(self.ldfg)._asdict(),
         )
 
-    def _selection(self) -> enf_pb2.Selection | None:
-        """What was chosen of the source, in one order however it was said; None where it is compiled as it is."""
+    @property
+    def selection(self) -> enf_pb2.Selection | None:
+        """What was chosen of the source, in one order however it was said; None where it is compiled as it is.  From the stage "dfg" on."""
         chosen = self.dfg.selection
         if not chosen:
             return None

@@ -83,6 +83,12 @@ def recorded(selection: Selection) -> dict[str, object]:
     }
 
 
+def as_json(selection: Selection) -> dict[str, object]:
+    """The same in types that JSON knows."""
+    found = recorded(selection)
+    return found | {"input_shapes": {name: list(shape) for name, shape in found["input_shapes"].items()}}
+
+
 def text(selection: Selection) -> str:
     """The same in words."""
     parts = [f"{s.name} is {'x'.join(map(str, s.shape))}" for s in selection.input_shapes]

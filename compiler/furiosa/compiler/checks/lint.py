@@ -111,7 +111,7 @@ def _sentence(finding: dict[str, Any]) -> str:
 
 def to_json(report: dict[str, Any], source: str, label: str) -> dict[str, Any]:
     """The findings with what they are of."""
-    kept = ("target_npu", "batch_size", "compatibility", "npu_coverage", "npu_coverage_of")
+    kept = ("target_npu", "batch_size", "compatibility", "selection", "npu_coverage", "npu_coverage_of")
     counts = ("npu_operators", "host_operators")
     facts = {key: report[key] for key in (*kept, *counts)}
     return {"label": label, "source": source} | facts | {"findings": findings(report)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from furiosa.compiler.dfg.macs import macs
 from furiosa.compiler.ldfg.coverage import coverage, unknown_macs
-from furiosa.enf import enf_pb2
+from furiosa.enf import enf_pb2, selection
 from furiosa.enf.performance import latency_note
 from furiosa.enf.report.program import Program
 
@@ -51,6 +51,7 @@ def report(
         "auto_batch_size": _tried(choice) if choice else None,
         "compatibility": metadata.compatibility,
         "optimize": metadata.optimize,
+        "selection": selection.as_json(metadata.selection) if metadata.HasField("selection") else None,
         "latency_us": metadata.latency_us,
         "latency_note": latency_note(compilation.target),
         **_figures(performance),

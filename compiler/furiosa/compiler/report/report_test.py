@@ -25,6 +25,7 @@ KEYS = [
     "auto_batch_size",
     "compatibility",
     "optimize",
+    "selection",
     "latency_us",
     "latency_note",
     "throughput_per_s",

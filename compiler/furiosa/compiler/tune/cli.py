@@ -30,6 +30,7 @@ def _tune(options: arguments.Namespace) -> None:
     from furiosa.compiler.pipeline import Compilation, Options
     from furiosa.compiler.tune.formats import FORMATS, SUFFIXES, Sweep
     from furiosa.compiler.tune.sweep import sweep
+    from furiosa.enf.selection import as_json
 
     data = read_model(options.source)
     folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
@@ -38,7 +39,7 @@ def _tune(options: arguments.Namespace) -> None:
         options.npus[0], 1, options.compatibility, optimize=options.optimize, selection=options.selection
     )
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
-    Compilation(data, chosen, folder=folder, real_folder=real_folder).run("cdfg")
+    once = Compilation(data, chosen, folder=folder, real_folder=real_folder).run("cdfg")
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
     with interrupt.cleaning_up():
         points = sweep(
@@ -55,6 +56,7 @@ def _tune(options: arguments.Namespace) -> None:
             hashlib.sha256(data).hexdigest(),
             options.compatibility,
             options.optimize,
+            as_json(once.selection) if once.selection else None,
             points,
         )
         if not any(p.outcome == OK for p in points):

@@ -53,6 +53,7 @@ def test_files_by_their_endings(capfd):
         "compiler_version",
         "compatibility",
         "optimize",
+        "selection",
         "note",
         "targets",
     ]
@@ -194,7 +195,7 @@ def test_every_field_is_documented():
     """docs/tune.md has a row for each field of a point, and names each key of the JSON."""
     pages = (folder / "docs" / "tune.md" for folder in Path(__file__).absolute().parents)
     page = next(p for p in pages if p.exists()).read_text("utf-8")
-    content = json.loads(to_json(Sweep("m", "0", "latest", 1, [point(1, 9.0)])))
+    content = json.loads(to_json(Sweep("m", "0", "latest", 1, None, [point(1, 9.0)])))
     (target,) = content["targets"]
     for key in (*content, *target, *target["points"][0], *point(1, 9.0).row()):
         assert f"`{key}`" in page, key

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from furiosa.compiler import __version__
 from furiosa.compiler.tune.point import OK, Point, best
@@ -16,12 +17,13 @@ NOTE = "predictions of the timing model in the steady state, weights on the card
 
 @dataclass(slots=True)
 class Sweep:
-    """What was swept: the source's file name and digest, the options, and the points in order."""
+    """What was swept: the source's file name and digest, the options, what of it was compiled (see docs/report.md), and the points in order."""
 
     model: str
     source_sha256: str
     compatibility: str
     optimize: int
+    selection: dict[str, Any] | None
     points: list[Point]
 
     def targets(self) -> dict[str, list[Point]]:
@@ -96,6 +98,7 @@ def to_json(sweep: Sweep) -> str:
         "compiler_version": __version__,
         "compatibility": sweep.compatibility,
         "optimize": sweep.optimize,
+        "selection": sweep.selection,
         "note": NOTE,
         "targets": targets,
     }

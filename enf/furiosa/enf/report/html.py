@@ -31,7 +31,7 @@ def page(program: Program, performance: Performance, report: Mapping[str, Any]) 
     said = verdict(divided, parts.utilization(performance, program.target))
     starting = starting_us(program)
     body = [
-        parts.header(report, program.target),
+        parts.header(report, program),
         '<section class="card">' + parts.figures(report, performance, program.target),
         '<h2 class="space">Where the time goes</h2>' + parts.share_bar(divided, said) + "</section>",
         '<div class="two">' + parts.heaviest(report, performance, starting),
@@ -49,7 +49,7 @@ def memory_page(program: Program, performance: Performance, report: Mapping[str,
     timeline = Timeline(program, performance)
     found = bands(program, timeline, performance.spans)
     body = [
-        parts.header(report, program.target),
+        parts.header(report, program),
         parts.busy(shares(program, performance, timeline)),
         parts.time_and_memory(program, found),
         tables.buffer_table(found, program.target),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from furiosa.enf import selection
 from furiosa.enf.report import roofline
 from furiosa.enf.report.buffers import RESIDENT, Band, peak_bytes
 from furiosa.enf.report.shares import Share
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 _HEAVIEST = 6
 
 
-def header(report: Mapping[str, Any], target: Target) -> str:
-    """The model's name, and what it was compiled for."""
+def header(report: Mapping[str, Any], program: Program) -> str:
+    """The model's name, what of it was compiled, and for what."""
+    target, metadata = program.target, program.metadata
     facts = [
         f"{report['target_npu']} ({target.pes} PE{'s fused' * (target.pes > 1)})",
         f"batch size {report['batch_size']}",
@@ -27,6 +29,8 @@ def header(report: Mapping[str, Any], target: Target) -> str:
         f"{count(report['total_macs'])} MACs",
         f"furiosa-compiler {report['compiler_version']}",
     ]
+    if metadata.HasField("selection"):
+        facts.append(f"of the model: {selection.text(metadata.selection)}")
     spans = "".join(f"<span>{text(f)}</span>" for f in facts)
     return f'<header><h1>{text(report["model"])}</h1><p class="sub">{spans}</p></header>'
 

@@ -114,6 +114,7 @@ def test_manifest_says_what_the_enfs_say(bundle, enfs):
         "sram_peak_bytes": 64 + 256 + 64,
         "dram_bytes": 128 + 256,
         "latency_us": 1.5,
+        "selection": None,
     }
     assert manifests.to_json(Manifest.FromString(files["manifest.binpb"])) == files["manifest.json"]
 

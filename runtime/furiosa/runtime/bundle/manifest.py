@@ -59,6 +59,8 @@ def describe(name: str, enf: Enf, sha256: str) -> Model:
         dram_bytes=metadata.dram_bytes,
         latency_us=metadata.latency_us,
     )
+    if metadata.HasField("selection"):
+        model.selection.ParseFromString(metadata.selection.SerializeToString())  # has the same fields
     coverage = model.operator_coverage
     if metadata.total_macs and not metadata.unknown_macs:
         coverage.mac_share = metadata.npu_macs / metadata.total_macs
