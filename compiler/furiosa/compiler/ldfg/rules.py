@@ -61,6 +61,7 @@ class Facts:
         ""  # why the reference runtime computes this operator in another way; empty where it does not
     )
     attribute: str = ""  # an attribute's value that is not supported; empty where all are
+    channel_axis: int = 0  # of the weights: along which the output channels lie
     dimensions: tuple[str, ...] = ()  # those that a move cuts, joins or pads: see ``dimensions``
     runs: Sequence[Runs] = ()  # of a move, by dimension
     mode: str = "CRD"  # how blocks of height and width lie in the channels: CRD or DCR
@@ -137,7 +138,15 @@ def one_quantization(f: Facts) -> None:
 
     Export the model again with one QuantizeLinear for each tensor, and its scale and zero point for every reader.
     """
-    raise Failure("another scale or zero point, or one that is computed", "one constant pair for each tensor")
+    raise Failure(f.attribute, "one constant pair of a float32 scale and a zero point for each tensor")
+
+
+def block_size(f: Facts) -> None:
+    """A scale is for a whole tensor, or of weights for a whole output channel, not for blocks of it (attribute block_size).
+
+    Quantise again without block_size: weights per output channel, activations per tensor.
+    """
+    raise Failure(f.attribute, "no block_size, or 0")
 
 
 def vendor_release(f: Facts) -> None:
@@ -167,9 +176,18 @@ def eight_bit_activations(f: Facts) -> None:
     if bad:
         found = "; ".join(f"{dtype}: {', '.join(dict.fromkeys(names))}" for dtype, names in bad.items())
         hint = f"Quantise this operator like its neighbours: {f.gap}." if f.gap else ""
-        if not any("float" in dtype for dtype in bad):
+        if any(_is_other_quantization(dtype) for dtype in bad):
+            hint = "Quantise to int8 or uint8 what is to run on the NPU; the rest may stay as it is."
+        elif not any("float" in dtype for dtype in bad):
             hint = "Leave it to the host: there is nothing to quantise in indices, counts and truth values."
         raise Failure(found, "int8, uint8", hint)
+
+
+def _is_other_quantization(dtype: str) -> bool:
+    """Whether quantised tensors have an element type that the NPU does not compute with."""
+    return dtype in ("int16", "uint16") or dtype.startswith(
+        ("int4", "uint4", "int2", "uint2", "float8", "float4")
+    )
 
 
 def beside_host(f: Facts) -> None:
@@ -184,15 +202,23 @@ def beside_host(f: Facts) -> None:
 def quantized_per_tensor(f: Facts) -> None:
     """Every 8-bit input and output must have one scale and one zero point.
 
-    Quantise activations per tensor; only weights may be quantised per channel.
+    Quantise activations per tensor; only the weights of convolutions and matrix products may be quantised per channel.
     """
     bad = [
-        t.name
+        t
         for t in f.activations
         if t.dtype in ("int8", "uint8") and (t.quantization is None or t.quantization.scale.size != 1)
     ]
     if bad:
-        raise Failure(", ".join(bad), "one scale for each tensor")
+        hint = ""
+        if all(t.is_constant for t in bad):
+            hint = "Quantise these constants per tensor; only weights of convolutions and matrix products may be per channel."
+        raise Failure(", ".join(map(_scales_of, bad)), "one scale for each tensor", hint)
+
+
+def _scales_of(t: Tensor) -> str:
+    count = t.quantization.scale.size if t.quantization else 0
+    return f"{t.name}: {count} scales" if count else f"{t.name}: no scale"
 
 
 def eight_bit_weights(f: Facts) -> None:
@@ -202,11 +228,39 @@ def eight_bit_weights(f: Facts) -> None:
     """
     w = f.weight
     if w is not None and (w.dtype not in ("int8", "uint8") or w.quantization is None):
-        raise Failure(f"{w.dtype}: {w.name}", "int8, uint8")
+        found = f"{w.dtype}: {w.name}"
+        hint = ""
+        if _is_other_quantization(w.dtype):
+            hint = f"Quantise the weights to int8 in place of {w.dtype}, with zero point 0, per tensor or per output channel."
+        raise Failure(found, "int8, uint8", hint)
+
+
+def output_channels(f: Facts) -> None:
+    """Weights that are quantised per channel must have a scale for each output channel, along that axis.
+
+    Quantise the weights along the axis of their output channels, or per tensor.
+    """
+    w = f.weight
+    if w is not None and w.quantization is not None and w.quantization.scale.size > 1:
+        axis = w.quantization.axis
+        if axis != f.channel_axis:
+            raise Failure(f"axis {axis} of {w.name}, {list(w.shape)}", f"axis {f.channel_axis}")
+
+
+def equal_zero_points(f: Facts) -> None:
+    """Weights that are quantised per channel must have the same zero point in every channel.
+
+    Quantise the weights symmetrically, with zero point 0 everywhere.
+    """
+    w = f.weight
+    if w is not None and w.quantization is not None:
+        zeros = w.quantization.zero_point
+        if np.any(zeros != zeros.flat[0]):
+            raise Failure(f"{w.name}: zero points from {zeros.min()} to {zeros.max()}", "one zero point")
 
 
 def int32_bias(f: Facts) -> None:
-    """A bias must be quantised to int32.
+    """A bias must be quantised to int32, or be real constants, one for each output channel, that onnxruntime quantises itself.
 
     Quantise the bias as well: to int32 with zero point 0 and, as scale, that of the input times that of the weights.
     """
@@ -443,6 +497,7 @@ EVERY: tuple[Rule, ...] = (
     dense_tensors,
     operator_set,
     one_quantization,
+    block_size,
     vendor_release,
 )
 
@@ -457,7 +512,7 @@ UNARY: tuple[Rule, ...] = (
 BINARY: tuple[Rule, ...] = (*UNARY, broadcast_limit)
 QUANTIZE: tuple[Rule, ...] = (*UNARY, beside_host)
 INTEGER: tuple[Rule, ...] = (eight_bit_activations, quantized_per_tensor, constant_parameters, rank_limit)
-WEIGHTS: tuple[Rule, ...] = (eight_bit_weights, int32_bias)
+WEIGHTS: tuple[Rule, ...] = (eight_bit_weights, output_channels, equal_zero_points, int32_bias)
 CONV: tuple[Rule, ...] = (
     *INTEGER,
     *WEIGHTS,

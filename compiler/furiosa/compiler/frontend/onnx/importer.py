@@ -49,7 +49,7 @@ def import_onnx(
     Operators keep the names and semantics of the model's opset (``graph.source.opsets[""]``), with every attribute
     that their schema gives a default; tensor attributes are numpy arrays, subgraphs stay messages.  Constant nodes
     and initialisers are constants, Identity and inference-time Dropout vanish, arithmetic on shapes and what quantises weights is
-    folded, QuantizeLinear of the same tensor by the same numbers are one.
+    folded.
     An operator with subgraphs lists the outer tensors that they read after its own inputs.  ``Operator.source`` is
     the NodeProto.
 
@@ -166,7 +166,6 @@ class _Importer:
         self.tensors = constants  # by name; grows to all tensors
         self.captured: set[str] = set()  # names that subgraphs read
         self.names: set[str] = set()
-        self.quantized: dict[tuple, str] = {}  # QuantizeLinear's results by what is quantised and how
         self.bodies = bodies.Bodies(model.ir_version, source.opsets, reader)
 
     def graph(self) -> Graph:
@@ -185,7 +184,7 @@ class _Importer:
             self.captured.update(checks.free_names(node))
         operators = []
         for i, node in enumerate(nodes):
-            if not self._fold_trivial(node, outputs) and not self._merge(node, outputs):
+            if not self._fold_trivial(node, outputs):
                 operators.append(self._operator(i, node))
         result = []
         for value in graph.output:
@@ -262,23 +261,6 @@ class _Importer:
         if target in self.tensors:
             raise InvalidModel(f'tensor "{target}" is defined twice')
         self.tensors[target] = tensor
-        return True
-
-    def _merge(self, node: onnx.NodeProto, outputs: set[str]) -> bool:
-        """Takes a QuantizeLinear out of the graph that equals one before it; quantisers write one for each reader."""
-        if node.op_type != "QuantizeLinear" or len(node.output) != 1 or node.output[0] in self.tensors:
-            return False
-        tensors = [self.tensors.get(n) for n in node.input]
-        if not tensors or tensors[0] is None or any(t is not None and not t.is_constant for t in tensors[1:]):
-            return False
-        by = [t.data.tobytes() if t and t.data.nbytes <= wire.SMALL else t for t in tensors[1:]]
-        types = [t and (t.dtype, t.shape) for t in tensors[1:]]
-        how = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
-        target = node.output[0]
-        same = self.quantized.setdefault((tensors[0], node.domain, *by, *types, *how), target)
-        if same == target or target in outputs or target in self.captured:
-            return False
-        self.tensors[target] = self.tensors[same]
         return True
 
     def _operator(self, index: int, node: onnx.NodeProto) -> Operator:

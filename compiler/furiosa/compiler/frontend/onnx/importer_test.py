@@ -401,21 +401,3 @@ def test_external_data_must_be_there_and_whole(folder) -> None:
     refused(external("c.bin", 10**30), "at offset 1" + "0" * 30, **inside)
     refused(external("c.bin", 0, 8), "needs 1200 bytes, but its external data are 8 bytes", **inside)
     refused(external("c.bin", "x"), "offset or length that is no number", **inside)
-
-
-def test_quantize_linear_of_the_same_by_the_same_are_one() -> None:
-    """As DedicatedQDQPair of onnxruntime's quantiser writes them; a constant of the same value is the same."""
-    text = """g (float[4] x) => (float[4] y, int8[4] c) {
-        q = QuantizeLinear(x, s, z)  a = DequantizeLinear(q, s, z)
-        p = QuantizeLinear(x, t, z)  b = DequantizeLinear(p, t, z)
-        o = QuantizeLinear(x, t, u)  d = DequantizeLinear(o, t, u)
-        c = QuantizeLinear(x, s, z)
-        e = Add(a, b)  y = Add(d, e)
-    }"""
-    s, t = tensor("s", 0.5, "float32"), tensor("t", 0.5, "float32")
-    z, u = tensor("z", 0, "int8"), tensor("u", 1, "int8")
-    graph = import_onnx(model(text, s, t, z, u))
-    assert [op.name for op in graph.operators if op.op_type == "QuantizeLinear"] == ["q", "o", "c"]
-    producer = {t: op for op in graph.operators for t in op.outputs}
-    first, second = (op for op in graph.operators if op.name in ("a", "b"))
-    assert producer[first.inputs[0]] is producer[second.inputs[0]]

@@ -11,7 +11,8 @@ from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.ldfg import arithmetic
 from furiosa.compiler.ldfg.arithmetic import clamp, f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Lowering
-from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
+from furiosa.compiler.ldfg.onnx import units
+from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, QUANTIZE, Unit
 
 
 def table(
@@ -82,6 +83,28 @@ def bounds(low: Lowering, unit: Unit, y: Tensor) -> tuple[int, int]:
     real_low, real_high = limits(unit.activation)
     lo, hi = bound(real_low, -128), bound(real_high, 127)
     return min(lo, hi), hi
+
+
+def is_fused(low: Lowering, unit: Unit) -> bool:
+    """Whether onnxruntime makes one integer operator of a unit; where it does not, it computes on real numbers.
+
+    One element type, one QuantizeLinear, and no activation but one that the range of the output implies; for a Clip, an Add and a
+    Mul, scales that are scalars, not tensors of one element.
+    """
+    kind = unit.op.op_type
+    if units.plain_type(unit.op) != kind:
+        return True
+    tensors = [t for t in (*unit.inputs, unit.output) if t is not None and t.dtype in EIGHT_BIT]
+    if unit.apart or len({t.dtype for t in tensors}) > 1:
+        return False
+    conversions = [op for op in (*unit.dequantizes, *unit.operators) if op.op_type in (QUANTIZE, DEQUANTIZE)]
+    if kind in ("Add", "Mul") and not all(op.inputs[1].shape == () for op in conversions):
+        return False
+    if unit.activation is None:
+        return True
+    if unit.activation.op_type == "Clip" and any(t.shape != () for t in unit.operators[-1].inputs[1:3]):
+        return False
+    return bounds(low, unit, unit.output) == (-128, 127)
 
 
 def real_numbers(unit: Unit) -> str:

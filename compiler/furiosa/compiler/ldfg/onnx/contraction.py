@@ -28,11 +28,25 @@ def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
         return "uint8 weights on int8 data"
     if x.dtype != y.dtype and {x.dtype, y.dtype} <= set(EIGHT_BIT):
         return f"{x.dtype} data and {y.dtype} result, which onnxruntime computes in float32"
-    if w.quantization.scale.size > 1 and np.any(
-        w.quantization.zero_point != w.quantization.zero_point.flat[0]
-    ):
-        return "weights with several zero points"
     return ""
+
+
+def _bias(
+    low: Lowering, b: Tensor | None, x: Tensor, w: Tensor, channels: int
+) -> tuple[Tensor | np.ndarray | None, str]:
+    """A bias in steps of the sums, and why there is none; empty where there is.
+
+    onnxruntime quantises real constants itself: float32(b / float32(s_x * s_w)), ties to even (its WeightBiasQuantization).
+    """
+    if b is None or b.dtype != "float32" or not b.is_constant or b.shape != (channels,):
+        return b, ""
+    if w.quantization.scale.size not in (1, channels):
+        return b, ""  # another rule says so
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.rint(b.data / normalization.steps(low, x, w))
+    if not np.all(np.abs(steps) < normalization.LARGEST):  # false for a NaN
+        return b, "a bias that no int32 of the sums' scale can hold"
+    return steps.astype(np.int32), ""
 
 
 def parameters(
@@ -78,15 +92,21 @@ def conv(low: Lowering, unit: Unit) -> None:
     quantized = all(t.quantization is not None for t in (x, w, y))
     if unit.normalization and not problem and quantized:
         folded, problem = _normalized(low, unit, x, w, b, y)
+    elif not problem and quantized:
+        b, problem = _bias(low, b, x, w, w.shape[0])
     slope = _slope(unit.activation)
     if slope is not None and not (slope.size in (1, w.shape[0]) and np.all((slope >= 0) & (slope <= 1))):
         problem = problem or f"a {unit.activation.op_type} with a slope outside of 0 to 1"
+    if slope is not None and isinstance(b, np.ndarray) and normalization.is_coarse(low, x, w, y):
+        problem = (
+            problem or f"a {unit.activation.op_type} after a bias of real numbers and sums of coarse steps"
+        )
     facts = Facts(
         op.op_type,
         [x, y],
-        [w, b],
+        [w, *unit.inputs[2:]],
         w,
-        None if unit.normalization else b,  # with one it may be of real numbers
+        b if isinstance(b, Tensor) and not unit.normalization else None,  # with one it may be of real numbers
         groups=1 if w.shape[1] == 1 else groups,
         dilations=tuple(op.attributes.get("dilations") or ()),
         spatial_rank=len(kernel),
@@ -180,6 +200,9 @@ def gemm(low: Lowering, unit: Unit) -> None:
     if b is not None and (alpha != 1 or a.get("beta", 1.0) != 1.0):
         reference = reference or "alpha or beta with a bias, which onnxruntime computes in float32"
     constant = w.is_constant
+    quantized = all(t.quantization is not None for t in (x, w, y))
+    if alpha == a.get("beta", 1.0) == 1 and not reference and quantized:
+        b, reference = _bias(low, b, x, w, y.shape[-1] if y.shape else 1)
     several = constant and w.quantization is not None and w.quantization.scale.size > 1
     problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
     activations = [x, y] if constant else [x, w, y]
@@ -188,9 +211,10 @@ def gemm(low: Lowering, unit: Unit) -> None:
     facts = Facts(
         op.op_type,
         activations,
-        [b],
+        unit.inputs[2:3],
         w if constant else None,
-        b,
+        b if isinstance(b, Tensor) else None,
+        channel_axis=0 if transposed[1] else 1,
         dimension_groups=1 if as_convolution else 2 + len(batches(*matrices(x.shape, w.shape))[0]),
         reference=reference,
         attribute=problem,
@@ -218,7 +242,7 @@ def gemm(low: Lowering, unit: Unit) -> None:
         low,
         (low.plain(x), low.plain(w)),
         transposed,
-        None if b is None else b.data,
+        b.data if isinstance(b, Tensor) else b,
         arithmetic.conv_scale(f32(alpha * s_x), s_w, s_y, s_w.size),
         low.result(y),
         a_zero_point=z_x,

@@ -35,9 +35,9 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
             problem = "an output whose shape is not known"
         problem = problem or transposed.count(strides)
     depthwise = w.shape[0] == groups
-    reference, bias_steps = _weight_problem(w), None
+    reference, bias_steps = "", None
     quantized = x.quantization is not None and w.quantization is not None
-    if not reference and quantized and (b is None or b.is_constant):
+    if quantized and w.quantization.axis in (None, 1) and (b is None or b.is_constant):
         each = normalization.steps(low, x, w)
         each = np.tile(each, groups) if each.size > 1 else each
         bias_steps, reference = normalization.bias_in_steps(b, each, w.shape[1] * groups)
@@ -47,6 +47,7 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
         [w, b],
         w,
         spatial_rank=rank,
+        channel_axis=1,
         reference=reference,
         attribute=problem,
     )
@@ -86,16 +87,6 @@ def _ordered(data: np.ndarray, groups: int) -> np.ndarray:
     channels, per_group, kh, kw = data.shape
     split = data.reshape(groups, channels // groups, per_group, kh, kw).transpose(0, 2, 3, 4, 1)
     return split.reshape(groups * per_group, kh, kw, channels // groups)
-
-
-def _weight_problem(w: Tensor) -> str:
-    if w.quantization is None:
-        return ""
-    if w.quantization.scale.size > 1 and w.quantization.axis != 1:
-        return "weights quantised per input channel"
-    if np.any(w.quantization.zero_point != w.quantization.zero_point.flat[0]):
-        return "weights with several zero points"
-    return ""
 
 
 def _pads(

@@ -14,6 +14,7 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
+    is_fused,
     lookup,
     operands,
     real_constant,
@@ -37,7 +38,7 @@ def add(low: Lowering, unit: Unit) -> None:
     (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
     lo, hi = bounds(low, unit, y)
     more: dict[str, float]
-    if kind != "Add" or _in_float(unit, lo, hi):
+    if kind != "Add" or not is_fused(low, unit):
         rounding = Rounding.QDQ
         more = {
             "a_scale": float(s_a),
@@ -78,12 +79,6 @@ def _spans_of_one(a: Tensor, b: Tensor, y: Tensor) -> bool:
     return bool(of_a) and of_a[-1] == 1 and of_b[-1] != 1
 
 
-def _in_float(unit: Unit, lo: int, hi: int) -> bool:
-    """An activation that the output's range does not imply, or mixed types: not fused there."""
-    types = {t.dtype for t in (*unit.inputs, unit.output)}
-    return lo > -128 or hi < 127 or len(types) > 1
-
-
 @rules.requires(rules.BINARY)
 def mul(low: Lowering, unit: Unit) -> None:
     """Mul: onnxruntime's fused QLinearMul, or three float32 operators."""
@@ -93,7 +88,7 @@ def mul(low: Lowering, unit: Unit) -> None:
     a, b, y = *unit.inputs, unit.output
     (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
     lo, hi = bounds(low, unit, y)
-    if _in_float(unit, lo, hi):
+    if not is_fused(low, unit):
         scales = {"a_scale": float(s_a), "b_scale": float(s_b), "output_scale": float(s_y)}
         arithmetic_of = {"rounding": Rounding.QDQ, "output_offset": z_y, **scales}
     else:  # the kernel adds the zero point of the tensor's own type before it rounds

@@ -35,6 +35,7 @@ from furiosa.compiler.ldfg.onnx.reduce import (
     total,
 )
 from furiosa.compiler.ldfg.onnx.resize import resize
+from furiosa.compiler.ldfg.onnx.stated import Oddity, annotate
 from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS, unary
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
@@ -45,11 +46,11 @@ HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 def lower_onnx(graph: Graph, release: str) -> Lowering:
     """Lowers the graph unit by unit."""
-    graph, odd = units.annotate(graph)
+    graph, odd, apart = annotate(graph)
     low = Lowering(graph, release)
     moved: units.Moved = {}
     finders = (chains.find, moved_reals.find)
-    all_units = units.units(low.graph, low.producer, low.consumers, moved, *finders)
+    all_units = units.units(low.graph, low.producer, low.consumers, moved, apart, *finders)
     for real, integers in moved.items():
         low.same_values(integers.tensor, real)
     low.unit_of = {op: unit for unit in all_units for op in unit.operators if op.op_type != DEQUANTIZE}
@@ -87,29 +88,34 @@ def _is_companion(low: Lowering, op: Operator) -> bool:
     return op.op_type == DEQUANTIZE or low.stands_for_integers(op.outputs[0])
 
 
-def _lower(low: Lowering, unit: Unit, odd: set[Operator]) -> None:
+def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:
     op = unit.op
+    if unit.output is not None and unit.output.is_constant:
+        return  # weights that are moved: whoever reads them has them moved already
     low.check_elements(unit.operators)
     kind = units.plain_type(op)
     function = chains.chain if unit.chain else LOWERINGS.get(kind)
-    rule = None
+    rule, found = None, ""
     for member in unit.chain:
         low.check_release(member)
     if op.op_type == HOST_REGION:
         rule = rules.dense_tensors
     elif low.graph.source.opsets[""] < MIN_OPSET:
         rule = rules.operator_set
-    elif any(member in odd for member in unit.operators):
-        rule = rules.one_quantization
+    elif strange := [odd[member] for member in unit.operators if member in odd]:
+        rule, found = strange[0]
     elif function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
         rule = rules.operator_table
     if op.attributes.get("channels_last", 0):
         facts = Facts(op.op_type, [], [], attribute="channels_last")
         raise Refused(failures((rules.supported_attributes,), facts))
     if rule is not None:
-        raise Refused(failures((rule,), Facts(op.op_type, [], [])))
+        raise Refused(failures((rule,), Facts(op.op_type, [], [], attribute=found)))
     low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.graph.outputs)
-    low.apply(kind, function, unit)
+    with low.transaction():
+        low.apply(kind, function, unit)
+        for move in unit.moves:
+            low.apply(move.op.op_type, LOWERINGS[move.op.op_type], move)
 
 
 LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {

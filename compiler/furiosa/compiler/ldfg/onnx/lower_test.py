@@ -50,8 +50,11 @@ class _Model:
             self.nodes,
             "g",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
-            [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
-            [numpy_helper.from_array(np.asarray(v), k) for k, v in self.constants.items()],
+            [onnx.ValueInfoProto(name=o) for o in outputs],
+            [
+                v if isinstance(v, onnx.TensorProto) else numpy_helper.from_array(np.asarray(v), k)
+                for k, v in self.constants.items()
+            ],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         return lower(import_model(model.SerializeToString()))
@@ -319,3 +322,57 @@ def test_a_pool_that_is_refused_late_leaves_no_form_behind() -> None:
     lowering = m.lower(m.quantize("wide"), m.quantize("narrow"))
     placed = [v.placed_on for op, v in lowering.verdicts.items() if op.op_type == "MaxPool"]
     assert placed == ["host", "npu"]
+
+
+def test_equal_quantize_linear_are_one() -> None:
+    """As a quantiser writes one for each reader; a constant of the same value is the same, one with another zero point is not."""
+    m = _Model(1, 4, 8, 8)
+    m.constants |= {"t": np.float32(0.5), "a": np.int8(1), "b": np.int8(1), "c": np.int8(2)}
+    m.nodes.append(helper.make_node("Relu", [m.at], ["r"]))
+    for zero in "abc":
+        m.nodes.append(helper.make_node("QuantizeLinear", ["r", "t", zero], [f"q_{zero}"], name=f"q_{zero}"))
+        m.nodes.append(helper.make_node("DequantizeLinear", [f"q_{zero}", "t", zero], [f"d_{zero}"]))
+    m.nodes.append(helper.make_node("Add", ["d_a", "d_b"], ["sum"]))
+    lowering = m.lower(m.quantize("sum"), "d_c")
+    names = [op.name for op in lowering.graph.operators if op.name.startswith("q_")]
+    assert names == ["q_a", "q_c"]
+    (add,) = [op for op in lowering.operators if op.op_type == "npu.add"]
+    assert add.inputs[0] is add.inputs[1]
+
+
+def test_equal_quantize_linear_that_are_outputs_stay() -> None:
+    m = _Model(1, 4, 8, 8)
+    m.constants |= {"t": np.float32(0.5), "a": np.int8(1)}
+    m.nodes.append(helper.make_node("Relu", [m.at], ["r"]))
+    for name in ("p", "q"):
+        m.nodes.append(helper.make_node("QuantizeLinear", ["r", "t", "a"], [name], name=name))
+    lowering = m.lower("p", "q")
+    assert [op.name for op in lowering.graph.operators if op.name in ("p", "q")] == ["p", "q"]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "found"),
+    [
+        ({"axis": 1}, "output-channels", "axis 1 of w_q, [4, 4, 3, 3]"),
+        ({"zero": np.arange(4, dtype=np.int8)}, "equal-zero-points", "w_q: zero points from 0 to 3"),
+        ({"dtype": "int4"}, "eight-bit-weights", "int4: w_q"),
+        ({"block_size": 2, "axis": 1}, "block-size", "block_size 2 along axis 1 of 'w_q', [4, 4, 3, 3]"),
+    ],
+)
+def test_weights_that_no_command_takes(change: dict, rule: str, found: str) -> None:
+    """They are named as weights, and what to do about them is no more than what they need."""
+    m = _Model(1, 4, 8, 8)
+    block = change.get("block_size", 0)
+    scale = np.full((4, 2, 3, 3) if block else 4, 0.01, np.float32)
+    m.constants |= {"w_s": scale, "w_z": change.get("zero", np.zeros(scale.shape, np.int8))}
+    m.constants["w_q"] = np.ones((4, 4, 3, 3), np.int8)
+    if "dtype" in change:
+        m.constants["w_q"] = helper.make_tensor("w_q", TensorProto.INT4, [4, 4, 3, 3], [1] * 144)
+        m.constants["w_z"] = helper.make_tensor("w_z", TensorProto.INT4, [4], [0] * 4)
+    attributes = {"axis": change.get("axis", 0)} | ({"block_size": block} if block else {})
+    m.nodes.append(helper.make_node("DequantizeLinear", ["w_q", "w_s", "w_z"], ["w"], **attributes))
+    m.nodes.append(helper.make_node("Conv", [m.at, "w"], ["c"], name="conv"))
+    lowering = m.lower(m.quantize("c"), opset=21)
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "conv"]
+    assert [(r.rule, r.actual) for r in verdict.reasons] == [(rule, found)]
+    assert "activation" not in verdict.reasons[0].hint or rule == "block-size"

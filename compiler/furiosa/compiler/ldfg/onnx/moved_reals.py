@@ -7,17 +7,15 @@ result reads a quantised tensor of the same scale.
 
 from __future__ import annotations
 
-from furiosa.compiler.dfg.graph import Operator, Tensor
-from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, Integers, Moved, Unit
+import numpy as np
 
-# Those past which onnxruntime, too, takes the quantisation (its transformer QDQPropagation, measured): past any other move it
-# computes what follows in real numbers.
-_MOVES = ("Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
+from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, PASSED, Integers, Moved, Unit
 
 
 def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit | None:
     """The unit of a move whose data comes dequantised; its result is added to ``moved``."""
-    if op.op_type not in _MOVES or op.outputs[0].dtype != "float32":
+    if op.op_type not in PASSED or op.outputs[0].dtype != "float32" or any(t.name for t in op.outputs[1:]):
         return None
     if any(t is not None and not t.is_constant for t in op.inputs[1:]):
         return None
@@ -25,18 +23,34 @@ def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit |
     source = moved.get(x) or _dequantized(x, producer)
     if source is None:
         return None
-    integers = Tensor(y.name, y.shape, source.tensor.dtype, source.tensor.quantization)
     members = [op] if x in moved else [source.dequantize, op]
+    if source.tensor.is_constant:
+        if op.op_type != "Transpose":
+            return None
+        weights = _transposed(source.tensor, y, op.attributes.get("perm"))
+        moved[y] = Integers(weights, source.dequantize)
+        return Unit(op, [source.tensor], weights, members, dequantizes=[source.dequantize])
+    integers = Tensor(y.name, y.shape, source.tensor.dtype, source.tensor.quantization)
     moved[y] = Integers(integers, source.dequantize)
     return Unit(op, [source.tensor, *op.inputs[1:]], integers, members, dequantizes=[source.dequantize])
 
 
 def _dequantized(t: Tensor, producer: dict[Tensor, Operator]) -> Integers | None:
-    """The quantised tensor behind an activation, with one scale; None where there is none."""
+    """The quantised tensor behind an activation with one scale, or behind weights; None where there is none."""
     source = producer.get(t)
     if source is None or source.op_type != DEQUANTIZE:
         return None
     x = source.inputs[0]
-    if x.is_constant or x.dtype not in EIGHT_BIT or x.quantization is None or x.quantization.scale.size != 1:
+    if x.dtype not in EIGHT_BIT or x.quantization is None:
         return None
-    return Integers(x, source)
+    return Integers(x, source) if x.is_constant or x.quantization.scale.size == 1 else None
+
+
+def _transposed(w: Tensor, y: Tensor, perm: list[int] | None) -> Tensor:
+    """Weights as a Transpose of their real numbers has them; onnxruntime, too, transposes the integers."""
+    perm = list(perm) if perm is not None else list(range(len(w.shape)))[::-1]
+    q = w.quantization
+    axis = None if q.axis is None else perm.index(q.axis)
+    data = np.ascontiguousarray(w.data.transpose(perm))
+    data.flags.writeable = False
+    return Tensor(w.name, y.shape, w.dtype, Quantization(q.scale, q.zero_point, axis), data)

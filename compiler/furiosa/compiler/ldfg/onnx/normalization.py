@@ -10,7 +10,7 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx.units import Unit
 
 f32 = np.float32
-_LARGEST = 2.0**30  # of a bias: the sum with it stays in int32
+LARGEST = 2.0**30  # of a bias: the sum with it stays in int32
 _COARSE = 0.5  # results a step of the sum: above it a rounded bias would be off by more than one
 
 
@@ -23,6 +23,11 @@ def batch_normalization(low: Lowering, unit: Unit) -> None:
 def steps(low: Lowering, x: Tensor, w: Tensor) -> np.ndarray:
     """float32 [1 or OC]: the real value of 1 in the sums of a convolution."""
     return (low.quantization(x)[0] * w.quantization.scale.astype(f32)).astype(f32)
+
+
+def is_coarse(low: Lowering, x: Tensor, w: Tensor, y: Tensor) -> bool:
+    """Whether a bias rounded to steps of the sums could be off by more than one in the result."""
+    return bool(np.any(steps(low, x, w) / low.quantization(y)[0] > _COARSE))
 
 
 def bias_in_steps(b: Tensor | None, step: np.ndarray, channels: int) -> tuple[np.ndarray, str]:
@@ -41,7 +46,7 @@ def bias_in_steps(b: Tensor | None, step: np.ndarray, channels: int) -> tuple[np
 
 
 def _rounded(values: np.ndarray) -> tuple[np.ndarray, str]:
-    if not np.all(np.abs(values) < _LARGEST):  # false for a NaN
+    if not np.all(np.abs(values) < LARGEST):  # false for a NaN
         return np.zeros(values.shape, np.int32), "a bias that no int32 of the sums' scale can hold"
     return np.rint(values).astype(np.int32), ""
 

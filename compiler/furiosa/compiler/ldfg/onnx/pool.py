@@ -7,13 +7,14 @@ from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, Facts, Lowering
 from furiosa.compiler.ldfg.onnx.common import (
     bounds,
+    is_fused,
     pair,
     requantization,
     window,
     window_problem,
     without_dilation,
 )
-from furiosa.compiler.ldfg.onnx.reduce import pooled
+from furiosa.compiler.ldfg.onnx.reduce import mean
 from furiosa.compiler.ldfg.onnx.units import Unit
 from furiosa.enf.isa import Rounding
 
@@ -59,7 +60,10 @@ def _maximum(
 
 @rules.requires(rules.POOL)
 def average_pool(low: Lowering, unit: Unit) -> None:
-    """In float32, as onnxruntime; where the window is the whole input, as GlobalAveragePool, which is what runs there too."""
+    """In float32, as onnxruntime; where the window is the whole input, as GlobalAveragePool, which is what runs there too.
+
+    Its integer operator adds the zero point before it rounds, QuantizeLinear after.
+    """
     op = unit.op
     x, y = unit.inputs[0], unit.output
     kernel = op.attributes["kernel_shape"]
@@ -69,12 +73,13 @@ def average_pool(low: Lowering, unit: Unit) -> None:
     low.check(rules.POOL, Facts(op.op_type, [x, y], [], spatial_rank=len(kernel), attribute=problem))
     whole = tuple(kernel) == x.shape[2:] and all(d == 1 for d in y.shape[2:])
     if whole and not any(op.attributes.get("pads") or ()):
-        pooled(low, unit, low.spatial(x), y)
+        mean(low, unit)
         return
     x, y, kernel = low.spatial(x), low.spatial_result(y), pair(kernel)
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
     raw = 128 if y.dtype == "uint8" else 0
+    added = z_y + raw if is_fused(low, unit) else 0  # before rounding
     low.emit_to(
         "npu.average_pool2d",
         [low.image(x)],
@@ -87,8 +92,8 @@ def average_pool(low: Lowering, unit: Unit) -> None:
         input_zero_point=z_x,
         input_scale=float(s_x),
         output_scale=float(s_y),
-        float_zero_point=z_y + raw,
-        output_offset=-raw,
+        float_zero_point=added,
+        output_offset=z_y - added,
         count_padding=int(op.attributes.get("count_include_pad", 0)),
         rounding=Rounding.ONNXRUNTIME,
     )

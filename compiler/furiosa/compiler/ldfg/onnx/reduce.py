@@ -16,7 +16,7 @@ from furiosa.compiler.dfg.moves import repeated
 from furiosa.compiler.ldfg import moves, rules
 from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, NHWC_TO_NCHW, Facts, Lowering
-from furiosa.compiler.ldfg.onnx.common import bounds, layout, real_numbers, table
+from furiosa.compiler.ldfg.onnx.common import bounds, is_fused, layout, real_numbers, table
 from furiosa.compiler.ldfg.onnx.elementwise import add
 from furiosa.compiler.ldfg.onnx.move import NHWC_AXIS
 from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
@@ -73,14 +73,17 @@ def global_average_pool(low: Lowering, unit: Unit) -> None:
     count = reduced_elements(x.shape, axes)
     problem = "channels_last" if unit.op.attributes.get("channels_last", 0) else ""
     low.check(rules.REDUCE, Facts(unit.op.op_type, [x, y], [], reduced=count, attribute=problem))
-    if x.dtype != y.dtype or unit.activation is not None or not axes:
-        _real(low, unit, axes, divisor=float(count))
-    else:
-        pooled(low, unit, low.spatial(x), y)
+    mean(low, unit)
 
 
-def pooled(low: Lowering, unit: Unit, x: Tensor, y: Tensor) -> None:
-    """The mean over height and width of x [N, C, H, W] by the rule of QLinearGlobalAveragePool."""
+def mean(low: Lowering, unit: Unit) -> None:
+    """Over all spatial dimensions."""
+    x, y = unit.inputs[0], unit.output
+    axes = tuple(range(2, len(x.shape)))
+    if not is_fused(low, unit) or not axes:
+        _real(low, unit, axes, divisor=float(reduced_elements(x.shape, axes)))
+        return
+    x = low.spatial(x)
     (s_x, z_x), (s_y, z_y) = low.quantization(x), low.quantization(y)
     lo, hi = bounds(low, unit, y)
     scale = float(f32(s_x / f32(s_y * f32(x.shape[2] * x.shape[3]))))
@@ -226,6 +229,11 @@ def softmax(low: Lowering, unit: Unit) -> None:
     reference = ""
     if {x.dtype, y.dtype} == set(EIGHT_BIT):
         reference = f"{x.dtype} to {y.dtype}, which onnxruntime computes in float32"
+    elif (
+        {x.dtype, y.dtype} < set(EIGHT_BIT) and x.quantization and y.quantization and not is_fused(low, unit)
+    ):
+        what = "an activation" if unit.activation is not None else "several QuantizeLinear"
+        reference = f"{what} after it, with which onnxruntime computes it in float32"
     batch = x.shape[0] if rank > 1 else 1
     facts = Facts(op.op_type, [x, y], [], batch=batch, reduced=classes, reference=reference)
     low.check(rules.SOFTMAX, facts)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from furiosa.compiler.ldfg import functions, rules
 from furiosa.compiler.ldfg.functions import Function
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import units
 from furiosa.compiler.ldfg.onnx.common import limits, real_constant, real_numbers, table
-from furiosa.compiler.ldfg.onnx.units import Unit
+from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, Unit
 
 
 def _gelu(unit: Unit) -> Function:
@@ -46,6 +48,9 @@ def unary(low: Lowering, unit: Unit) -> None:
     """Any function of one value: a table."""
     x, y = unit.inputs[0], unit.output
     kind = units.plain_type(unit.op)
+    if kind == "Clip" and unit.op.inputs[0].dtype in EIGHT_BIT:
+        _clip_integers(low, unit)
+        return
     problem = ""
     if kind == "Pow" and unit.inputs[1].is_constant:
         exponent = real_constant(unit.inputs[1])
@@ -54,3 +59,19 @@ def unary(low: Lowering, unit: Unit) -> None:
     facts = Facts(kind, [x, y], unit.inputs[1:], reference=real_numbers(unit), attribute=problem)
     low.check(rules.UNARY, facts)
     table(low, x, y, FUNCTIONS[kind](unit), unit)
+
+
+def _clip_integers(low: Lowering, unit: Unit) -> None:
+    """Clip of quantised values, with which exporters narrow their range: -127 to 127, 7 bits, 4 bits."""
+    x, y = unit.inputs[0], unit.output
+    low.check(rules.UNARY, Facts(unit.op.op_type, [x, y], unit.inputs[1:]))
+    ends = np.iinfo(x.dtype)
+    given = [*unit.inputs[1:], None, None][:2]
+    least, most = (
+        end if t is None else int(t.data.reshape(-1)[0]) for t, end in zip(given, (ends.min, ends.max))
+    )
+    shift = 128 if x.dtype == "uint8" else 0
+    entries = low.table(f"{y.name}/clip", lambda q: min(max(q, least - shift), most - shift))
+    image = low.has_image(x) and len(x.shape) == 4
+    form = low.image(x) if image else low.plain(x)
+    low.emit_to("npu.table_lookup", [form, entries], low.result(y, image=image))

@@ -10,10 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
-from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
-from furiosa.enf.isa import FLOAT32_MAX, FLOAT32_MIN
+from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 ACTIVATIONS = ("Relu", "Clip")
@@ -42,6 +39,8 @@ class Unit:
     chain: list[Operator] = field(
         default_factory=list
     )  # operators that are together one function (chains.py)
+    moves: list[Unit] = field(default_factory=list)  # of the result, before its QuantizeLinear: see _moves
+    apart: bool = False  # the QuantizeLinear stands for several, of which onnxruntime fuses none
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -52,92 +51,6 @@ class Unit:
     def anchor(self) -> Operator:
         """The member in whose place the unit is lowered: all that it reads has been made, nothing reads it yet."""
         return self.op if self.others else self.operators[-1]
-
-
-def annotate(graph: Graph) -> tuple[Graph, set[Operator]]:
-    """The graph with the quantisation that the operators state, at 8-bit and bias tensors; the one given stays as it is.
-
-    And the operators that read a tensor with another quantisation than it was made with, or with one that is no constant.
-    """
-    graph = graph.copy()
-    odd: set[Operator] = set()
-    for op in graph.operators:
-        for t, scale, zero_point, axis in _stated(op):
-            if t is None:
-                continue
-            if not _usable(scale) or (zero_point is not None and not zero_point.is_constant):
-                odd.add(op)
-                continue
-            q = _quantization(t, scale, zero_point, axis)
-            if t.quantization is None:
-                t.quantization = q
-            elif not _equal(t.quantization, q):
-                odd.add(op)
-    for op in graph.operators:
-        if _moves_bytes(op) and op.inputs[0] is not None:
-            for t in op.outputs:
-                t.quantization = t.quantization or op.inputs[0].quantization
-    return graph, odd
-
-
-def _usable(scale: Tensor | None) -> bool:
-    """Whether a scale is constant, float32, positive, finite and of full precision."""
-    if scale is None or not scale.is_constant or scale.dtype != "float32":
-        return False
-    return bool(np.all((scale.data >= FLOAT32_MIN) & (scale.data <= FLOAT32_MAX)))
-
-
-def _quantization(t: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int) -> Quantization:
-    values = np.asarray(scale.data, np.float32).reshape(-1)
-    zeros = np.zeros(values.size, np.int32)
-    if zero_point is not None:
-        zeros = np.asarray(zero_point.data).reshape(-1).astype(np.int32)
-    per_channel = values.size > 1 or (len(scale.shape) == 1 and t.is_constant and values.size > 1)
-    return Quantization(values, zeros, axis % max(len(t.shape), 1) if per_channel else None)
-
-
-def _equal(a: Quantization, b: Quantization) -> bool:
-    return (
-        np.array_equal(a.scale, b.scale) and np.array_equal(a.zero_point, b.zero_point) and a.axis == b.axis
-    )
-
-
-_Stated = tuple[Tensor | None, Tensor | None, Tensor | None, int]
-
-
-def _stated(op: Operator) -> list[_Stated]:
-    """The quantisations that an operator states: (tensor, scale, zero point, axis)."""
-    i = [*op.inputs, None, None]
-    y = op.outputs[0]
-    match op.op_type:
-        case "QuantizeLinear":
-            return [(y, i[1], i[2], op.attributes.get("axis", 1))]
-        case "DequantizeLinear":
-            return [(i[0], i[1], i[2], op.attributes.get("axis", 1))]
-        case "QLinearConv":
-            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], 0), (y, i[6], i[7], 1)]
-        case "QLinearMatMul":
-            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], -1), (y, i[6], i[7], 1)]
-        case "QGemm" if len(op.inputs) > 7:
-            axis = 0 if op.attributes.get("transB", 0) else 1
-            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], axis), (y, i[7], i[8], 1)]
-        case "QLinearAdd" | "QLinearMul":
-            return [(i[0], i[1], i[2], 1), (i[3], i[4], i[5], 1), (y, i[6], i[7], 1)]
-        case (
-            "QLinearGlobalAveragePool"
-            | "QLinearAveragePool"
-            | "QLinearSigmoid"
-            | "QLinearLeakyRelu"
-            | "QLinearSoftmax"
-        ):
-            return [(i[0], i[1], i[2], 1), (y, i[3], i[4], 1)]
-        case "QLinearConcat":
-            parts = op.inputs[2:]
-            return [
-                (y, i[0], i[1], 1),
-                *((parts[k], parts[k + 1], parts[k + 2], 1) for k in range(0, len(parts), 3)),
-            ]
-    return []
 
 
 # QOperator form: the type of the plain operator, and where its inputs stand
@@ -153,9 +66,23 @@ _QOPERATORS: dict[str, tuple[str, tuple[int, ...]]] = {
     "QLinearLeakyRelu": ("LeakyRelu", (0,)),
     "QLinearSoftmax": ("Softmax", (0,)),
 }
+# Past these, and no others, onnxruntime takes a QuantizeLinear up to what makes the values and a DequantizeLinear down to what reads
+# them (its transformer QDQPropagation; measured): to move or compare values and to quantise them are the same in either order.
+PASSED = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 # operators that only move or compare values take 8-bit tensors as they are
 _BYTE_OPERATORS = {
-    *("Concat", "DepthToSpace", "Expand", "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Slice"),
+    *(
+        "Clip",
+        "Concat",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Slice",
+    ),
     *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
 }
 
@@ -189,13 +116,14 @@ def units(
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
     moved: Moved,
+    apart: set[Operator],
     find_chain: Callable[..., Unit | None],
     find_move: Callable[..., Unit | None],
 ) -> list[Unit]:
     """The units in topological order; ``find_chain`` is chains.find, ``find_move`` moved_reals.find.
 
     A DequantizeLinear may belong to several; what no unit absorbs is one itself.  ``moved`` gets the real tensors that moves of
-    dequantised ones make.
+    dequantised ones make; ``apart`` are those of ``stated.Stated``.
     """
     results = set(graph.outputs)
     absorbed: dict[Operator, Unit] = {}
@@ -209,6 +137,7 @@ def units(
             or find_move(op, producer, moved)
         )
         if unit is not None:
+            unit.apart = not apart.isdisjoint(unit.operators)
             for member in unit.operators:
                 if member.op_type != DEQUANTIZE:
                     absorbed[member] = unit
@@ -245,14 +174,14 @@ def _qoperator(op: Operator) -> Unit | None:
     return Unit(op, [op.inputs[i] if i < len(op.inputs) else None for i in row[1]], op.outputs[0], [op])
 
 
-def _moves_bytes(op: Operator) -> bool:
+def moves_bytes(op: Operator) -> bool:
     """Whether an operator takes 8-bit tensors as they are and gives such."""
     outputs = [t for t in op.outputs if t.name]
     return op.op_type in _BYTE_OPERATORS and bool(outputs) and all(t.dtype in EIGHT_BIT for t in outputs)
 
 
 def _bytes(op: Operator) -> Unit | None:
-    if not _moves_bytes(op):
+    if not moves_bytes(op):
         return None
     first, *others = (t for t in op.outputs if t.name)
     return Unit(op, list(op.inputs), first, [op], others=others)
@@ -336,35 +265,120 @@ def _qdq(
     unique = list(dict.fromkeys(dequantizes))
     if len(outputs) > 1:
         return _split(op, inputs, unique, list(members), outputs, consumers, results)
-    tail: list[Operator] = []
-    activation = normalization = None
-    (at,) = outputs
+    (result,) = outputs
+    after = _after(op, inputs, result, producer, consumers, results)
+    if after is None:
+        return None
+    unit = Unit(op, inputs, after.quantize.outputs[0], [], after.activation, after.normalization, unique)
+    if after.bias is not None:
+        inputs.append(after.bias)
+        members |= dict.fromkeys(after.dequantizes)
+    unit.operators = [*members, op, *after.operators, *after.moves, after.quantize]
+    if after.moves:
+        unit.output, unit.moves = _moves(after.moves, unit.output)
+    return unit
+
+
+@dataclass(slots=True)
+class _After:
+    """What lies between an operator and the QuantizeLinear of its result."""
+
+    quantize: Operator
+    operators: list[Operator]  # an Add, a BatchNormalization, an activation
+    moves: list[Operator]
+    activation: Operator | None = None
+    normalization: Operator | None = None
+    bias: Tensor | None = (
+        None  # what a MatMul's Add adds, and the DequantizeLinear that it comes from, if any
+    )
+    dequantizes: list[Operator] = field(default_factory=list)
+
+
+def _after(
+    op: Operator,
+    inputs: list[Tensor | None],
+    result: Tensor,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    results: set[Tensor],
+) -> _After | None:
+    """None where the result is not quantised, or something else is done with it before."""
+    found = _After(op, [], [])
+    at = result
+    activations = ACTIVATIONS if op.op_type != "Conv" else (*ACTIVATIONS, *SLOPES)
     while True:
         users = consumers.get(at, [])
         if len(users) != 1 or at in results:
             return None
         (user,) = users
         if user.op_type == QUANTIZE and user.inputs[0] is at:
-            break
-        if normalization is activation is None and op.op_type == "Conv" and _normalizes(user, at):
-            normalization = user
-            tail.append(user)
-            at = user.outputs[0]
-            continue
-        if (
-            activation is None
-            and user.op_type in (ACTIVATIONS if op.op_type != "Conv" else (*ACTIVATIONS, *SLOPES))
+            found.quantize = user
+            return found
+        first = not found.operators and not found.moves
+        if first and op.op_type == "MatMul" and _adds_bias(user, at, inputs, producer, found):
+            found.operators.append(user)
+        elif first and op.op_type == "Conv" and _normalizes(user, at):
+            found.normalization = user
+            found.operators.append(user)
+        elif _passes(user, at) and op.op_type not in PASSED:
+            found.moves.append(user)
+        elif (
+            not found.moves
+            and found.activation is None
+            and user.op_type in activations
             and op.op_type not in ACTIVATIONS
             and user.inputs[0] is at
+            and all(t is None or t.is_constant for t in user.inputs[1:])
+            and (found.bias is None or len(at.shape) == 2)  # of more dimensions it is not fused
         ):
-            if any(t is not None and not t.is_constant for t in user.inputs[1:]):
-                return None
-            activation = user
-            tail.append(user)
-            at = user.outputs[0]
-            continue
-        return None
-    return Unit(op, inputs, user.outputs[0], [*members, op, *tail, user], activation, normalization, unique)
+            found.activation = user
+            found.operators.append(user)
+        else:
+            return None
+        at = user.outputs[0]
+
+
+def _adds_bias(
+    op: Operator,
+    t: Tensor,
+    inputs: list[Tensor | None],
+    producer: dict[Tensor, Operator],
+    found: _After,
+) -> bool:
+    """Whether an operator adds one constant for each column to a product by a matrix, which onnxruntime makes a Gemm; notes them."""
+    if op.op_type != "Add" or len(inputs[1].shape) != 2:
+        return False
+    (other,) = [i for i in op.inputs if i is not t] or [t]
+    source = producer.get(other)
+    if source is not None and source.op_type == DEQUANTIZE and source.inputs[0].dtype == "int32":
+        found.dequantizes.append(source)
+        other = source.inputs[0]
+    if not other.is_constant or other.dtype not in ("float32", "int32") or other.shape != t.shape[-1:]:
+        return False
+    found.bias = other
+    return True
+
+
+def _passes(op: Operator, t: Tensor) -> bool:
+    """Whether an operator moves the values of ``t``, or takes the largest of some, past a QuantizeLinear."""
+    if op.op_type not in PASSED or op.inputs[0] is not t or len([y for y in op.outputs if y.name]) != 1:
+        return False
+    return not op.attributes.get("domain") and all(i is None or i.is_constant for i in op.inputs[1:])
+
+
+def _moves(operators: list[Operator], quantized: Tensor) -> tuple[Tensor, list[Unit]]:
+    """Moves of real numbers that are then quantised as moves of integers: what they begin with, and a unit for each."""
+    first = at = _integers(operators[0].inputs[0], quantized)
+    units = []
+    for op in operators:
+        y = quantized if op is operators[-1] else _integers(op.outputs[0], quantized)
+        units.append(Unit(op, [at, *op.inputs[1:]], y, [op]))
+        at = y
+    return first, units
+
+
+def _integers(real: Tensor, quantized: Tensor) -> Tensor:
+    return Tensor(real.name, real.shape, quantized.dtype, quantized.quantization)
 
 
 def _split(

@@ -77,7 +77,7 @@ def depthwise_conv_2d(low: Lowering, op: Operator) -> None:
     x, w, y = op.inputs[0], op.inputs[1], op.outputs[0]
     b = op.inputs[2] if len(op.inputs) > 2 else None
     dilations = (op.attributes["dilation_h_factor"], op.attributes["dilation_w_factor"])
-    low.check(rules.CONV, _conv_facts(op, dilations=dilations))
+    low.check(rules.CONV, _conv_facts(op, dilations=dilations, channel_axis=3))
     (weight, bias, scale), attributes = _weights(low, w, b, x, y, w.shape[3])
     weight = low.constant(w.name, weight.data.reshape(w.shape[1:]), w.quantization)
     lo, hi = bounds(low, y, activation(op), arithmetic.xnnpack_bounds)
