@@ -164,7 +164,7 @@ class Compilation:
         linearizer = Linearizer(self.target)
         for buffer in self.dram.values():
             linearizer.dram_buffer(buffer)
-        linearizer.setup(self.residents)
+        linearizer.setup(self.residents.works)
         for c in self.cdfg:
             if c.kind == "npu":
                 segment = self.gir[c]
@@ -174,7 +174,7 @@ class Compilation:
             else:
                 model = extract_host_model(self.ldfg.graph, c.operators, c.inputs, c.outputs)
                 self.steps.append(HostStep(c, model, self._host_us(c)))
-        self.lir = linearizer.linear
+        self.lir = linearizer.finish()
         lir_legality.check(self.lir, self.steps, self.target)
         if self.dram_bytes > self.target.memory_bytes:
             raise OutOfDram(out_of_memory(self.target))
@@ -201,10 +201,12 @@ class Compilation:
             row = debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=work or 0)
             if work is None:
                 row.unknown_macs = True
-        origins = self.ldfg.origins
-        debug.command_operator.extend(
-            order[_layer(origins[op], self.dfg.format)] if origins[op] else 0 for op in self.lir.operators
-        )
+        layers: dict[int, int] = {}  # operators that were lowered together share their origins
+        for op in self.lir.operators:
+            origins = self.ldfg.origins[op]
+            if id(origins) not in layers:
+                layers[id(origins)] = order[_layer(origins, self.dfg.format)] if origins else 0
+            debug.command_operator.append(layers[id(origins)])
         return debug
 
     # -- figures ----------------------------------------------------------------------------------------------------

@@ -39,13 +39,12 @@ def cluster(lowering: Lowering) -> list[Cluster]:
 
     def taken_along(op: Operator) -> list[Operator]:
         """The operator and, on the host, the companions that it reads, directly or through others."""
-        out, found = [], [op]
-        while found:
-            member = found.pop()
-            out.append(member)
-            if _kind(op) == "host":
-                found += [p for p in before(member) if p in lowering.companions]
-        return out
+        found = {op: None}
+        for member in (waiting := [op] if _kind(op) == "host" else []):
+            new = [p for p in before(member) if p in lowering.companions and p not in found]
+            found.update(dict.fromkeys(new))
+            waiting += new
+        return list(found)
 
     needs: dict[Operator, set[Operator]] = {}
     for op in operators:
@@ -72,42 +71,34 @@ def _schedule(
             readers[p].append(op)
         if not before:
             heapq.heappush(ready[_kind(op)], order[op])
+    early: set[Operator] = set()  # could have run, and wait for a reader that runs in the same turn
     groups = []
     kind, count = "npu", 0
     while count < len(needs):
-        taken: dict[Operator, None] = {}
+        taken: list[Operator] = []
         while ready[kind]:
             op = by_place[heapq.heappop(ready[kind])]
-            taken[op] = None
+            if (
+                kind == "npu"
+                or results.intersection(op.outputs)
+                or any(_kind(r) == "npu" for r in readers[op])
+            ):
+                taken.append(op)
+            else:
+                early.add(op)
             for reader in readers[op]:
                 waiting[reader] -= 1
                 if not waiting[reader]:
                     heapq.heappush(ready[_kind(reader)], order[reader])
-        if kind == "host":
-            early = _early(taken, readers, results)
-            for op in early:
-                del taken[op]
-                for reader in readers[op]:
-                    waiting[reader] += 1
-            for op in early:
-                if not waiting[op]:
-                    heapq.heappush(ready["host"], order[op])
+        for op in taken:  # which grows
+            due = [p for p in needs[op] if p in early]
+            early.difference_update(due)
+            taken += due
         if taken:
-            groups.append((kind, list(taken)))
+            groups.append((kind, taken))
         count += len(taken)
         kind = "host" if kind == "npu" else "npu"
     return groups
-
-
-def _early(
-    taken: dict[Operator, None], readers: dict[Operator, list[Operator]], results: set[Tensor]
-) -> list[Operator]:
-    """Operators of the host whose results nobody needs before the host's next turn."""
-    kept: set[Operator] = set()
-    for op in reversed(taken):
-        if results.intersection(op.outputs) or any(_kind(r) == "npu" or r in kept for r in readers[op]):
-            kept.add(op)
-    return [op for op in taken if op not in kept]
 
 
 def _kind(op: Operator) -> str:

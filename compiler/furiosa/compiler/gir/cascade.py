@@ -207,7 +207,7 @@ def inner(tiler: Tiler, cascade: Cascade) -> set[Storage]:
         if s.first >= cascade.first
         and s.last <= cascade.last
         and not tiler.from_outside(s)
-        and not any(t in tiler.cluster.outputs for t in s.tensors)
+        and not any(t in tiler.outputs for t in s.tensors)
     }
 
 

@@ -30,8 +30,6 @@ class Fit:
             {tiler.storage[t] for t in (*op.inputs, op.outputs[0]) if t is not None and not t.is_constant}
             for op in tiler.cluster.operators
         ]
-        self._batches = [id(batch) for batch in tiler.batches]
-        self._batch_bytes = {id(b): sum(map(tiler.streamed_bytes, b)) for b in tiler.batches}
         self.per_byte = tiler.target.clock_hz / tiler.target.dram_bytes_per_s  # cycles
         self._cycles: dict[int, int] = {}
         self._parts: dict[tuple[Cascade, frozenset[Storage]], Part] = {}
@@ -90,7 +88,7 @@ class Fit:
 
     def _constants(self, first: int, last: int) -> int:
         """Bytes of the constants that are loaded for the operators, with those that come in the same transfers."""
-        return sum(self._batch_bytes[batch] for batch in dict.fromkeys(self._batches[first : last + 1]))
+        return sum(batch.nbytes for batch in dict.fromkeys(self.tiler.batches[first : last + 1]))
 
     def crowded(self) -> list[tuple[int, int]]:
         """Runs of operators (first, last) for which there is not room for all tensors."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.gir.constants import ConstantPool
@@ -14,9 +16,17 @@ from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Engine, Space
 from furiosa.enf.target import Target
 
-BATCH = 1 << 19  # bytes of constants that one transfer may bring ahead of time
+_BATCH = 1 << 19  # bytes of constants that one transfer may bring ahead of time
 
 Piece = tuple[Buffer, int, int]  # a buffer that has the bytes [start, end) of a tensor
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Operators whose constants, ``nbytes`` together, one transfer brings: each has a fixed cost."""
+
+    operators: list[Operator] = field(default_factory=list)
+    nbytes: int = 0
 
 
 class Memory:
@@ -44,6 +54,7 @@ class Memory:
         self.capacity = target.sram_bytes - residents.nbytes
         self.storage = storages(cluster)
         self.scratch: list[Buffer] = []  # DRAM buffers of spilled tensors
+        self._inputs, self.outputs = set(cluster.inputs), set(cluster.outputs)
         self._places = {op: i for i, op in enumerate(cluster.operators)}
         self.batches = self._batches()
 
@@ -71,25 +82,20 @@ class Memory:
         """Bytes of the tensors in SRAM at each operator."""
         return live_bytes(set(self.storage.values()) - spilled, 0, len(self.cluster.operators) - 1)
 
-    def victim(self, spilled: set[Storage], place: int) -> Storage | None:
-        """The largest tensor in SRAM at an operator."""
-        candidates = [
-            s for s in dict.fromkeys(self.storage.values()) if s not in spilled and s.first <= place <= s.last
-        ]
-        return max(candidates, key=lambda s: s.size, default=None)
-
     # -- constants --------------------------------------------------------------------------------------------------
 
-    def _batches(self) -> list[list[Operator]]:
-        """For each operator the run of operators whose constants are loaded together: a transfer has a fixed cost."""
-        out: list[list[Operator]] = []
-        total = 0
+    def _batches(self) -> list[Batch]:
+        """For each operator the batch that it belongs to."""
+        most = min(_BATCH, self.target.sram_bytes // 16)
+        out: list[Batch] = []
         for op in self.cluster.operators:
-            total += self.streamed_bytes(op)
-            if not out or total > min(BATCH, self.target.sram_bytes // 16) or not self.loads_whole(op):
-                batch, total = [], self.streamed_bytes(op)
-            batch.append(op)
-            out.append(batch)
+            size = self.streamed_bytes(op)
+            if not out or out[-1].nbytes + size > most or not self.loads_whole(op):
+                out.append(Batch())
+            else:
+                out.append(out[-1])
+            out[-1].operators.append(op)
+            out[-1].nbytes += size
         return out
 
     def _streamed(self, op: Operator) -> list[Tensor]:
@@ -115,7 +121,7 @@ class Memory:
                 return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
             if self.loads_whole(op):
                 if t not in constants_at_hand:
-                    self._load_constants(self.batches[self._places[op]], stage, constants_at_hand)
+                    self._load_constants(self.batches[self._places[op]].operators, stage, constants_at_hand)
                 holder = constants_at_hand[t]
                 return Holder(holder.buffer, t.dtype, read.shape, (0,) * len(read.shape), holder.offset)
             home = Holder(self.pool.buffer, t.dtype, read.shape, (0,) * len(read.shape), self.pool.place(t))
@@ -168,7 +174,7 @@ class Memory:
         return self._sram[storage]
 
     def from_outside(self, storage: Storage) -> bool:
-        return storage.tensors[0] in self.cluster.inputs
+        return storage.tensors[0] in self._inputs
 
     def dram_holder(self, storage: Storage, dtype: str, shape: tuple[int, ...]) -> Holder:
         buffer = self._spill.get(storage)

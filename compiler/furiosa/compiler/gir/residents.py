@@ -23,11 +23,15 @@ _STEPS = 32  # budgets that are tried
 
 @dataclass(slots=True)
 class Residents:
-    """Constants in SRAM, from address 0 on: ``works`` load them, one buffer each; ``nbytes`` is where the rest begins."""
+    """Constants in SRAM, from address 0 on: ``load`` has what loads each buffer; ``nbytes`` is where the rest begins."""
 
-    works: list[Work] = field(default_factory=list)
+    load: dict[Buffer, Work] = field(default_factory=dict)
     holders: dict[Tensor, Holder] = field(default_factory=dict)
     nbytes: int = 0
+
+    @property
+    def works(self) -> list[Work]:
+        return list(self.load.values())
 
 
 def spare(clusters: list[Cluster], target: Target) -> int:
@@ -73,8 +77,8 @@ def choose(clusters: list[Cluster], target: Target, pool: ConstantPool, budget: 
         (start, _, first), (at, size, last) = run[0], run[-1]
         names = first.name if first is last else f"{first.name} to {last.name}"
         buffer = Buffer(f"constants of {names}", at + size - start, Space.SRAM, is_resident=True)
-        out.works.append(
-            transfer("LOAD", Engine.LOAD, pool.buffer, buffer, buffer.size, first, source_offset=start)
+        out.load[buffer] = transfer(
+            "LOAD", Engine.LOAD, pool.buffer, buffer, buffer.size, first, source_offset=start
         )
         out.nbytes += -(-buffer.size // ALIGNMENT) * ALIGNMENT
         places |= {at: (buffer, at - start) for at, _, _ in run}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
@@ -46,11 +47,13 @@ def storages(cluster: Cluster) -> dict[Tensor, Storage]:
 
 def live_bytes(tensors: Iterable[Storage], first: int, last: int) -> list[int]:
     """Bytes of the given storages that are needed at each of the operators from ``first`` to ``last``."""
-    out = [0] * (last - first + 1)
+    change = [0] * (last - first + 2)
     for s in tensors:
-        for place in range(max(s.first, first), min(s.last, last) + 1):
-            out[place - first] += s.size
-    return out
+        start, end = max(s.first, first), min(s.last, last) + 1
+        if start < end:
+            change[start - first] += s.size
+            change[end - first] -= s.size
+    return list(accumulate(change[:-1]))
 
 
 def constants(op: Operator) -> list[Tensor]:

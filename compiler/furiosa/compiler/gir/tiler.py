@@ -84,10 +84,7 @@ class Tiler(Memory):
         """For each operator the bytes that the tiles of one band may take: a third of what is free, for bands overlap."""
         live = self.live_bytes(self.spilled)
         ops = self.cluster.operators
-        fixed = [
-            sum(map(self.streamed_bytes, batch)) if self.loads_whole(op) else 0
-            for op, batch in zip(ops, self.batches)
-        ] + [0]
+        fixed = [batch.nbytes if self.loads_whole(op) else 0 for op, batch in zip(ops, self.batches)] + [0]
         return [
             (self.capacity - live[i] - fixed[i] - fixed[i + 1]) // 3 - 4 * ALIGNMENT for i in range(len(ops))
         ]
@@ -142,7 +139,7 @@ class Tiler(Memory):
         out_storage = self.storage[form.output]
         out_spilled = out_storage in self.spilled
         reads, params = form.operands(box)
-        if form.is_copy and self._move(op, form, box, reads[0], stage):
+        if form.is_copy and self._move(op, form, box, reads[0], stage, constants_at_hand):
             return stage
         holders = [self.hold(op, read, stage, constants_at_hand) for read in reads]
         if out_spilled:
@@ -162,7 +159,15 @@ class Tiler(Memory):
             stage.stores.extend(dma("STORE", Engine.STORE, written(box), form.place(home, box), op))
         return stage
 
-    def _move(self, op: Operator, form: Form, box: Box, read: Read, stage: Stage) -> bool:
+    def _move(
+        self,
+        op: Operator,
+        form: Form,
+        box: Box,
+        read: Read,
+        stage: Stage,
+        constants_at_hand: dict[Tensor, Holder],
+    ) -> bool:
         """A copy to or from DRAM is a DMA and nothing else; False where it is not."""
         source_spilled = self.storage[read.tensor] in self.spilled if not read.tensor.is_constant else False
         out_storage = self.storage[form.output]
@@ -174,7 +179,7 @@ class Tiler(Memory):
             out = Holder(self.resident(out_storage), form.output.dtype, form.out_shape, origin)
             name, engine, works = "LOAD", Engine.LOAD, stage.loads
         else:
-            source = self.hold(op, read, stage, {})
+            source = self.hold(op, read, stage, constants_at_hand)
             out = self.dram_holder(out_storage, form.output.dtype, form.out_shape)
             name, engine, works = "STORE", Engine.STORE, stage.stores
         works.extend(dma(name, engine, operand(source, read), form.place(out, box), op))
@@ -200,7 +205,7 @@ class Tiler(Memory):
     def store_outputs(self, op: Operator, stages: list[Stage]) -> None:
         """Sends what an operator made to DRAM where somebody outside needs it."""
         y = op.outputs[0]
-        if y not in self.cluster.outputs:
+        if y not in self.outputs:
             return
         storage, home = self.storage[y], self.dram[y]
         if storage not in self.spilled:

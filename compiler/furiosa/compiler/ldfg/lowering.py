@@ -73,6 +73,7 @@ class Lowering:
         self.gap = ""  # ONNX: what the unit being lowered lacks to be quantised, where its neighbours are
         self._declared: tuple[Rule, ...] = ()
         self._checked: set[Rule] = set()
+        self.results = set(graph.outputs)
         self.channels_last = graph.format == "tflite"
         self.current: list[Operator] = []  # the source operators being lowered
         self._made = Made(host=dict.fromkeys(graph.inputs))
@@ -80,7 +81,6 @@ class Lowering:
             Tensor, Tensor
         ] = {}  # ONNX: quantised tensors that the source has not -> its real ones
         self._integers: dict[Tensor, Tensor] = {}  # and back
-        self.unit_of: dict[Operator, Any] = {}  # ONNX: the unit that an operator belongs to
         # host operators that each part of the host that reads their results does for itself
         self.companions: set[Operator] = set()
         self.consumers: dict[Tensor, list[Operator]] = {}
@@ -276,7 +276,7 @@ class Lowering:
         self.check_numbers(op_type, attributes)
         op = Operator(output.name, op_type, list(inputs), [output], attributes)
         self.operators.append(op)
-        self.origins[op] = list(self.current)
+        self.origins[op] = self.current
         return output
 
     def emit(

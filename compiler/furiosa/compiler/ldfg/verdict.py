@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+MOST_CHARACTERS = 1000  # of what a reason says about one operator
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -37,7 +39,12 @@ class Failure(Exception):
 
     def __init__(self, actual: object, allowed: object, hint: str = ""):
         super().__init__(actual, allowed, hint)
-        self.actual, self.allowed, self.hint = str(actual), str(allowed), hint
+        self.actual, self.allowed, self.hint = _short(str(actual)), _short(str(allowed)), _short(hint)
+
+
+def _short(text: str) -> str:
+    """An operator may have thousands of inputs, and names of any length."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 Rule = Callable[[Any], None]

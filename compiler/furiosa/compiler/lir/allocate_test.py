@@ -95,3 +95,27 @@ def test_peak_is_the_most_that_lives_at_once() -> None:
     ]
     assert peak_bytes(lifetimes, 1) == (170, 4)
     assert peak_bytes(lifetimes, ALIGNMENT) == (4 * ALIGNMENT, 4)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_very_many_at_once_take_the_best_gap_in_the_order_of_birth(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("furiosa.compiler.lir.allocate._MOST_PAIRS", 0)
+    test_live_buffers_never_overlap(seed)
+    test_no_address_beyond_the_capacity(seed)
+
+
+def test_buffers_of_one_size_fill_the_memory_in_the_order_of_birth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("furiosa.compiler.lir.allocate._MOST_PAIRS", 0)
+    rng = random.Random(0)
+    lifetimes = [Lifetime(Buffer(f"b{i}", 512, Space.SRAM), i, i + rng.randint(0, 100)) for i in range(2000)]
+    assert allocate(lifetimes, peak_bytes(lifetimes)[0], ALIGNMENT) is None
+
+
+def test_more_live_buffers_than_the_bookkeeping_tells_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("furiosa.compiler.lir.allocate.MAX_LIVE", 10)
+    ten = [Lifetime(Buffer(f"b{i}", 64, Space.SRAM), 0, 9) for i in range(10)]
+    assert allocate(ten, 1 << 20, ALIGNMENT) is None
+    last = Lifetime(Buffer("one too many", 64, Space.SRAM), 9, 9)
+    assert allocate([*ten, last], 1 << 20, ALIGNMENT) is last

@@ -9,9 +9,12 @@ The verifier of the ENF proves more (reads after writes, no races), from the fil
 
 from __future__ import annotations
 
+import heapq
+
 from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.lir.linear import Linear
 from furiosa.compiler.program import NpuStep, Step
+from furiosa.enf import hazards
 from furiosa.enf.isa import Engine
 from furiosa.enf.target import Target
 
@@ -56,18 +59,14 @@ def _check_commands(linear: Linear) -> None:
 
 
 def _check_sram(linear: Linear, target: Target) -> None:
-    live = []
-    for x in sorted(linear.sram, key=lambda x: x.first):
-        end = x.address + x.buffer.size
-        if x.address < 0 or end > target.sram_bytes or x.first > x.last:
-            raise Illegal(
-                "lir", f"buffer '{x.buffer.name}' lies at {x.address} to {end}, {x.first} to {x.last}"
-            )
-        live = [y for y in live if y.last >= x.first]
-        for y in live:
-            if y.address < end and x.address < y.address + y.buffer.size:
-                raise Illegal(
-                    "lir",
-                    f"buffers '{y.buffer.name}' and '{x.buffer.name}' share bytes of SRAM while both live",
-                )
-        live.append(x)
+    sram = hazards.Memory("SRAM", target.sram_bytes)
+    live: list[tuple[int, int, hazards.Buffer]] = []  # a heap: the last command of each
+    for i, x in enumerate(sorted(linear.sram, key=lambda x: x.first)):
+        while live and live[0][0] < x.first:
+            sram.close(heapq.heappop(live)[-1])
+        if x.address < 0 or x.first > x.last:
+            raise Illegal("lir", f"buffer '{x.buffer.name}' lies at {x.address}, {x.first} to {x.last}")
+        try:
+            heapq.heappush(live, (x.last, i, sram.open(x.buffer.name, x.address, x.buffer.size)))
+        except hazards.Overlap as e:
+            raise Illegal("lir", str(e)) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.errors import OutOfDram
-from furiosa.compiler.gir.residents import Residents
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Work
 from furiosa.compiler.lir.allocate import Lifetime, peak_bytes
 from furiosa.compiler.lir.segment import Segment
@@ -70,10 +70,10 @@ class Linearizer:
             lin.dram.append(buffer)
         return lin.addresses[buffer]
 
-    def setup(self, residents: Residents) -> None:
-        """Begins the program with what runs once."""
+    def setup(self, works: Iterable[Work]) -> None:
+        """Begins the program with what runs once: loads of residents."""
         lin = self.linear
-        for work in residents.works:
+        for work in works:
             buffer = work.operands[1].buffer
             address = lin.addresses[buffer] = lin.resident_bytes
             self._open[buffer] = self._sram.open(buffer.name, address, buffer.size)
@@ -105,9 +105,13 @@ class Linearizer:
                 self._sram.close(self._open.pop(x.buffer))
         self._clocks.barrier()
         lin.sram_peak = max(lin.sram_peak, lin.resident_bytes + segment.sram_peak)
-        for x in lin.sram[: lin.setup]:
-            x.last = len(lin.commands) - 1
         return first, len(segment.works)
+
+    def finish(self) -> Linear:
+        """The whole program: what is resident lives until its end."""
+        for x in self.linear.sram[: self.linear.setup]:
+            x.last = len(self.linear.commands) - 1
+        return self.linear
 
     def _command(self, work: Work) -> Command:
         row = BY_NAME[work.instruction]

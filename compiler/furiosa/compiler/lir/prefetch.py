@@ -74,27 +74,33 @@ class _Stores:
         self.now = 0
         self._target = target
         self._free = 0  # when the engine has done what it has
-        self._waiting: list[tuple[int, Work]] = []  # with the end of each
+        self._ends: list[int] = []  # of all stores, ascending
+        self._stores: list[Work] = []
+        self._done = 0  # so many stand in the list already
+        self._sources: dict[Buffer, int] = {}  # the number of the last store from a buffer, from 1
+        self._targets: dict[Buffer, int] = {}  # and to one
 
     def add(self, stores: list[Work]) -> None:
         for w in stores:
             self._free = max(self._free, self.now) + cycles(w, self._target)
-            self._waiting.append((self._free, w))
+            self._ends.append(self._free)
+            self._stores.append(w)
+            self._sources[w.operands[0].buffer] = self._targets[w.operands[-1].buffer] = len(self._stores)
 
     def before(self, stage: Stage) -> list[Work]:
         """The stores that have ended, and all up to the last on which a stage depends."""
-        read = {w.operands[0].buffer for w in stage.loads}
-        written = {w.operands[-1].buffer for w in (*stage.loads, *stage.computes)}
-        due = 0
-        for n, (end, w) in enumerate(self._waiting, 1):
-            if end <= self.now or w.operands[-1].buffer in read or w.operands[0].buffer in written:
-                due = n
-        out, self._waiting = self._waiting[:due], self._waiting[due:]
-        return [w for _, w in out]
+        due = [bisect_right(self._ends, self.now)]
+        due += [self._targets.get(w.operands[0].buffer, 0) for w in stage.loads]
+        due += [self._sources.get(w.operands[-1].buffer, 0) for w in (*stage.loads, *stage.computes)]
+        return self._until(max(due))
 
     def all(self) -> list[Work]:
-        out, self._waiting = self._waiting, []
-        return [w for _, w in out]
+        return self._until(len(self._stores))
+
+    def _until(self, count: int) -> list[Work]:
+        out = self._stores[self._done : count]
+        self._done = max(self._done, count)
+        return out
 
 
 class _Room:

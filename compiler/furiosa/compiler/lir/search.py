@@ -109,7 +109,8 @@ def _try(tiler: Tiler, choice: Choice, level: int) -> list[_Candidate]:
 def _cost(segment: Segment, tiler: Tiler) -> float:
     """Simulated cycles of a segment alone, and something for its transfers."""
     linearizer = Linearizer(tiler.target)
-    linearizer.setup(tiler.residents)
+    buffers = dict.fromkeys(v.buffer for w in segment.works for v in w.operands if v.buffer.is_resident)
+    linearizer.setup(tiler.residents.load[b] for b in buffers)
     first, count = linearizer.segment(segment)
     commands = linearizer.linear.commands
     spans = timing.schedule(commands, [(first, count)], tiler.target)

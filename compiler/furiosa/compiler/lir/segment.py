@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import OutOfSram
 from furiosa.compiler.gir.memory import Piece
+from furiosa.compiler.gir.pressure import Pressure
 from furiosa.compiler.gir.storage import Storage
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
 from furiosa.compiler.gir.tiler import Tiler
 from furiosa.compiler.lir.allocate import Lifetime, allocate, peak_bytes
 from furiosa.enf.isa import Engine, Space
+
+# operators that are tiled before, in a large program, each round sends twice as many tensors to DRAM as the one before
+_EFFORT = 1 << 15
 
 
 @dataclass(slots=True)
@@ -78,17 +82,21 @@ def spill(tiler: Tiler) -> Segment:
     Raises:
         OutOfSram: an operator does not fit in any way.
     """
-    cluster, target = tiler.cluster, tiler.target
+    operators, target = tiler.cluster.operators, tiler.target
+    pressure = Pressure(dict.fromkeys(tiler.storage.values()), len(operators))
     spilled: set[Storage] = set()
-    places = {op: i for i, op in enumerate(cluster.operators)}
+    places = {op: i for i, op in enumerate(operators)}
+    tiled, victims = 0, 1
     while True:
-        crowded = _crowded(tiler, spilled)
-        if crowded is None:
+        crowded, nbytes = pressure.worst()
+        if nbytes <= tiler.capacity:
+            tiled += len(operators)
+            if tiled > _EFFORT:
+                victims *= 2
             try:
                 works = order(tiler.tile(spilled))
             except OutOfSram:
-                crowded = max(range(len(cluster.operators)), key=tiler.live_bytes(spilled).__getitem__)
-                if tiler.victim(spilled, crowded) is None:
+                if pressure.largest(crowded) is None:
                     raise
             else:
                 lives = lifetimes(works)
@@ -97,20 +105,18 @@ def spill(tiler: Tiler) -> Segment:
                     return _segment(tiler, works, lives)
                 _, at = peak_bytes(lives)
                 crowded = places[works[at].operator]
-                if tiler.victim(spilled, crowded) is None:
+                if pressure.largest(crowded) is None:
                     crowded = places[works[failed.first].operator]
-        victim = tiler.victim(spilled, crowded)
+        victim = pressure.largest(crowded)
         if victim is None:
-            op = cluster.operators[crowded]
+            op = operators[crowded]
             raise OutOfSram(
                 f"operator '{op.name}' ({op.op_type}) does not fit the {target.sram_bytes} bytes of SRAM of "
                 f"{target.name}: use a smaller batch or smaller tensors"
             )
-        spilled.add(victim)
-
-
-def _crowded(tiler: Tiler, spilled: set[Storage]) -> int | None:
-    """An operator at which the tensors alone are more than SRAM holds."""
-    live = tiler.live_bytes(spilled)
-    worst = max(range(len(live)), key=live.__getitem__, default=None)
-    return worst if worst is not None and live[worst] > tiler.capacity else None
+        for _ in range(victims):
+            if victim is None:
+                break
+            spilled.add(victim)
+            pressure.spill(victim)
+            victim = pressure.largest(pressure.worst()[0])

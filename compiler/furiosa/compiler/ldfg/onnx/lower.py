@@ -53,7 +53,6 @@ def lower_onnx(graph: Graph, release: str) -> Lowering:
     all_units = units.units(low.graph, low.producer, low.consumers, moved, apart, *finders)
     for real, integers in moved.items():
         low.same_values(integers.tensor, real)
-    low.unit_of = {op: unit for unit in all_units for op in unit.operators if op.op_type != DEQUANTIZE}
     for unit in all_units:
         low.current = unit.operators
         try:
@@ -71,16 +70,20 @@ def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:
 
     For onnxruntime computes a DequantizeLinear, the moves after it and their reader in one, and the reader alone otherwise.
     """
-    if op in low.verdicts:
-        return
-    for t in op.inputs:
-        source = low.producer.get(t)
-        if source is not None and _is_companion(low, source):
-            facts = Facts(source.op_type, [], [], neighbour=f"{op.op_type} '{op.name}'")
-            _to_host(low, source, failures((rules.beside_host,), facts))
-    low.to_host(op, Verdict("host", reasons))
-    if _is_companion(low, op):
-        low.companions.add(op)
+    waiting = [(op, reasons)]
+    while waiting:
+        op, reasons = waiting[-1]
+        sources = [] if op in low.verdicts else [low.producer[t] for t in op.inputs if t in low.producer]
+        before = [p for p in sources if p not in low.verdicts and _is_companion(low, p)]
+        if before:
+            facts = Facts(before[0].op_type, [], [], neighbour=f"{op.op_type} '{op.name}'")
+            waiting.append((before[0], failures((rules.beside_host,), facts)))
+            continue
+        waiting.pop()
+        if op not in low.verdicts:
+            low.to_host(op, Verdict("host", reasons))
+            if _is_companion(low, op):
+                low.companions.add(op)
 
 
 def _is_companion(low: Lowering, op: Operator) -> bool:
@@ -111,7 +114,7 @@ def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:
         raise Refused(failures((rules.supported_attributes,), facts))
     if rule is not None:
         raise Refused(failures((rule,), Facts(op.op_type, [], [], attribute=found)))
-    low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.graph.outputs)
+    low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.results)
     with low.transaction():
         low.apply(kind, function, unit)
         for move in unit.moves:

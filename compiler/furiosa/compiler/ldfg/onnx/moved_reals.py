@@ -12,6 +12,8 @@ import numpy as np
 from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, PASSED, Integers, Moved, Unit
 
+_LONGEST = 64  # moves in a row: what reads the last on the host takes all of them along
+
 
 def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit | None:
     """The unit of a move whose data comes dequantised; its result is added to ``moved``."""
@@ -21,17 +23,17 @@ def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit |
         return None
     x, y = op.inputs[0], op.outputs[0]
     source = moved.get(x) or _dequantized(x, producer)
-    if source is None:
+    if source is None or source.moves == _LONGEST:
         return None
     members = [op] if x in moved else [source.dequantize, op]
     if source.tensor.is_constant:
         if op.op_type != "Transpose":
             return None
         weights = _transposed(source.tensor, y, op.attributes.get("perm"))
-        moved[y] = Integers(weights, source.dequantize)
+        moved[y] = Integers(weights, source.dequantize, source.moves + 1)
         return Unit(op, [source.tensor], weights, members, dequantizes=[source.dequantize])
     integers = Tensor(y.name, y.shape, source.tensor.dtype, source.tensor.quantization)
-    moved[y] = Integers(integers, source.dequantize)
+    moved[y] = Integers(integers, source.dequantize, source.moves + 1)
     return Unit(op, [source.tensor, *op.inputs[1:]], integers, members, dequantizes=[source.dequantize])
 
 

@@ -16,7 +16,7 @@ def dequantize(low: Lowering, unit: Unit) -> None:
     """Emitted for an output of the model only: whatever else reads it takes it along."""
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]
-    if y not in low.graph.outputs:
+    if y not in low.results:
         return
     low.check(rules.UNARY, Facts(op.op_type, [x], []))
     scale, zero_point = low.quantization(x)

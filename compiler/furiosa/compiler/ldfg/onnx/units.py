@@ -92,6 +92,7 @@ class Integers(NamedTuple):
 
     tensor: Tensor
     dequantize: Operator
+    moves: int = 0  # between the two
 
 
 Moved = dict[Tensor, Integers]
@@ -191,7 +192,7 @@ def gap(
     op: Operator,
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
-    results: list[Tensor],
+    results: set[Tensor],
 ) -> str:
     """What keeps an operator on real numbers from being a unit; empty where nothing around it is quantised either."""
     if op.op_type in (QUANTIZE, DEQUANTIZE):
