@@ -26,4 +26,4 @@ def assert_illegal(stage: str, subject: Any, change: Change, check: Callable[[An
     change(subject)
     with pytest.raises(Illegal, match=f"illegal {stage}") as e:
         check(subject)
-    assert e.value.code == 1
+    assert e.value.code == Illegal.code
