@@ -293,3 +293,23 @@ def test_integers_that_are_clipped() -> None:
         q = net.node("Clip", net.q(net.input([1, 4, 5, 6]), 0.02, 7, dtype), *ends)
         net.output(net.dq(q, 0.02, 7, dtype))
     check(net)
+
+
+def test_a_flatten_without_quantisation_of_its_own() -> None:
+    """onnxruntime fuses nothing across it: an Add has the float operators' arithmetic then, and the scales here make ties."""
+    net = Net()
+    x = net.pair(net.input([2, 4, 3, 3]), 0.5)
+    y = net.pair(net.node("Relu", net.node("Flatten", x)), 0.5)
+    z = net.node("Flatten", net.pair(net.node("LeakyRelu", x, alpha=0.5), 0.5))
+    net.output(net.pair(net.node("Flatten", net.node("Add", y, z)), 1.0, 3))
+    check(net)
+
+
+def test_a_linear_layer_after_a_flatten() -> None:
+    """With sums that float32 holds exactly; see docs/numerics.md for others."""
+    net = Net()
+    x = net.pair(net.input([2, 4, 3, 3]), 0.25)
+    y = net.node("Gemm", net.node("Flatten", x), net.weights((10, 36)), transB=1)
+    _round_scales(net)
+    net.output(net.pair(y, 0.25))
+    check(net)

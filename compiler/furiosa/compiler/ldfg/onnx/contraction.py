@@ -32,20 +32,25 @@ def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
 
 
 def _bias(
-    low: Lowering, b: Tensor | None, x: Tensor, w: Tensor, channels: int
+    low: Lowering, unit: Unit, b: Tensor | None, x: Tensor, w: Tensor, channels: int
 ) -> tuple[Tensor | np.ndarray | None, str]:
     """A bias in steps of the sums, and why there is none; empty where there is.
 
-    onnxruntime quantises real constants itself: float32(b / float32(s_x * s_w)), ties to even (its WeightBiasQuantization).
+    onnxruntime quantises real constants itself: float32(b / float32(s_x * s_w)), ties to even (its WeightBiasQuantization); not where it
+    fuses nothing, and computes in float32 then.
     """
     if b is None or b.dtype != "float32" or not b.is_constant or b.shape != (channels,):
         return b, ""
     if w.quantization.scale.size not in (1, channels):
         return b, ""  # another rule says so
+    step = normalization.steps(low, x, w)
     with np.errstate(over="ignore", invalid="ignore"):
-        steps = np.rint(b.data / normalization.steps(low, x, w))
+        steps = np.rint(b.data / step)
     if not np.all(np.abs(steps) < normalization.LARGEST):  # false for a NaN
         return b, "a bias that no int32 of the sums' scale can hold"
+    stays_real = unit.apart or (unit.activation is not None and unit.activation.op_type in SLOPES)
+    if stays_real and np.any(step / low.quantization(unit.output)[0] > normalization.COARSE):
+        return b, "a bias of real numbers and sums of coarse steps"
     return steps.astype(np.int32), ""
 
 
@@ -93,14 +98,10 @@ def conv(low: Lowering, unit: Unit) -> None:
     if unit.normalization and not problem and quantized:
         folded, problem = _normalized(low, unit, x, w, b, y)
     elif not problem and quantized:
-        b, problem = _bias(low, b, x, w, w.shape[0])
+        b, problem = _bias(low, unit, b, x, w, w.shape[0])
     slope = _slope(unit.activation)
     if slope is not None and not (slope.size in (1, w.shape[0]) and np.all((slope >= 0) & (slope <= 1))):
         problem = problem or f"a {unit.activation.op_type} with a slope outside of 0 to 1"
-    if slope is not None and isinstance(b, np.ndarray) and normalization.is_coarse(low, x, w, y):
-        problem = (
-            problem or f"a {unit.activation.op_type} after a bias of real numbers and sums of coarse steps"
-        )
     facts = Facts(
         op.op_type,
         [x, y],
@@ -202,7 +203,7 @@ def gemm(low: Lowering, unit: Unit) -> None:
     constant = w.is_constant
     quantized = all(t.quantization is not None for t in (x, w, y))
     if alpha == a.get("beta", 1.0) == 1 and not reference and quantized:
-        b, reference = _bias(low, b, x, w, y.shape[-1] if y.shape else 1)
+        b, reference = _bias(low, unit, b, x, w, y.shape[-1] if y.shape else 1)
     several = constant and w.quantization is not None and w.quantization.scale.size > 1
     problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
     activations = [x, y] if constant else [x, w, y]

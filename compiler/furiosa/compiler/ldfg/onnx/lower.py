@@ -105,7 +105,7 @@ def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:
         rule = rules.dense_tensors
     elif low.graph.source.opsets[""] < MIN_OPSET:
         rule = rules.operator_set
-    elif strange := [odd[member] for member in unit.operators if member in odd]:
+    elif strange := [odd[m] for m in (*unit.operators, *unit.dequantizes) if m in odd]:
         rule, found = strange[0]
     elif function is None or op.attributes.get("domain", "") not in ("", "com.microsoft"):
         rule = rules.operator_table

@@ -11,7 +11,7 @@ from furiosa.compiler.ldfg.onnx.units import Unit
 
 f32 = np.float32
 LARGEST = 2.0**30  # of a bias: the sum with it stays in int32
-_COARSE = 0.5  # results a step of the sum: above it a rounded bias would be off by more than one
+COARSE = 0.5  # results a step of the sum: above it a rounded bias would be off by more than one
 
 
 @rules.requires(rules.NORMALIZATION)
@@ -23,11 +23,6 @@ def batch_normalization(low: Lowering, unit: Unit) -> None:
 def steps(low: Lowering, x: Tensor, w: Tensor) -> np.ndarray:
     """float32 [1 or OC]: the real value of 1 in the sums of a convolution."""
     return (low.quantization(x)[0] * w.quantization.scale.astype(f32)).astype(f32)
-
-
-def is_coarse(low: Lowering, x: Tensor, w: Tensor, y: Tensor) -> bool:
-    """Whether a bias rounded to steps of the sums could be off by more than one in the result."""
-    return bool(np.any(steps(low, x, w) / low.quantization(y)[0] > _COARSE))
 
 
 def bias_in_steps(b: Tensor | None, step: np.ndarray, channels: int) -> tuple[np.ndarray, str]:
@@ -66,6 +61,6 @@ def fold(
         factor = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
         folded = (scale.astype(float) * factor).astype(f32)
         shifted, problem = _rounded(bias + (beta / factor - mean) / step.astype(float))
-    if problem or not np.all(np.abs(folded) <= _COARSE):
+    if problem or not np.all(np.abs(folded) <= COARSE):
         return bias, scale, problem or "a BatchNormalization with too large a factor"
     return shifted, folded, ""

@@ -40,7 +40,8 @@ class Unit:
         default_factory=list
     )  # operators that are together one function (chains.py)
     moves: list[Unit] = field(default_factory=list)  # of the result, before its QuantizeLinear: see _moves
-    apart: bool = False  # the QuantizeLinear stands for several, of which onnxruntime fuses none
+    # from its quantisation, for onnxruntime: by a Flatten, or as its QuantizeLinear stands for several
+    apart: bool = False
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -69,6 +70,8 @@ _QOPERATORS: dict[str, tuple[str, tuple[int, ...]]] = {
 # Past these, and no others, onnxruntime takes a QuantizeLinear up to what makes the values and a DequantizeLinear down to what reads
 # them (its transformer QDQPropagation; measured): to move or compare values and to quantise them are the same in either order.
 PASSED = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+# Exporters leave a Flatten without quantisation of its own, too; what it parts from its quantisation onnxruntime does not fuse.
+MOVES = (*PASSED, "Flatten")
 # operators that only move or compare values take 8-bit tensors as they are
 _BYTE_OPERATORS = {
     *(
@@ -88,11 +91,12 @@ _BYTE_OPERATORS = {
 
 
 class Integers(NamedTuple):
-    """The quantised tensor behind a real one that a move makes of dequantised values, and their DequantizeLinear."""
+    """The quantised tensor behind a real one that a move makes of dequantised values, and their DequantizeLinear; ``Unit.apart``."""
 
     tensor: Tensor
     dequantize: Operator
     moves: int = 0  # between the two
+    apart: bool = False
 
 
 Moved = dict[Tensor, Integers]
@@ -138,7 +142,7 @@ def units(
             or find_move(op, producer, moved)
         )
         if unit is not None:
-            unit.apart = not apart.isdisjoint(unit.operators)
+            unit.apart |= not apart.isdisjoint(unit.operators)
             for member in unit.operators:
                 if member.op_type != DEQUANTIZE:
                     absorbed[member] = unit
@@ -246,6 +250,7 @@ def _qdq(
     if len(outputs) != 1 and op.op_type != "Split":
         return None
     dequantizes = []
+    is_apart = False
     members: dict[Operator, None] = {}  # an ordered set: not those whose values a move has in between
     inputs: list[Tensor | None] = []
     for t in op.inputs:
@@ -257,6 +262,7 @@ def _qdq(
         elif t in moved:
             dequantizes.append(moved[t].dequantize)
             inputs.append(moved[t].tensor)
+            is_apart |= moved[t].apart
         else:
             inputs.append(t)
             if t is not None and not t.is_constant:
@@ -275,6 +281,7 @@ def _qdq(
         inputs.append(after.bias)
         members |= dict.fromkeys(after.dequantizes)
     unit.operators = [*members, op, *after.operators, *after.moves, after.quantize]
+    unit.apart = is_apart or any(move.op_type not in PASSED for move in after.moves)
     if after.moves:
         unit.output, unit.moves = _moves(after.moves, unit.output)
     return unit
@@ -321,7 +328,7 @@ def _after(
         elif first and op.op_type == "Conv" and _normalizes(user, at):
             found.normalization = user
             found.operators.append(user)
-        elif _passes(user, at) and op.op_type not in PASSED:
+        elif _passes(user, at) and op.op_type not in MOVES:
             found.moves.append(user)
         elif (
             not found.moves
@@ -361,8 +368,8 @@ def _adds_bias(
 
 
 def _passes(op: Operator, t: Tensor) -> bool:
-    """Whether an operator moves the values of ``t``, or takes the largest of some, past a QuantizeLinear."""
-    if op.op_type not in PASSED or op.inputs[0] is not t or len([y for y in op.outputs if y.name]) != 1:
+    """Whether an operator moves the values of ``t``, or takes the largest of some: in either order with QuantizeLinear the same."""
+    if op.op_type not in MOVES or op.inputs[0] is not t or len([y for y in op.outputs if y.name]) != 1:
         return False
     return not op.attributes.get("domain") and all(i is None or i.is_constant for i in op.inputs[1:])
 
