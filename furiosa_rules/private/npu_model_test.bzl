@@ -5,8 +5,9 @@ load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
-Runs a compiled model on the NPU simulator and its source on the reference runtime of its format (onnxruntime, LiteRT), on the same inputs,
-and fails where an element of any tensor that both make is more than `max_lsb` off. The log names the first layer that differs.
+Runs a compiled model on the NPU simulator and each of its layers on the reference runtime of its format (onnxruntime, LiteRT), from the values
+that the simulator has before it, and fails where an element is wrong: neither the reference's, nor nearest to the real number where the
+reference computes in floating point, nor what the reference makes without its optimiser. The log names the first layer that is wrong.
 
 What is run is the ENF of `model`, not one that is compiled for the test. `compare.json` and `compare.html` are among the test's outputs
 (`bazel-testlogs/*/test.outputs`).
@@ -19,7 +20,7 @@ _ATTRS = {
         allow_files = [".npy", ".npz"],
     ),
     "max_lsb": attr.int(
-        doc = "How far any element of any compared tensor may be off, in units of the last place.",
+        doc = "How far a wrong element of any compared tensor may be off, in units of the last place.",
     ),
     "model": attr.label(
         doc = "The `npu_model` target.",

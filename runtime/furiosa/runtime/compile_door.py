@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from furiosa.runtime.errors import CompilationFailed, InvalidCompilerConfig
 
 if TYPE_CHECKING:
+    from furiosa.compiler.report.cut import Cuttable
     from furiosa.compiler.report.places import Layer
 
 # what a session's compile_config may hold: keyword arguments of the compiler, and their types
@@ -74,15 +75,16 @@ def compile_model(
 class Anatomy(NamedTuple):
     """What the compiler knows of a model and its program.
 
-    ``enf`` is None where the model was only imported.  ``ranges`` are the values that each input's quantisation holds,
-    ``units`` what one LSB of each output is worth; None where there is no such thing.  ``source`` is the model file of what was
-    compiled, for its reference runtime.
+    ``enf`` is None where the model was only imported.  ``source`` is the model file of what was compiled, for its reference runtime,
+    ``single`` what the compiler imported of it for one sample.  ``ranges`` are the values that each input's quantisation holds,
+    ``units`` what one LSB of each output is worth; None where there is no such thing.
     """
 
     enf: bytes | None
     source: bytes
     source_format: str
     layers: list[Layer]
+    single: Cuttable
     ranges: list[tuple[float, float] | None]
     units: list[float | None]
 
@@ -111,8 +113,8 @@ def dissect(
     try:
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError
-        from furiosa.compiler.frontend.importer import selected_model
-        from furiosa.compiler.report import places
+        from furiosa.compiler.frontend.importer import import_model, selected_model
+        from furiosa.compiler.report import cut, places
         from furiosa.compiler.selection import selection
     except ModuleNotFoundError as e:
         raise _not_installed(e, "comparing needs the compiler, which is not installed") from None
@@ -126,15 +128,18 @@ def dissect(
             options.optimize = optimize
         compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
         compilation.run("enf" if compiled else "dfg")
-        source = selected_model(data, options.selection, folder=folder, real_folder=real_folder)
+        of_file = {"folder": folder, "real_folder": real_folder}
+        source = selected_model(data, options.selection, **of_file)
+        single = compilation.dfg
+        if batch_size > 1:
+            single = import_model(data, selection=options.selection, **of_file)
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
     graph = compilation.ldfg.graph if compiled else compilation.dfg
     ranges, units = places.input_ranges(graph), places.output_units(graph)
-    if not compiled:
-        return Anatomy(None, source, graph.format, places.layers_of_graph(graph), ranges, units)
-    enf = container.to_bytes(compilation.enf)
-    return Anatomy(enf, source, graph.format, places.layers(compilation), ranges, units)
+    enf = container.to_bytes(compilation.enf) if compiled else None
+    layers = places.layers(compilation) if compiled else places.layers_of_graph(graph)
+    return Anatomy(enf, source, graph.format, layers, cut.Cuttable(single), ranges, units)
 
 
 def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:

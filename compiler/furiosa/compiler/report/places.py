@@ -57,9 +57,9 @@ class _At(NamedTuple):
 class Layer:
     """A tensor that an operator of the source model makes.
 
-    ``key`` finds it in the source file: an ONNX name, a TFLite index in the first subgraph.  ``unit`` is what one step of
-    the integers is worth where a float tensor holds integers times a scale, else None.  ``reason`` says why there is no
-    ``place``.  For a QuantizeLinear ``computes`` names the operators between it and the quantised tensors before.
+    ``unit`` is what one step of the integers is worth where a float tensor holds integers times a scale, else None.  ``reason``
+    says why there is no ``place``.  For a QuantizeLinear ``computes`` names the operators between it and the quantised tensors
+    before.
     """
 
     operator: str
@@ -67,13 +67,24 @@ class Layer:
     computes: tuple[str, ...]
     placed_on: str
     tensor: str
-    key: str | int
     dtype: str
     shape: tuple[int, ...]
     unit: float | None
     place: Place | None
     reason: str
 
+    @property
+    def is_border(self) -> bool:
+        """Whether what reads the tensor can be computed of its value alone: it has a place, and is no real number that stands for
+        an integer, for what reads such a one is fused with what makes it.
+        """
+        is_real = self.dtype.startswith("float")
+        return self.place is not None and (
+            not is_real or self.placed_on == "host" and self.op_type not in _TO_REAL
+        )
+
+
+_TO_REAL = ("DEQUANTIZE", "DequantizeLinear")
 
 ON_HOST = "inside a part of the model that the reference runtime itself runs on the host"
 BETWEEN = "a real number between quantised tensors, which the NPU never makes"
@@ -115,17 +126,12 @@ def output_units(graph: Graph) -> list[float | None]:
 
 def _outputs(graph: Graph) -> list[tuple[Layer, Operator, Tensor]]:
     """The tensors that operators make of anything but constants."""
-    tflite = graph.format == "tflite"
     producer = {t: op for op in graph.operators for t in op.outputs}
     found = []
     for op in graph.operators:
         if all(t is None or t.is_constant for t in op.inputs):
             continue
-        if tflite:
-            keys = graph.source.model["subgraphs"][0]["operators"][op.source]["outputs"].tolist()
-        else:
-            keys = [t.name for t in op.outputs]
-        for key, t in zip(keys, op.outputs, strict=True):
+        for t in op.outputs:
             if t.name and not t.is_constant:
                 layer = Layer(
                     op.name,
@@ -133,7 +139,6 @@ def _outputs(graph: Graph) -> list[tuple[Layer, Operator, Tensor]]:
                     _computes(op, producer),
                     "",
                     t.name,
-                    key,
                     t.dtype,
                     t.shape,
                     _unit(op),

@@ -97,4 +97,4 @@ def _run(args: argparse.Namespace) -> int:
                 f.write(convert(result))
     for line in text(result):
         print(plain(line))
-    return 0 if result.is_within else DIFFERENT
+    return 0 if result.is_right else DIFFERENT

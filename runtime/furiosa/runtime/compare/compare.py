@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,11 @@ from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import source as sources
 from furiosa.runtime.compare import inputs as input_files
 from furiosa.runtime.compare.difference import Tally
+from furiosa.runtime.compare.end_to_end import WholeModel
+from furiosa.runtime.compare.judge import Judge
 from furiosa.runtime.compare.observe import ObservedProgram
-from furiosa.runtime.compare.reference import Key, Reference, join, open_reference, run_batched
+from furiosa.runtime.compare.reference import version
+from furiosa.runtime.compare.result import Comparison, EndToEnd, Row
 from furiosa.runtime.compile_door import Anatomy, dissect
 from furiosa.runtime.errors import CompilationFailed, IncompatibleModel, InvalidInput
 from furiosa.runtime.tensor import TensorDesc
@@ -28,65 +30,6 @@ if TYPE_CHECKING:
 # Sections that say where a program puts its tensors; constants and host models may differ and the places are the same.
 _PLACING = ("interface", "plan", "code", "memory")
 _COMPARED = (*_PLACING, "host_models", "constants")
-UNFAITHFUL = "to look at it would change what the reference runtime computes, or it is not in the model file"
-OTHER_SHAPE = (
-    "its samples do not lie along dimension 0, and the reference runs the samples of a batch one by one"
-)
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One tensor; ``tally`` is None where it was not compared, and then ``reason`` says why."""
-
-    operator: str
-    op_type: str
-    computes: tuple[str, ...]
-    placed_on: str
-    tensor: str
-    dtype: str
-    shape: tuple[int, ...]
-    tally: Tally | None
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Comparison:
-    """What came out: ``layers`` in the order of the source's operators, then the model's ``outputs``.
-
-    ``changed`` are the sections in which the ENF differs from what this compiler makes of the source; None where there
-    was nothing to compare with, for it was compiled here or cannot be.
-    """
-
-    model: str
-    source: str
-    source_format: str
-    source_sha256: str
-    reference: str
-    target_npu: str
-    batch_size: int
-    compiler_version: str
-    max_lsb: int
-    seed: int | None
-    changed: list[str] | None
-    inputs: list[str] = field(default_factory=list)
-    layers: list[Row] = field(default_factory=list)
-    outputs: list[Row] = field(default_factory=list)
-
-    @property
-    def rows(self) -> list[Row]:
-        return self.layers + self.outputs
-
-    def first_over(self, lsb: int) -> Row | None:
-        """The first tensor with an element that is more than ``lsb`` LSB off."""
-        return next((r for r in self.rows if r.tally is not None and r.tally.largest > lsb), None)
-
-    @property
-    def first_difference(self) -> Row | None:
-        return next((r for r in self.rows if r.tally is not None and r.tally.differing), None)
-
-    @property
-    def is_within(self) -> bool:
-        return self.first_over(self.max_lsb) is None
 
 
 def compare(
@@ -115,24 +58,19 @@ def compare(
         CompilationFailed: the model cannot be compiled or the source not be read as a model.
         IncompatibleModel, BundleError: the ENF or the bundle cannot be used.
         InvalidInput: the ENF is of another source, arguments that do not go together, or inputs that do not fit.
-        ModelDeployFailed, ModelExecutionFailed: a reference runtime failed.
+        ModelDeployFailed, ModelExecutionFailed: a host part of the program failed.
         OSError: a file cannot be read.
     """
     files = input_files.input_files(inputs)
     original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility, chosen)
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
-    keys = {x.key: x.dtype for x in anatomy.layers if x.place is not None and _is_numpy(x.dtype)}
     data = original.read()
-    # where build systems hand out links, onnxruntime takes external data only from where the model really lies
-    reference = open_reference(
-        anatomy.source_format, anatomy.source, original.name, _real_folder(original), keys
-    )
     result = Comparison(
         model=os.path.basename(model),
         source=os.path.basename(original.name),
         source_format=anatomy.source_format,
         source_sha256=hashlib.sha256(data).hexdigest(),
-        reference=reference.version,
+        reference=version(anatomy.source_format),
         target_npu=enf.metadata.target_npu,
         batch_size=enf.metadata.batch_size,
         compiler_version=enf.metadata.compiler_version,
@@ -146,7 +84,7 @@ def compare(
     else:
         result.inputs = [f"random {i}" for i in range(input_files.RANDOM)]
         arrays = input_files.random_inputs(descs, anatomy.ranges, seed)
-    _run(result, enf, anatomy, reference, arrays)
+    _run(result, enf, anatomy, _real_folder(original), arrays)
     return result
 
 
@@ -229,86 +167,44 @@ def _run(
     result: Comparison,
     enf: reader.Enf,
     anatomy: Anatomy,
-    reference: Reference,
+    folder: str | None,
     arrays: Iterable[list[np.ndarray]],
 ) -> None:
-    layers = anatomy.layers
-    result.layers = [_row(x) for x in layers]
-    names = [d.name for d in enf.interface.inputs]
+    layers, units, batch_size = anatomy.layers, anatomy.units, enf.metadata.batch_size
     outputs = [TensorDesc.from_descriptor(d) for d in enf.interface.outputs]
-    result.outputs = [
-        Row("", "output", (), "", d.name, str(d.numpy_dtype), d.shape, Tally()) for d in outputs
-    ]
-    if len(anatomy.units) != len(outputs):
-        raise IncompatibleModel(
-            f"{result.model} has {len(outputs)} outputs and its source {len(anatomy.units)}"
-        )
-    program = ObservedProgram(enf, [x.place for x in layers])
+    if len(units) != len(outputs):
+        raise IncompatibleModel(f"{result.model} has {len(outputs)} outputs and its source {len(units)}")
+    result.layers = [_row(x) for x in layers]
+    result.outputs = [_output(d) for d in outputs]
+    names = [d.name for d in enf.interface.inputs]
+    whole = WholeModel(
+        anatomy.source_format,
+        anatomy.source,
+        # where build systems hand out links, onnxruntime takes external data only from where the model really lies
+        folder,
+        lambda: anatomy.single.whole().model,
+        names,
+        batch_size,
+        [o.whole for o in result.outputs],
+        units,
+    )
+    judge = Judge(
+        anatomy.source_format, anatomy.single, layers, result.layers, result.outputs, units, batch_size
+    )
+    program = ObservedProgram(enf, judge.places)
+    program.visit = judge.visit
     for number, values in enumerate(arrays):
-        expected, kept = run_batched(reference, values, names, enf.metadata.batch_size)
-        by_name = {x.tensor: e for d, e in zip(outputs, expected) for x in layers if x.tensor == d.name}
-        program.visit = _Visitor(result.layers, layers, kept, by_name, number)
+        judge.begin(number, dict(zip(names, values, strict=True)))
         got = program.run(values)
-        for row, a, b, unit in zip(result.outputs, got, expected, anatomy.units, strict=True):
-            if a.shape != b.shape or a.dtype != b.dtype:
-                raise IncompatibleModel(
-                    f"output '{row.tensor}' is {a.shape} ({a.dtype}), of {result.reference} {b.shape} ({b.dtype})"
-                )
-            row.tally.add(a, b, unit, number)
-
-
-class _Visitor:
-    """Compares each observed tensor of one inference with the reference's."""
-
-    def __init__(
-        self,
-        rows: list[Row],
-        layers: list[Layer],
-        kept: dict[Key, list[np.ndarray]],
-        outputs: dict[str, np.ndarray],
-        number: int,
-    ):
-        self._rows, self._layers, self._kept, self._outputs, self._number = (
-            rows,
-            layers,
-            kept,
-            outputs,
-            number,
-        )
-
-    def __call__(self, i: int, array: np.ndarray) -> None:
-        row, layer = self._rows[i], self._layers[i]
-        if layer.key in self._kept:
-            theirs = join(self._kept[layer.key], array.shape)
-        else:
-            theirs = self._outputs.get(layer.tensor)
-            if theirs is None:
-                row.tally, row.reason = None, row.reason or UNFAITHFUL
-        if row.tally is None:
-            return
-        if theirs is None or theirs.shape != array.shape or theirs.dtype != array.dtype:
-            row.tally, row.reason = None, OTHER_SHAPE
-        else:
-            row.tally.add(array, theirs, layer.unit, self._number)
+        judge.end(got)
+        whole.add(number, values, got)
 
 
 def _row(layer: Layer) -> Row:
     tally = Tally() if layer.place is not None else None
-    return Row(
-        layer.operator,
-        layer.op_type,
-        layer.computes,
-        layer.placed_on,
-        layer.tensor,
-        layer.dtype,
-        tuple(layer.shape),
-        tally,
-        layer.reason,
-    )
+    what = layer.operator, layer.op_type, layer.computes, layer.placed_on
+    return Row(*what, layer.tensor, layer.dtype, tuple(layer.shape), tally, layer.reason)
 
 
-def _is_numpy(dtype: str) -> bool:
-    try:
-        return np.dtype(dtype).kind in "biuf"
-    except TypeError:
-        return False
+def _output(desc: TensorDesc) -> Row:
+    return Row("", "output", (), "", desc.name, str(desc.numpy_dtype), desc.shape, Tally(), whole=EndToEnd())

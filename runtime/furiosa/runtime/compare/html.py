@@ -6,7 +6,7 @@ import math
 from html import escape
 
 from furiosa.runtime.compare import report
-from furiosa.runtime.compare.compare import Comparison, Row
+from furiosa.runtime.compare.result import Comparison, Row
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1c2330; }
@@ -27,7 +27,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 def to_html(c: Comparison) -> bytes:
     """The page, UTF-8; the same comparison gives the same bytes."""
-    first = c.first_difference
+    first = c.first_wrong or c.first_difference
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -35,24 +35,36 @@ def to_html(c: Comparison) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>furiosa compare: {_text(c.model)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{_text(report.title(c))}</h1>",
-        _verdict(c, first),
+        _verdict(c),
         _facts(c),
+        _explained(c),
     ]
     if first is not None:
-        parts.append("<h2>How far the first one is off</h2>" + _histogram(first.tally.histogram()))
+        of = first.wrong if first.wrong.differing else first.tally
+        parts.append("<h2>How far the first one is off</h2>" + _histogram(of.histogram()))
         parts.append("<h2>How far all of them are off</h2>" + _histogram(report.joined(c.rows)))
-    parts.append("<h2>Outputs</h2>" + _table(c, c.outputs, first))
-    parts.append("<h2>Layers</h2>" + _table(c, c.layers, first))
-    parts.append("</body></html>\n")
+    parts.append("<h2>Outputs</h2>" + _table(c.outputs, first) + _whole(c))
+    parts.append(
+        "<h2>Layers</h2><p>Each is compared with what the reference makes of the values that the simulator has before it.</p>"
+    )
+    parts.append(_table(c.layers, first) + "</body></html>\n")
     return "\n".join(parts).encode("utf-8", "backslashreplace")
 
 
-def _verdict(c: Comparison, first: Row | None) -> str:
-    if first is None:
-        return '<p class="verdict equal" id="verdict">All elements are equal.</p>'
-    kind = "close" if c.is_within else "far"
-    limit = f"{'No' if c.is_within else 'An'} element is more than {c.max_lsb} LSB off."
-    return f'<p class="verdict {kind}" id="verdict">First difference: {_text(report.sentence(c, first))}.<br>{limit}</p>'
+def _verdict(c: Comparison) -> str:
+    kind = "far" if not c.is_right else "close" if any(r.wrong.differing for r in c.rows) else "equal"
+    lines = "<br>".join(_text(line) for line in report.verdict(c))
+    return f'<p class="verdict {kind}" id="verdict">{lines}</p>'
+
+
+def _explained(c: Comparison) -> str:
+    items = "".join(f"<li>{_text(why)}: {_text(', '.join(rows))}</li>" for why, rows in report.explained(c))
+    return f"<h2>Different and right</h2><ul>{items}</ul>" if items else ""
+
+
+def _whole(c: Comparison) -> str:
+    items = "".join(f"<li>{_text(report.whole(c, o))}</li>" for o in c.outputs)
+    return f"<p>From end to end, all layers in a row:</p><ul>{items}</ul>"
 
 
 def _facts(c: Comparison) -> str:
@@ -83,7 +95,7 @@ def _histogram(rows: list[tuple[int, int, int]]) -> str:
     )
 
 
-def _table(c: Comparison, rows: list[Row], first: Row | None) -> str:
+def _table(rows: list[Row], first: Row | None) -> str:
     head = "".join(
         f"<th>{h}</th>"
         for h in (
@@ -96,6 +108,7 @@ def _table(c: Comparison, rows: list[Row], first: Row | None) -> str:
             "differing",
             "largest LSB",
             "LSB off: elements",
+            "of these right",
         )
     )
     return (
@@ -119,14 +132,24 @@ def _line(i: int, r: Row, is_first: bool) -> str:
         f'<td class="name">{_text(r.tensor)}</td><td>{_text(r.dtype)}{_text(str(list(r.shape)))}</td>',
     ]
     if r.tally is None:
-        cells.append(f'<td colspan="4">not compared: {_text(r.reason)}</td>')
+        cells.append(f'<td colspan="5">not compared: {_text(r.reason)}</td>')
     else:
         t = r.tally
         counts = ", ".join(f"{report.bucket(a, b)}: {n}" for a, b, n in t.histogram()[1:] if n)
         cells.append(
             f'<td class="n">{t.elements}</td><td class="n">{t.differing}</td><td class="n">{t.largest}</td><td>{counts}</td>'
+            f"<td>{_text(_right(r))}</td>"
         )
     return f'<tr class="{kind}">' + "".join(cells) + "</tr>"
+
+
+def _right(r: Row) -> str:
+    reasons = (
+        (r.nearest, "nearest to the real number"),
+        (r.unoptimised, "as without the reference's optimiser"),
+    )
+    parts = [f"{n}: {why}" for n, why in reasons if n]
+    return ", ".join(parts + [r.note] if r.note else parts)
 
 
 def _text(text: str) -> str:

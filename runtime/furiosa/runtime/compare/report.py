@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from furiosa.runtime.cli import plain
-from furiosa.runtime.compare.compare import Comparison, Row
-from furiosa.runtime.compare.difference import Tally
+from furiosa.runtime.compare.difference import Example, Tally
+from furiosa.runtime.compare.result import Comparison, EndToEnd, Row
 
-VERSION = 1  # of the JSON; grows when a key changes its meaning or goes away
+VERSION = 2  # of the JSON; grows when a key changes its meaning or goes away
 
 
 def to_json(c: Comparison) -> bytes:
     """The JSON document, ASCII; the same comparison gives the same bytes."""
-    first, beyond = c.first_difference, c.first_over(c.max_lsb)
+    first, beyond = c.first_difference, c.first_wrong
     document = {
         "version": VERSION,
         "model": c.model,
@@ -32,7 +32,7 @@ def to_json(c: Comparison) -> bytes:
         "seed": c.seed,
         "changed_sections": c.changed,
         "max_lsb": c.max_lsb,
-        "within_max_lsb": c.is_within,
+        "within_max_lsb": c.is_right,
         "first_difference": None if first is None else _pointer(c, first),
         "first_beyond_max_lsb": None if beyond is None else _pointer(c, beyond),
         "layers": [_row(r) for r in c.layers],
@@ -59,23 +59,43 @@ def _row(r: Row) -> dict[str, Any]:
         "compared": r.tally is not None,
     }
     if r.tally is None:
-        return row | {"reason": r.reason}
-    row |= {
-        "elements": r.tally.elements,
-        "differing": r.tally.differing,
-        "largest_lsb": r.tally.largest,
-        "histogram": [{"from": a, "to": b, "elements": n} for a, b, n in r.tally.histogram()],
-    }
-    e = r.tally.example
-    row["example"] = None
-    if e is not None:
-        row["example"] = {
-            "input": e.input,
-            "position": list(e.position),
-            "simulator": _number(e.simulator),
-            "reference": _number(e.reference),
+        row |= {"reason": r.reason, "unjudged": r.is_unjudged}
+    else:
+        row |= _tally(r.tally) | {
+            "nearest": r.nearest,
+            "as_unoptimised": r.unoptimised,
+            "wrong": _tally(r.wrong),
         }
+        if r.note:
+            row["note"] = r.note
+    if r.whole is not None:
+        row["end_to_end"] = _end_to_end(r.whole)
     return row
+
+
+def _tally(t: Tally) -> dict[str, Any]:
+    return {
+        "elements": t.elements,
+        "differing": t.differing,
+        "largest_lsb": t.largest,
+        "histogram": [{"from": a, "to": b, "elements": n} for a, b, n in t.histogram()],
+        "example": None if t.example is None else _example(t.example),
+    }
+
+
+def _example(e: Example) -> dict[str, Any]:
+    return {
+        "input": e.input,
+        "position": list(e.position),
+        "simulator": _number(e.simulator),
+        "reference": _number(e.reference),
+    }
+
+
+def _end_to_end(e: EndToEnd) -> dict[str, Any]:
+    tallies = {"optimised": e.optimised, "unoptimised": e.unoptimised, "reference_itself": e.itself}
+    found: dict[str, Any] = {name: None if t is None else _tally(t) for name, t in tallies.items()}
+    return found | {"other_model": e.is_other, "reason": e.reason}
 
 
 def _number(value: float) -> float | str:
@@ -91,28 +111,98 @@ def text(c: Comparison) -> Iterator[str]:
     if c.changed:
         yield f"The ENF is not what this compiler makes of the source: {', '.join(c.changed)} differ."
     yield f"Compared: {summary(c)}"
-    for reason, n in Counter(r.reason for r in c.layers if r.tally is None).items():
+    for reason, n in Counter(r.reason for r in c.layers if r.tally is None and not r.is_unjudged).items():
         yield f"  {_count(n, 'tensor')} not: {reason}"
-    first, beyond = c.first_difference, c.first_over(c.max_lsb)
-    if first is None:
+    for why, rows in explained(c):
+        yield f"  {why}: {', '.join(rows)}"
+    for o in c.outputs:
+        yield f"From end to end, {whole(c, o)}"
+    yield from verdict(c)
+
+
+def explained(c: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Why elements may differ, in a sentence, and how many of which kinds of layers do."""
+    name = c.reference.split()[0]
+    for count, why in (
+        (
+            "nearest",
+            f"right though {name} differs, which rounds in floating point there: nearest to the real number",
+        ),
+        ("unoptimised", f"right though {name} differs: {name} without its optimiser makes the same"),
+    ):
+        found: dict[str, list[Row]] = {}
+        for r in c.rows:
+            if getattr(r, count):
+                found.setdefault(kind(r), []).append(r)
+        if found:
+            yield why, [_share(k, rows, count) for k, rows in found.items()]
+    notes = Counter(r.note for r in c.rows if r.note)
+    for note, n in notes.items():
+        yield _count(n, "tensor"), [note]
+
+
+def _share(kind: str, rows: list[Row], count: str) -> str:
+    n, total = (
+        sum(getattr(r, count) for r in rows),
+        sum(r.tally.elements for r in rows if r.tally is not None),
+    )
+    tensors = f" in {len(rows)} tensors" if len(rows) > 1 else ""
+    return f"{kind} {n} of {_count(total, 'element')}{tensors}"
+
+
+def whole(c: Comparison, o: Row) -> str:
+    """How far an output is from the reference's own run of the file."""
+    e, name = o.whole, c.reference.split()[0]
+    assert e is not None
+    if e.optimised is None:
+        return f"output '{o.tensor}' is not compared: {e.reason}"
+    if not e.optimised.differing:
+        return f"output '{o.tensor}' equals {name}'s in all elements"
+    text = f"output '{o.tensor}' differs from {name}'s in {_far(e.optimised)}"
+    if e.itself is not None and e.unoptimised is not None:
+        text += f"; {name}'s own run without its optimiser "
+        text += f"differs from that in {_far(e.itself)}" if e.itself.differing else "makes the same"
+        text += (
+            f", from the simulator in {_far(e.unoptimised)}"
+            if e.unoptimised.differing
+            else " and equals the simulator's"
+        )
+    return text + (f". {e.reason}" if e.is_other else "")
+
+
+def _far(t: Tally) -> str:
+    return f"{t.differing} of {_count(t.elements, 'element')} by up to {t.largest} LSB"
+
+
+def verdict(c: Comparison) -> Iterator[str]:
+    """The last lines: what is wrong, or that nothing is."""
+    if c.first_difference is None and c.is_right:
         yield "All elements are equal."
         return
-    yield f"First difference: {sentence(c, first)}"
-    if beyond is None:
-        yield f"No element is more than {c.max_lsb} LSB off."
-    else:
-        if beyond is not first:
-            yield f"First beyond {c.max_lsb} LSB: {sentence(c, beyond)}"
-        n = sum(r.tally is not None and r.tally.largest > c.max_lsb for r in c.rows)
+    if c.is_right and not any(r.wrong.differing for r in c.rows):
+        yield "All elements are right."
+        return
+    wrong = c.first_wrong or next((r for r in c.rows if r.wrong.differing), None)
+    if wrong is not None:
+        yield f"First difference that nothing explains: {sentence(c, wrong)}"
+    if c.is_right:
+        yield f"No other element is more than {c.max_lsb} LSB off."
+    n = sum(r.wrong.largest > c.max_lsb for r in c.rows)
+    if n:
         yield f"FAILED: {_count(n, 'tensor')} with elements more than {c.max_lsb} LSB off."
+    for r in c.unjudged[:1]:
+        yield f"FAILED: {_count(len(c.unjudged), 'tensor')} could not be compared, the first '{r.tensor}': {r.reason}"
+    for o in c.outputs:
+        if o.whole is not None and o.whole.is_other:
+            yield f"FAILED: output '{o.tensor}': {o.whole.reason}"
 
 
 def to_junit_xml(c: Comparison, name: str) -> bytes:
-    """A test suite of one test, ASCII, as build systems show it: the first tensor beyond the limit is the failure."""
+    """A test suite of one test, ASCII, as build systems show it."""
     from xml.sax.saxutils import escape, quoteattr
 
-    beyond = c.first_over(c.max_lsb)
-    failure = "" if beyond is None else f"<failure message={quoteattr(plain(sentence(c, beyond)))}/>"
+    lines = list(verdict(c))
+    failure = "" if c.is_right else f"<failure message={quoteattr(plain(lines[0]))}/>"
     log = escape("\n".join(plain(line) for line in text(c)))
     title = quoteattr(plain(name))
     return (
@@ -137,11 +227,12 @@ def kind(r: Row) -> str:
 def summary(c: Comparison) -> str:
     """How many tensors were compared and how many differ."""
     compared = [r for r in c.layers if r.tally is not None]
-    different = sum(bool(r.tally.differing) for r in c.rows if r.tally is not None)
+    different = sum(r.differs for r in c.rows)
     total = sum(r.tally.elements for r in c.rows if r.tally is not None)
     return (
-        f"{len(compared)} of {_count(len(c.layers), 'layer')} and {_count(len(c.outputs), 'output')}, "
-        f"{_count(total, 'element')}; {different or 'none'} of these tensors {'differs' if different < 2 else 'differ'}"
+        f"{len(compared)} of {_count(len(c.layers), 'layer')} and {_count(len(c.outputs), 'output')}, each from the values that the "
+        f"simulator has before it, {_count(total, 'element')}; {different or 'none'} of these tensors "
+        f"{'differs' if different < 2 else 'differ'}"
     )
 
 
@@ -152,7 +243,7 @@ def sentence(c: Comparison, r: Row) -> str:
     else:
         place = f" on the {r.placed_on}" if r.placed_on else ""
         what = f"layer {c.layers.index(r)}, {kind(r)} '{r.operator}'{place}, tensor '{r.tensor}'"
-    t = r.tally
+    t = r.wrong if r.wrong.example is not None else r.tally
     assert t is not None and t.example is not None
     e = t.example
     return (
