@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from generator.__main__ import build
@@ -13,9 +11,9 @@ from furiosa.compiler.pipeline import Compilation, Options, compile_model
 from furiosa.enf import reader
 from furiosa.runtime import session
 from furiosa.runtime.errors import CompilationFailed, IncompatibleModel
+from tests.models import models
 from tests.reference import onnx_op, tflite_op
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
 FILES = (
     "mnist_8_float.onnx",
     "mnist_mobilenet_v2_uint8.tflite",
@@ -34,9 +32,7 @@ FILES = (
 def _read(name: str) -> bytes:
     if " " in name:
         return build(*name.split()).SerializeToString(deterministic=True)
-    if not (SHARED / name).exists():
-        pytest.skip(f"shared model {name} is not here")
-    return (SHARED / name).read_bytes()
+    return models.read(name)
 
 
 def _noise(desc: object, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +42,7 @@ def _noise(desc: object, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 100, desc.shape).astype(dtype)
 
 
-@pytest.mark.parametrize("name", [*FILES, "tiny int8", "tiny float32"])
+@pytest.mark.parametrize("name", [*models.names(*FILES), "tiny int8", "tiny float32"])
 def test_batch_equals_single_runs(name: str) -> None:
     model = _read(name)
     rng = np.random.default_rng(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from generator.__main__ import build
 
@@ -37,8 +35,8 @@ def _check_model(model: bytes, batch: int = 1) -> None:
         assert enf.metadata.latency_us == pytest.approx(c.performance.latency_us, abs=1e-3)
 
 
-def test_shared_models(shared_model: Path) -> None:
-    _check_model(shared_model.read_bytes())
+def test_whole_models(whole_model: tuple[str, bytes]) -> None:
+    _check_model(whole_model[1])
 
 
 @pytest.mark.parametrize("batch", [1, 2])

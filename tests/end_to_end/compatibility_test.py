@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,10 +9,11 @@ from furiosa.compiler.ldfg.coverage import coverage
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.enf import container
 from furiosa.runtime import session
+from tests.models import models
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "models"
 # what 0.6.3 leaves to the host: conversions of float32, resizing, concatenation along other axes than height
 MODELS = [
+    "segmentation_int8",
     "named_tensors.onnx",
     "quantized_i8_conv_truncated.onnx",
     "mobilenet_v2_1.0_224_ptq.tflite",
@@ -22,14 +21,11 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [m for m in MODELS if m in models.names(*MODELS)])
 def test_both_releases_give_the_same_numbers(name: str) -> None:
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"shared model {name} is not here")
     outputs, on_npu = [], []
     for release in ("0.10", "0.6.3"):
-        compiled = Compilation(path.read_bytes(), Options(compatibility=release)).run()
+        compiled = Compilation(models.read(name), Options(compatibility=release)).run()
         on_npu.append(coverage(compiled.ldfg).npu_operators)
         with session.create(container.to_bytes(compiled.enf)) as sess:
             random = np.random.default_rng(7)
@@ -46,9 +42,7 @@ def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype
     return random.integers(0, 127, shape).astype(dtype)
 
 
-def test_nothing_but_argmax_of_deeplab_stays_on_the_host() -> None:
-    path = SHARED / "deeplabv3_mnv2_dm05_quant.tflite"
-    if not path.exists():
-        pytest.skip(f"shared model {path.name} is not here")
-    verdicts = Compilation(path.read_bytes(), Options()).run().ldfg.verdicts
+@pytest.mark.parametrize("name", models.names("deeplabv3_mnv2_dm05_quant.tflite"))
+def test_nothing_but_argmax_stays_on_the_host(name: str) -> None:
+    verdicts = Compilation(models.read(name), Options()).run().ldfg.verdicts
     assert {op.op_type for op, v in verdicts.items() if v.placed_on == "host"} <= {"ARG_MAX"}

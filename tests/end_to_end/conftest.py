@@ -1,16 +1,14 @@
-"""Models for the tests that cross rooms: shared ones, the example networks, and the tiny one compiled once."""
+"""Models for the tests that cross rooms: small and shared ones, the example networks, and the tiny one compiled once."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from generator.__main__ import build
 
 from furiosa.compiler.pipeline import compile_model
+from tests.models import models
 
-MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "models"
 SHARED = [
     "deeplabv3_mnv2_dm05_quant.tflite",
     "mnist_8_float.onnx",
@@ -30,13 +28,10 @@ SHARED = [
 ]
 
 
-@pytest.fixture(params=SHARED)
-def shared_model(request: pytest.FixtureRequest) -> Path:
-    """The file of each shared model that can be compiled."""
-    path = MODELS / request.param
-    if not path.exists():
-        pytest.skip(f"the shared model {request.param} is not there")
-    return path
+@pytest.fixture(params=models.names(*SHARED))
+def whole_model(request: pytest.FixtureRequest) -> tuple[str, bytes]:
+    """Name and bytes of each small model and of each shared one that can be compiled."""
+    return request.param, models.read(request.param)
 
 
 @pytest.fixture(params=["tiny", "resnet50", "ssd_mobilenet", "ssd_resnet34"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from furiosa.compiler.pipeline import Compilation, Options
 
 FIXED_BATCH = {"movenet_lightning_ptq.tflite"}
@@ -16,8 +14,9 @@ def _check(model: bytes, batches: tuple[int, ...]) -> None:
             assert linear.sram_peak == linear.sram_lower_bound, (target, batch)
 
 
-def test_shared_models(shared_model: Path) -> None:
-    _check(shared_model.read_bytes(), (1,) if shared_model.name in FIXED_BATCH else (1, 2, 8))
+def test_whole_models(whole_model: tuple[str, bytes]) -> None:
+    name, model = whole_model
+    _check(model, (1,) if name in FIXED_BATCH else (1, 2, 8))
 
 
 def test_example_models(example_model: bytes) -> None:

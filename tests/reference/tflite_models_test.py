@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.models import models
 from tests.reference import tflite_graph
 
-MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "models"
 # operators with 8-bit results that are computed by no rule of this folder
 WITHOUT_RULE = {"GATHER_ND", "PACK", "SPLIT", "UNPACK"}
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all_tensors")
@@ -46,11 +46,10 @@ def _inputs(path: Path) -> list[np.ndarray]:
     return arrays
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_operator(name: str) -> None:
-    path = MODELS / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"needs the shared model {path.name}, which is not part of this repository")
+@pytest.mark.parametrize("name", models.names(*(f"{name}.tflite" for name in NAMES)))
+def test_every_operator(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(models.read(name))
     results = list(tflite_graph.compare(path, *_inputs(path)))
     assert [r for r in results if r.mismatches] == []
     without_rule = {r.operator for r in results if r.mismatches is None and r.dtype in ("int8", "uint8")}
@@ -58,12 +57,11 @@ def test_every_operator(name: str) -> None:
     assert any(r.mismatches == 0 for r in results)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_preserving_tensors_changes_no_result(name: str) -> None:
+@pytest.mark.parametrize("name", models.names(*(f"{name}.tflite" for name in NAMES)))
+def test_preserving_tensors_changes_no_result(tmp_path: Path, name: str) -> None:
     """The interpreter that keeps every tensor, which the comparison relies on, computes what the default one does."""
-    path = MODELS / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"needs the shared model {path.name}, which is not part of this repository")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(models.read(name))
     results = []
     for preserve in (False, True):
         interpreter = Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=preserve)

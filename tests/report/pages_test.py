@@ -17,12 +17,12 @@ from furiosa.enf.report.program import of_enf
 from furiosa.enf.report.timeline import Timeline
 from furiosa.enf.testing.programs import Program, const, sram
 from furiosa.enf.testing.reports import HOSTILE, host_and_npu, named, report
+from tests.models import models
 from tests.report.browser import Browser, find
 
 pytestmark = pytest.mark.skipif(
     find() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
 )
-SHARED = Path(__file__).parents[3] / "shared" / "models"
 COLOURS = {  # of page.css; small commands take most of their time to start, the part in the colour "idle"
     "light": {"idle": "169,180,198", "load": "31,149,135", "store": "209,138,31", "pcie": "133,96,189"},
     "dark": {"idle": "93,106,128", "load": "75,191,174", "store": "230,171,84", "pcie": "176,145,228"},
@@ -234,13 +234,18 @@ def test_ten_thousand_commands(browser, large):
     assert_quiet(browser, large)
 
 
-@pytest.mark.parametrize("model", ["movenet_lightning_ptq.tflite", "tiny_vww_mobilenet_float.tflite"])
-def test_pages_of_shared_models(browser, folder, model):
-    """One that goes back and forth between host and NPU, and one that only runs on the host."""
-    source = SHARED / model
-    if not source.exists():
-        pytest.skip("../shared/models is absent")
-    page = pages(folder, source)
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in models.names("movenet_lightning_ptq.tflite", "tiny_vww_mobilenet_float.tflite")
+        if n == "segmentation_int8" or n not in models.GENERATED
+    ],
+)
+def test_pages_of_models_with_host_parts(browser, folder, name):
+    """Ones that go from NPU to host, or back and forth, and one that only runs on the host."""
+    (folder / name).write_bytes(models.read(name))
+    page = pages(folder, folder / name)
     browser.open(page)
     assert number_of_marks(browser, "lanes") > 0
     assert "host" in browser.js("document.querySelector('.legend').innerText")

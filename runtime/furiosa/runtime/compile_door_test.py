@@ -128,18 +128,23 @@ def test_without_the_compiler_the_sentence_says_what_to_do(tmp_path):
     assert "the compiler is not installed: run 'furiosa compile'" in done.stdout
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared models (../shared/models) are not here")
-@pytest.mark.parametrize(
-    "name", ["mnistnet_uint8", "split_concat", "tiny_ad_autoencoder_int8", "tiny_vww_mobilenet_float"]
-)
+def _tflite_models() -> list[object]:
+    """A small model, and those of the shared ones that are there."""
+    shared = ("mnistnet_uint8", "split_concat", "tiny_ad_autoencoder_int8", "tiny_vww_mobilenet_float")
+    files = [SHARED / f"{name}.tflite" for name in shared]
+    return [pytest.param(tflite_softmax((1, 10)), id="softmax")] + [
+        pytest.param(f.read_bytes(), id=f.stem) for f in files if f.exists()
+    ]
+
+
+@pytest.mark.parametrize("model", _tflite_models())
 @pytest.mark.parametrize("device", ["npu0pe0", "npu0pe0-1"])
-def test_real_models_give_what_litert_gives(name, device):
+def test_models_give_what_litert_gives(model, device):
     from ai_edge_litert.interpreter import Interpreter
 
-    path = SHARED / f"{name}.tflite"
-    reference = Interpreter(str(path), num_threads=1)
+    reference = Interpreter(model_content=model, num_threads=1)
     reference.allocate_tensors()
-    with session.create(path, device) as s:
+    with session.create(model, device) as s:
         inputs = [tensor.rand(d, i) for i, d in enumerate(s.inputs())]
         for detail, array in zip(reference.get_input_details(), inputs, strict=True):
             reference.set_tensor(detail["index"], array)

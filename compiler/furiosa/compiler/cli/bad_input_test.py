@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from furiosa.compiler.cli.main import main
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model
 
-SHARED_MODELS = Path(__file__).parents[5] / "shared" / "models"
 REPORTS = ("--report-json", "--report", "--analyze-memory", "--chrome-trace")
 IO_ERROR, INVALID_FORMAT, INVALID_MODEL, OTHER, BAD_ARGUMENTS = 2, 4, 5, 13, 255
 
@@ -61,10 +61,7 @@ def test_truncated_model(capfd, quantized_model, part):
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
 def test_truncated_tflite(capfd, part):
-    source = SHARED_MODELS / "tiny_resnet8_int8.tflite"
-    if not source.exists():
-        pytest.skip("../shared/models is absent")
-    data = source.read_bytes()
+    data = conv_model(np.random.default_rng(0))
     Path("cut.tflite").write_bytes(data[: int(len(data) * part)])
     check(["compile", "cut.tflite"], INVALID_FORMAT, capfd, "cut.tflite")
 
@@ -93,10 +90,11 @@ def test_unknown_custom_operator(capfd):
 
 
 def test_unknown_custom_operator_of_tflite(capfd):
-    source = SHARED_MODELS / "unknown_custom_op.tflite"
-    if not source.exists():
-        pytest.skip("../shared/models is absent")
-    check(["compile", str(source)], INVALID_MODEL, capfd, "fake-op-double")
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    b.operator("CUSTOM:fake-op-double", [x], [y])
+    Path("custom.tflite").write_bytes(b.build([x], [y]))
+    check(["compile", "custom.tflite"], INVALID_MODEL, capfd, "fake-op-double")
 
 
 def external(location: str) -> bytes:

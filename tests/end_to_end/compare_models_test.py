@@ -1,4 +1,4 @@
-"""``furiosa compare`` on the shared real models: every layer equals LiteRT's, bit for bit, on both targets."""
+"""``furiosa compare`` on whole models, small and real ones: every layer equals LiteRT's, bit for bit, on both targets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from furiosa.runtime.compare.compare import compare
+from tests.models import models
 
-MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "models"
 # those of which no layer is inside a host cluster
 NAMES = [
     "mnist_mobilenet_v2_uint8",
@@ -23,11 +23,12 @@ NAMES = [
 
 
 @pytest.mark.parametrize("target", ["warboy", "warboy-2pe"])
-@pytest.mark.parametrize("name", NAMES)
-def test_every_layer_is_equal(name: str, target: str) -> None:
-    path = MODELS / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"the shared model {name} is not there")
+@pytest.mark.parametrize(
+    "name", [n for n in models.names(*(f"{n}.tflite" for n in NAMES)) if n != "segmentation_int8"]
+)
+def test_every_layer_is_equal(tmp_path: Path, name: str, target: str) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(models.read(name))
     result = compare(str(path), target_npu=target)
     assert result.first_difference is None
     assert all(r.tally is not None for r in result.layers)
