@@ -124,7 +124,6 @@ ONNX_ELSEWHERE = {
     "ReduceMean": "reduce_test",
     "ReduceSum": "reduce_test",
     "Split": "moves_onnx_test",
-    "Upsample": "resize_test",
 }
 
 

@@ -80,7 +80,6 @@ ROWS: dict[str, Row] = {
     "ReduceMean": Row(like="Mean", tflite=("MEAN",)),
     "Squeeze": Row(like="Unsqueeze", tflite=("SQUEEZE",)),
     "Tile": Row(like="Expand", tflite=("TILE",)),
-    "Upsample": Row(like="Resize"),
 }
 # TFLite's operators -> those of ONNX
 COUNTERPARTS = {name: onnx for onnx, row in ROWS.items() for name in row.tflite}

@@ -165,6 +165,5 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "Tile": expand,
     "Transpose": transpose,
     "Unsqueeze": reshape,
-    "Upsample": resize,
     **dict.fromkeys(FUNCTIONS, unary),
 }

@@ -1,4 +1,4 @@
-"""Resize, and Upsample of old opsets."""
+"""Resize."""
 
 from __future__ import annotations
 
@@ -81,10 +81,7 @@ def _scales(unit: Unit, x: Tensor, y: Tensor) -> np.ndarray:
     inputs = [*unit.inputs, None, None, None]
     axes = [int(v) % 4 for v in unit.op.attributes.get("axes") or range(4)]
     sized = np.asarray(y.shape, f32) / np.asarray(x.shape, f32)
-    stated = unit.op.attributes.get("scales")  # Upsample 7
-    if stated is not None:
-        return np.asarray(stated, f32)
-    is_old = "coordinate_transformation_mode" not in unit.op.attributes  # Upsample 9, Resize 10
+    is_old = "coordinate_transformation_mode" not in unit.op.attributes  # Resize 10
     scales = _values(inputs[1 if is_old else 2], axes, np.ones(4, f32))
     return sized if scales is None else scales.astype(f32)
 
