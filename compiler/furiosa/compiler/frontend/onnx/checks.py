@@ -72,27 +72,6 @@ def opsets(model: onnx.ModelProto) -> dict[str, int]:
     return versions
 
 
-def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replaces calls of the model's own functions by their bodies.
-
-    Raises:
-        InvalidModel: a function calls itself.
-    """
-    from onnx import inliner
-
-    # The inliner knows nothing of default values.
-    defaults = {(f.domain, f.name): f.attribute_proto for f in model.functions if f.attribute_proto}
-    bodies = [node for f in model.functions for node in _walk_nodes(f.node)] if defaults else []
-    for node in (*bodies, *(walk(model.graph) if defaults else ())):
-        given = {a.name for a in node.attribute}
-        values = defaults.get((node.domain, node.op_type), ())
-        node.attribute.extend(a for a in values if a.name not in given)
-    try:
-        return inliner.inline_local_functions(model)
-    except ONNX_ERRORS as e:
-        raise InvalidModel(f"the functions of the ONNX model cannot be inlined: {e}") from None
-
-
 def schema_of(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSchema | None:
     """The definition of a node's operator; None for an operator that only onnxruntime defines.
 
@@ -170,14 +149,15 @@ def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
 
 def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes of a graph and of the subgraphs in their attributes."""
-    return _walk_nodes(graph.node)
+    return walk_nodes(graph.node)
 
 
-def _walk_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def walk_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """All nodes of a list and of the subgraphs in their attributes."""
     for node in nodes:
         yield node
         for subgraph in subgraphs(node):
-            yield from _walk_nodes(subgraph.node)
+            yield from walk_nodes(subgraph.node)
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
-from furiosa.compiler.frontend import open_dims
+from furiosa.compiler.frontend import limits, open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
     attributes,
@@ -18,6 +18,7 @@ from furiosa.compiler.frontend.onnx import (
     consistency,
     cut,
     dynamic,
+    functions,
     inputs,
     regions,
     shapes,
@@ -118,7 +119,8 @@ def _select(
     """The checked part of a model that is meant, its inputs of static shapes; and the selection as it was found."""
     model.ir_version = max(model.ir_version, 4)  # since when an initialiser need not be an input as well
     if model.functions:
-        model = checks.inline_functions(model)
+        model = functions.inline(model)
+    limits.check_operators(sum(1 for _ in checks.walk(model.graph)))
     checks.check_text(model)
     done = cut.cut(model, selection, lambda head: _types(head, big, reader))
     checks.check_operators(model, checks.opsets(model))

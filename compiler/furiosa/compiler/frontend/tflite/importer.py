@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
+from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
@@ -86,6 +87,7 @@ def import_tflite(
         )
     if not model["subgraphs"]:
         raise InvalidModel("the TFLite model has no subgraph")
+    limits.check_operators(sum(len(subgraph["operators"]) for subgraph in model["subgraphs"]))
     graph = _Importer(Source(model, view)).graph()
     if batch_size != 1:
         from furiosa.compiler.frontend.tflite.batch import apply_batch
