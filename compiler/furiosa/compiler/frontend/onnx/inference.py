@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from furiosa.compiler.dfg.graph import Tensor
@@ -10,6 +11,7 @@ from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wir
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants
 
 MAX_TURNS = 100  # of inference on what the file states, tensor after tensor; then all that it states is taken
+MAX_BYTES = 1 << 26  # that all results of folding take together, but for weights
 MIN_FOLDED_OPSET = 7  # attributes and broadcasting were others before
 
 
@@ -29,10 +31,15 @@ class Inference:
         self.types: dict[str, onnx.TypeProto] = {}
         self._can_fold = checks.opsets(model)[""] >= MIN_FOLDED_OPSET
         self._room = 0  # bytes that folded weights may take: twice what the file's own constants take
+        self._room_for_shapes = MAX_BYTES
+        self._messages: dict[
+            str, onnx.TensorProto
+        ] = {}  # the initialisers, of which inference sees the values of small ones
         self._for_conditions = _for_conditions(model.graph)
         for i, message in enumerate(model.graph.initializer):
             dtype, shape, data = reader.read(message, big.get(i))
             self._define(Tensor(message.name, shape, dtype, data=data))
+            self._messages[message.name] = message
             self._room += 2 * data.nbytes
         for sparse in model.graph.sparse_initializer:
             self._add(reader.densify(sparse))
@@ -80,20 +87,40 @@ class Inference:
         return found
 
     def _fold(self) -> bool:
-        """Makes the results of nodes on constants initialisers; whether that was so for any node."""
+        """Makes the results of nodes on constants initialisers; whether that was so for any node.
+
+        What that tells of the shapes of nodes behind is looked at at once, so that a long chain takes one turn.
+        """
         graph = self.model.graph
         kept = []
         for node in graph.node:
-            tensor = self._folded(node)
-            if tensor is None:
+            self._look_at(node)
+            tensors = self._folded(node)
+            if tensors is None:
                 kept.append(node)
-                continue
-            self._add(tensor)
+            for tensor in tensors or ():
+                self._add(tensor)
         if len(kept) == len(graph.node):
             return False
         del graph.node[:]
         graph.node.extend(kept)
         return True
+
+    def _look_at(self, node: onnx.NodeProto) -> None:
+        """Infers the types of a node's results where they are unknown and those of its inputs are not any more."""
+        if not any(o and self._is_unknown(o) for o in node.output) or any(
+            map(self._is_unknown, filter(None, node.input))
+        ):
+            return
+        given = {
+            n: self.types[n] if n not in self.constants else shapes.type_of(self.constants[n])
+            for n in node.input
+            if n
+        }
+        values = {n: self._messages[n] for n in node.input if n in self._messages}
+        for name, found in shapes.infer_node(node, given, values, self.model).items():
+            if self._is_unknown(name) and shapes.is_known(found):
+                self.types[name] = found
 
     def _define(self, tensor: Tensor) -> None:
         if tensor.name in self.constants:
@@ -107,42 +134,61 @@ class Inference:
         if tensor.data.nbytes <= wire.SMALL:
             message.raw_data = tensor.data.tobytes()
         self.model.graph.initializer.append(message)
+        self._messages[tensor.name] = message
 
-    def _folded(self, node: onnx.NodeProto) -> Tensor | None:
+    def _folded(self, node: onnx.NodeProto) -> list[Tensor] | None:
         domain = checks.domain_of(node.domain)
         quantizes = node.op_type == "QuantizeLinear" and domain == "com.microsoft"
-        if (domain and not quantizes) or len(node.output) != 1:
+        if (domain and not quantizes) or not node.output or not all(node.output):
             return None
-        name = node.output[0]
         if node.op_type == "Constant":
-            return self._constant(node)
-        if not self._can_fold or name in self._for_conditions:
+            value = self._constant(node)
+            return value and [value]
+        if not self._can_fold or all(name in self._for_conditions for name in node.output):
             return None
         if node.op_type in ("Shape", "Size"):
             source = self.constants.get(node.input[0])
             shape = source.shape if source else shapes.static_shape(self.types.get(node.input[0]))
             if shape is None:
                 return None
-            data = fold.shape_of(node.op_type, shape, attributes.stated(node, self.reader))
+            results = [fold.shape_of(node.op_type, shape, attributes.stated(node, self.reader))]
         else:
-            inputs = [self.constants.get(n) if n else None for n in node.input]
-            if any(n and t is None for n, t in zip(node.input, inputs)):
-                return None
-            known = shapes.static_shape(self.types.get(name))
-            of_weights = node.op_type in fold.OF_WEIGHTS
-            if of_weights and inputs[0] is not None and inputs[0].data.nbytes > self._room:
-                return None
-            try:
-                data = fold.fold(node.op_type, inputs, known, attributes.stated(node, self.reader))
-            except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as e:
-                raise InvalidModel(
-                    f'operator "{node.name}" ({node.op_type}) on constants is invalid: {e}'
-                ) from None
-            if data is None:
-                return None
-            if of_weights:
-                self._room -= data.nbytes
-        return Tensor(name, data.shape, data.dtype.name, data=data)
+            results = self._results(node)
+        if results is None:
+            return None
+        return [
+            Tensor(n, data.shape, data.dtype.name, data=data)
+            for n, data in zip(node.output, results, strict=True)
+        ]
+
+    def _results(self, node: onnx.NodeProto) -> list[np.ndarray] | None:
+        """What a node makes of constants, as far as there is room for it."""
+        op_type, names, stated = node.op_type, list(node.input), None
+        if op_type == "CastLike" and len(names) == 2:  # of the second input only the type counts
+            like = self.constants[names[1]].dtype if names[1] in self.constants else None
+            code = CODES.get(like, self.types.get(names[1], onnx.TypeProto()).tensor_type.elem_type)
+            op_type, names, stated = "Cast", names[:1], {"to": code}
+        inputs = [self.constants.get(n) if n else None for n in names]
+        if any(n and t is None for n, t in zip(names, inputs)):
+            return None
+        of_weights = op_type in fold.OF_WEIGHTS
+        room = self._room if of_weights else self._room_for_shapes
+        if of_weights and inputs and inputs[0] is not None and inputs[0].data.nbytes > room:
+            return None
+        known = [shapes.static_shape(self.types.get(n)) for n in node.output]
+        try:
+            results = fold.fold(op_type, inputs, known, stated or attributes.stated(node, self.reader))
+        except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as e:
+            raise InvalidModel(
+                f'operator "{node.name}" ({node.op_type}) on constants is invalid: {e}'
+            ) from None
+        if results is None or sum(r.nbytes for r in results) > room:
+            return None
+        if of_weights:
+            self._room -= sum(r.nbytes for r in results)
+        else:
+            self._room_for_shapes -= sum(r.nbytes for r in results if r.base is None)
+        return results
 
     def _constant(self, node: onnx.NodeProto) -> Tensor | None:
         """A Constant node's value; strings and sparse tensors are left to the host."""

@@ -6,9 +6,11 @@ import re
 
 import onnx
 
+from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.onnx import corrections
-from furiosa.compiler.frontend.onnx.checks import ONNX_ERRORS
+from furiosa.compiler.frontend.onnx.checks import ONNX_ERRORS, domain_of
+from furiosa.compiler.frontend.onnx.constants import CODES
 from furiosa.compiler.frontend.onnx.contrib import CONTRIB
 
 # onnx infers no shapes for contrib operators; for this purpose each of these is like a standard operator on some of its
@@ -36,6 +38,9 @@ _LIKE: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "QuickGelu": ("Identity", (0,), -1),
 }
 
+
+# whose shapes ``infer`` may have to set right, or which onnx trips over
+_NOT_ALONE = frozenset({*corrections.OPERATORS, "MeanVarianceNormalization"})
 
 MOST_CORRECTIONS = 32  # nodes of one model whose shapes are set right; each costs an inference
 
@@ -86,6 +91,35 @@ def infer(
         if corrected == MOST_CORRECTIONS or not _correct(plain.graph, types):
             break
     return types
+
+
+def infer_node(
+    node: onnx.NodeProto,
+    given: dict[str, onnx.TypeProto],
+    values: dict[str, onnx.TensorProto],
+    model: onnx.ModelProto,
+) -> dict[str, onnx.TypeProto]:
+    """The types of one standard node's results, as ``infer`` would tell them; empty where that needs the whole model.
+
+    Args:
+        given: the types of its inputs.
+        values: those inputs that are constants.
+    """
+    versions = {domain_of(o.domain): o.version for o in model.opset_import}
+    if node.domain or node.op_type in _NOT_ALONE or any(a.HasField("g") or a.graphs for a in node.attribute):
+        return {}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, versions[""], "")
+        return onnx.shape_inference.infer_node_outputs(
+            schema, node, given, values, opset_imports=list(model.opset_import), ir_version=model.ir_version
+        )
+    except (*ONNX_ERRORS, KeyError, onnx.defs.SchemaError):  # whole models are checked later
+        return {}
+
+
+def type_of(constant: Tensor) -> onnx.TypeProto:
+    """The type of a constant."""
+    return onnx.helper.make_tensor_type_proto(CODES[constant.dtype], constant.shape)
 
 
 def _correct(graph: onnx.GraphProto, types: dict[str, onnx.TypeProto]) -> bool:
