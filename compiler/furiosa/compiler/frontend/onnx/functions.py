@@ -35,7 +35,9 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
 
     size = _unfolded(model)
     limits.check_operators(size.operators)
-    limits.check_unfolded(size.nbytes, model.ByteSize(), "the model, with the bodies of its functions in place of calls,")
+    limits.check_unfolded(
+        size.nbytes, model.ByteSize(), "the model, with the bodies of its functions in place of calls,"
+    )
     # The inliner knows nothing of default values.
     defaults = {(f.domain, f.name): f.attribute_proto for f in model.functions if f.attribute_proto}
     bodies = [node for f in model.functions for node in checks.walk_nodes(f.node)] if defaults else []
