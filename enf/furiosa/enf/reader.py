@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from contextlib import suppress
@@ -39,7 +40,7 @@ class Enf:
     code; ``constants`` the bytes of that section; ``sections`` the section table; ``data`` the whole file, ``size`` bytes.
     """
 
-    def __init__(self, content: Content, *, wait: bool = True):
+    def __init__(self, content: Content, *, wait: bool = True, sha256: str | None = None):
         self.size = len(content)
         self.sections = container.read_table(content, checksums=False)
         is_file = isinstance(content, Part)
@@ -53,7 +54,11 @@ class Enf:
             if is_file:
                 _read(content, memory, s.offset, s.end)
             container.compare_checksum(self.data, s)
-        self._pending = [_Large(content, memory, s) for s in large]
+        self._pending: list[_Background] = [_Large(content, memory, s) for s in large]
+        if sha256 is not None and large:
+            self._pending.append(_Digest(self.data, sha256, self._pending[:]))
+        elif sha256 is not None:
+            compare_digest(self.data, sha256)
         try:
             self._read()
         except BaseException:
@@ -63,14 +68,15 @@ class Enf:
             self.wait()
 
     def wait(self) -> None:
-        """Waits until every section is read and compared.  Without it ``data``, constants and host models must not be used.
+        """Waits until every section is read and compared, and the digest.  Without it ``data``, constants and host models must not be
+        used.
 
         Raises:
             EnfFormatError: a checksum does not match, every time.
             OSError, MemoryError: as ``load``.
         """
-        for section in self._pending:
-            section.wait()
+        for work in self._pending:
+            work.wait()
 
     def _read(self) -> None:
         for name, message in _MESSAGES.items():
@@ -107,13 +113,14 @@ class Enf:
         return self.section("host_models")[call.offset : call.offset + call.size]
 
 
-class _Large:
-    """A section that is read and compared on a thread of its own; what fails there is tried again by who waits."""
+class _Background:
+    """Work on a thread of its own; what fails there is tried again by who waits."""
 
-    def __init__(self, content: Content, memory: memoryview, section: Section):
-        self._content: Content | None = content  # None: done
-        self._memory, self._section = memory, section
-        self._thread = threading.Thread(target=self._try, name="checksum", daemon=True)
+    def __init__(self) -> None:
+        self._is_done = False
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._try, name="checksum", daemon=True
+        )
         try:
             self._thread.start()
         except RuntimeError:  # the system has no thread to spare
@@ -122,18 +129,46 @@ class _Large:
     def wait(self) -> None:
         if self._thread is not None:
             self._thread.join()
-        if self._content is not None:
-            self._work(self._content)
+        if not self._is_done:
+            self._try_once()
 
     def _try(self) -> None:
         with suppress(Exception):
-            self._work(self._content)
+            self._try_once()
 
-    def _work(self, content: Content) -> None:
-        if isinstance(content, Part):
-            _read(content, self._memory, self._section.offset, self._section.end)
+    def _try_once(self) -> None:
+        self._work()
+        self._is_done = True
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+
+class _Large(_Background):
+    """A section that is read and compared."""
+
+    def __init__(self, content: Content, memory: memoryview, section: Section):
+        self._content, self._memory, self._section = content, memory, section
+        super().__init__()
+
+    def _work(self) -> None:
+        if isinstance(self._content, Part):
+            _read(self._content, self._memory, self._section.offset, self._section.end)
         container.compare_checksum(self._memory, self._section)
-        self._content = None
+        self._content = b""  # a file that is not needed any more
+
+
+class _Digest(_Background):
+    """The SHA-256 of the whole file, once every section is there."""
+
+    def __init__(self, data: memoryview, sha256: str, sections: list[_Background]):
+        self._data, self._sha256, self._sections = data, sha256, sections
+        super().__init__()
+
+    def _work(self) -> None:
+        for section in self._sections:
+            section.wait()
+        compare_digest(self._data, self._sha256)
 
 
 def _read(content: Part, memory: memoryview, start: int, end: int) -> None:
@@ -142,17 +177,32 @@ def _read(content: Part, memory: memoryview, start: int, end: int) -> None:
     content.check()
 
 
-def load(content: bytes | Content, *, wait: bool = True) -> Enf:
+def compare_digest(data: bytes | memoryview, sha256: str) -> None:
+    """Compares the bytes of a file with the hex digest that somebody states of it.
+
+    Raises:
+        EnfFormatError: they are others.
+    """
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise EnfFormatError(
+            f"it is damaged or another file: its SHA-256 is {found}, and {sha256 or 'none'} is stated of it"
+        )
+
+
+def load(content: bytes | Content, *, wait: bool = True, sha256: str | None = None) -> Enf:
     """A verified program from bytes, which stay referenced, or from a file, of which it makes a copy.
 
-    Without ``wait`` it may be returned before large sections are read and their checksums compared: see ``Enf.wait``.
+    ``sha256`` is the hex digest that it has to have.  Without ``wait`` it may be returned before large sections are read and compared
+    with their checksums, and all of it with the digest: see ``Enf.wait``.
 
     Raises:
         OSError: the file cannot be read, or FileChanged while it was read.
         MemoryError: there is no memory for the copy.
         EnfFormatError, EnfVerifyError: the file must not be run.
     """
-    return Enf(content if isinstance(content, Part) else memoryview(content).cast("B"), wait=wait)
+    data = content if isinstance(content, Part) else memoryview(content).cast("B")
+    return Enf(data, wait=wait, sha256=sha256)
 
 
 def load_file(path: str | os.PathLike[str]) -> Enf:

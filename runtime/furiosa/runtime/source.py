@@ -15,11 +15,15 @@ _USTAR = slice(257, 262)  # where a tar file says that it is one
 
 
 class Source(NamedTuple):
-    """A model file: its bytes, what to call it in a sentence, and the folder for external data."""
+    """A model file: its bytes, what to call it in a sentence, and the folder for external data.
+
+    ``sha256`` is the hex digest that a bundle's manifest states of it.
+    """
 
     data: Content
     name: str
     folder: str | None
+    sha256: str | None = None
 
     @property
     def is_enf(self) -> bool:
@@ -36,9 +40,15 @@ class Source(NamedTuple):
 
         Raises:
             OSError: the file cannot be read.
-            IncompatibleModel: it changed since it was opened.
+            IncompatibleModel: it changed since it was opened, or is not what the manifest says.
         """
-        return self._read(slice(None))
+        data = self._read(slice(None))
+        if self.sha256 is not None:
+            try:
+                reader.compare_digest(data, self.sha256)
+            except EnfError as e:
+                raise IncompatibleModel(f"{self.name}: {e}") from None
+        return data
 
     def in_memory(self) -> Source:
         """The same, read now; raises as ``read``."""
@@ -52,7 +62,7 @@ class Source(NamedTuple):
             IncompatibleModel: it must not be run, or changed since it was opened.
         """
         try:
-            return reader.load(self.data, wait=wait)
+            return reader.load(self.data, wait=wait, sha256=self.sha256)
         except EnfError as e:
             raise IncompatibleModel(f"{self.name}: {e}") from e
         except FileChanged as e:
@@ -89,7 +99,8 @@ def read(model: object) -> Source:
         if separator and not os.path.exists(path):
             from furiosa.runtime.bundle.reader import Bundle
 
-            return Source(Bundle.open(archive).enf_bytes(member), path, None)
+            bundle = Bundle.open(archive)
+            return Source(bundle.enf_bytes(member), path, None, bundle.sha256(member))
         source = Source(files.open_file(path), path, os.path.dirname(os.path.abspath(path)))
     elif isinstance(model, (bytes, bytearray, memoryview)):
         data = memoryview(model).cast("B")

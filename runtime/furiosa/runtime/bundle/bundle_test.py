@@ -11,13 +11,16 @@ import sys
 import numpy as np
 import pytest
 
-from furiosa.enf import outputs
+from furiosa.enf import container, outputs
+from furiosa.enf import reader as enf_reader
 from furiosa.enf.testing.generated import assert_generated
-from furiosa.runtime import session
+from furiosa.runtime import session, source
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import manifest_pb2, tar, writer
 from furiosa.runtime.bundle.manifest_pb2 import Manifest
 from furiosa.runtime.bundle.reader import Bundle
+from furiosa.runtime.cli import bundle_main
+from furiosa.runtime.deploy import program
 from furiosa.runtime.errors import BundleError, IncompatibleModel
 from furiosa.runtime.testing.enf_files import build, descriptor, table_enf
 
@@ -266,6 +269,50 @@ def test_a_digest_that_does_not_match_is_refused(tmp_path, bundle):
         with pytest.raises(BundleError, match="'models/resnet50.enf' is damaged"):
             use(Bundle.open(bundle))
     assert sorted(os.listdir(tmp_path)) == ["in", "vision.tar"]
+
+
+def exchange(manifest, files):
+    """A sound ENF of the same size in the place of another."""
+    enf = enf_reader.load(files["models/resnet50.enf"])
+    sections = {s.name: bytes(enf.section(s.name)) for s in enf.sections}
+    name = sections["metadata"].replace(b"0.0.0", b"9.9.9")
+    assert name != sections["metadata"]
+    files["models/resnet50.enf"] = container.to_bytes(sections | {"metadata": name})
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_an_exchanged_enf_is_refused_before_it_runs(bundle, monkeypatch, capsys, large):
+    if large:  # compared on a thread, for which only the first run waits
+        monkeypatch.setattr(enf_reader, "_LARGE", 8)
+    with session.create(f"{bundle}#resnet50") as sess:
+        sess.run(X)
+    remake(bundle, exchange)
+    with (
+        pytest.raises(
+            IncompatibleModel,
+            match="it is damaged or another file: its SHA-256 is [0-9a-f]{64}, and [0-9a-f]{64} is stated",
+        ),
+        session.create(f"{bundle}#resnet50") as sess,
+    ):
+        assert large
+        sess.run(X)
+    for _ in range(2):  # every time
+        with pytest.raises(IncompatibleModel, match="its SHA-256 is"):
+            source.read(f"{bundle}#resnet50").read()
+    with session.create(f"{bundle}#mobilenet") as sess:
+        sess.run(X.repeat(2, -1))
+    assert bundle_main(["run", str(bundle), "--model", "resnet50", "--random", "1"]) != 0
+    assert "its SHA-256 is" in capsys.readouterr().err
+
+
+def test_an_exchanged_enf_of_an_unpacked_bundle_is_refused(tmp_path, bundle, capsys):
+    folder = tmp_path / "unpacked"
+    Bundle.open(bundle).unpack(folder)
+    arguments = ["--model", "resnet50", "--random", "0"]
+    assert program.main(str(folder), arguments) == 0
+    (folder / "models/resnet50.enf").write_bytes((folder / "models/mobilenet.enf").read_bytes())
+    assert program.main(str(folder), arguments) != 0
+    assert "its SHA-256 is" in capsys.readouterr().err
 
 
 def test_an_enf_that_its_own_checksums_refuse_is_refused(bundle):

@@ -101,12 +101,16 @@ class Bundle:
         return [model.name for model in self.manifest.models]
 
     def enf_bytes(self, name: str) -> Content:
-        """The ENF of a model, not read yet.  Its own checksums tell of damage when it is loaded.
+        """The ENF of a model, not read yet; that it is what the manifest says, ``sha256`` tells.
 
         Raises:
             BundleError: no such model.
         """
         return self.files[self._model(name).file]
+
+    def sha256(self, name: str) -> str:
+        """The digest of a model's ENF that the manifest states; raises as ``enf_bytes``."""
+        return self._model(name).sha256
 
     def _model(self, name: str) -> Model:
         for model in self.manifest.models:

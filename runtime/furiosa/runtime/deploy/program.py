@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 # Imported here and not when needed, so that ``run.py`` sees wheels that cannot be loaded.
 from furiosa.runtime import run_files, session
+from furiosa.runtime import source as sources
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.cli import Parser, add_run_arguments, plain, run_command
 from furiosa.runtime.errors import BundleError, InvalidInput, ModelDeployFailed
+from furiosa.runtime.source import Source
 
 _HOST_RUNTIMES = {"onnx": ("onnxruntime", "onnxruntime"), "tflite": ("ai_edge_litert", "LiteRT")}
 
@@ -34,8 +36,8 @@ def _parser(folder: str) -> Parser:
 
 
 def _run(args: argparse.Namespace) -> None:
-    name, path = _model(args.folder, args.model)
-    with session.create(path) as sess:
+    name, source = _model(args.folder, args.model)
+    with session.create(source) as sess:
         for format in sorted(sess.host_formats):
             module, runtime = _HOST_RUNTIMES[format]
             if importlib.util.find_spec(module) is None:
@@ -47,14 +49,16 @@ def _run(args: argparse.Namespace) -> None:
         run_files.run_session(sess, args.input or [], args.random, args.output)
 
 
-def _model(folder: str, name: str | None) -> tuple[str, str]:
-    """Name and path of the model that is meant."""
+def _model(folder: str, name: str | None) -> tuple[str, Source]:
+    """The model that is meant: its name, and its file, which has to be what the manifest says."""
     with open(os.path.join(folder, manifests.JSON_FILE), encoding="ascii") as f:
-        names = [model["name"] for model in json.load(f)["models"]]
+        digests = {model["name"]: model["sha256"] for model in json.load(f)["models"]}
+    names = list(digests)
     if name is None:
         if len(names) != 1:
             raise InvalidInput(f"this bundle has the models {', '.join(names)}: say which one by --model")
         name = names[0]
     if name not in names:
         raise BundleError(f"this bundle has no model '{name}'; it has {', '.join(names)}")
-    return name, os.path.join(folder, manifests.MODEL_FOLDER, f"{name}.enf")
+    file = sources.read(os.path.join(folder, manifests.MODEL_FOLDER, f"{name}.enf"))
+    return name, file._replace(sha256=digests[name])
