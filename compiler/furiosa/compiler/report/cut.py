@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.frontend.importer import extract_host_model
+from furiosa.compiler.ldfg.onnx.stated import quantizes
 from furiosa.enf.dtypes import ITEMSIZE
 
 
@@ -26,6 +27,13 @@ class Cuttable:
         self._graph = graph
         self._producer = {t: i for i, op in enumerate(graph.operators) for t in op.outputs}
         self._tensors = {t.name: t for t in (*graph.inputs, *self._producer) if t.name}
+        first: dict[tuple, Tensor] = {}
+        # of equal QuantizeLinear a program makes one: what the others make -> what the first makes
+        self._equal = {
+            op.outputs[0]: first.setdefault(quantizes(op), op.outputs[0])
+            for op in graph.operators
+            if op.op_type == "QuantizeLinear"
+        }
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor that is an input or that an operator makes; None of any other name."""
@@ -44,7 +52,7 @@ class Cuttable:
 
     def groups(self, wanted: Iterable[str], borders: Collection[str], limit: int) -> Iterator[list[str]]:
         """Divides ``wanted``, in their order, so that the tensors of each part are ``limit`` bytes at most, or one is wanted."""
-        given = dict.fromkeys(self._tensors[b] for b in borders)
+        given = self._given(borders)
         group: list[str] = []
         seen: set[Tensor] = set()
         size = 0
@@ -65,14 +73,14 @@ class Cuttable:
     def part(self, wanted: Sequence[str], borders: Collection[str]) -> Part:
         """What makes the ``wanted`` tensors from values of ``borders`` and of the model's inputs.
 
-        Whoever reads a border reads an input of the part, even where the part makes it, too.  A wanted tensor that is no border
-        comes from a copy of its operator, so that the runtime fuses the operators that read it as in the whole model.
+        Whoever reads a border, or what an equal QuantizeLinear makes, reads an input of the part, even where the part makes it, too.
+        A wanted tensor that is no border comes from a copy of its operator, so that the runtime fuses the operators that read it as in
+        the whole model.
 
         Raises:
             InvalidModel: a value cannot be handed over.
         """
-        given = {self._tensors[b]: replace(self._tensors[b]) for b in borders}
-        given |= {t: t for t in self._graph.inputs}
+        given = self._given(borders)
         targets = [self._tensors[n] for n in wanted]
         copied = [t for t in targets if t not in given]
         ends = [t for t in targets if t in given]
@@ -86,9 +94,15 @@ class Cuttable:
             made[t] = op.outputs[self._maker(t).outputs.index(t)]
             operators.append(op)
         read = {t for op in operators for t in op.inputs}
-        used = {t: border for t, border in given.items() if border in read}
-        model = extract_host_model(self._graph, operators, list(used.values()), [made[t] for t in targets])
-        return Part(model, tuple(t.name for t in used), tuple(wanted))
+        used = {border: t.name for t, border in reversed(given.items()) if border in read}
+        model = extract_host_model(self._graph, operators, list(used), [made[t] for t in targets])
+        return Part(model, tuple(used.values()), tuple(wanted))
+
+    def _given(self, borders: Collection[str]) -> dict[Tensor, Tensor]:
+        """Tensors of the model, each with the input of a part that stands for it."""
+        given = {self._tensors[b]: replace(self._tensors[b]) for b in borders}
+        given |= {t: given[same] for t, same in self._equal.items() if same in given}
+        return given | {t: t for t in self._graph.inputs}
 
     def _maker(self, t: Tensor) -> Operator:
         return self._graph.operators[self._producer[t]]

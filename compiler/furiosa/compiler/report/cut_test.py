@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
@@ -61,10 +62,27 @@ Q = np.array([10, -20, 30, 1], np.int8)
 def test_what_reads_a_border_reads_an_input_of_the_part() -> None:
     model = Cuttable(import_model(_model()))
     part = model.part(["q", "p"], ["q"])
-    assert part.inputs == ("q", "x") and part.outputs == ("q", "p")
+    assert part.inputs == ("x", "q") and part.outputs == ("q", "p")
     q, p = _run(part, x=X, q=Q)
     assert q.tolist() == [-2, 1, 3, 5]  # of x
     assert p.tolist() == [-4.5, 10.5, -14.5, 0.0]  # of what was given for q
+
+
+def test_equal_quantize_linear_stand_for_one_another() -> None:
+    model = onnx.ModelProto.FromString(_model())
+    nodes = model.graph.node
+    nodes.insert(1, helper.make_node("QuantizeLinear", ["x", "s", "z"], ["again"]))
+    nodes.insert(2, helper.make_node("DequantizeLinear", ["again", "s", "z"], ["r2"]))
+    (neg,) = (n for n in nodes if n.op_type == "Neg")
+    neg.input[0] = "r2"
+    part = Cuttable(import_model(model.SerializeToString())).part(["q", "p", "a"], ["q"])
+    assert part.inputs == ("x", "q")
+    q, p, a = _run(part, x=X, q=Q)
+    assert (
+        q.tolist() == [-2, 1, 3, 5]
+        and p.tolist() == [-4.5, 10.5, -14.5, 0.0]
+        and a.tolist() == [4.5, 10.5, 14.5, 0.0]
+    )
 
 
 def test_a_wanted_tensor_that_is_no_border_is_a_copy() -> None:

@@ -73,7 +73,7 @@ def _merge(graph: Graph) -> set[Operator]:
     operators = []
     for op in graph.operators:
         op.inputs = [other.get(t, t) for t in op.inputs]
-        same = first.setdefault(_how(op), op) if op.op_type == "QuantizeLinear" else op
+        same = first.setdefault(quantizes(op), op) if op.op_type == "QuantizeLinear" else op
         if same is op or op.outputs[0] in kept:
             operators.append(op)
             continue
@@ -87,8 +87,8 @@ def _merge(graph: Graph) -> set[Operator]:
 _SMALL = 1024  # bytes of scales that are compared by value
 
 
-def _how(op: Operator) -> tuple:
-    """What a QuantizeLinear quantises and how."""
+def quantizes(op: Operator) -> tuple:
+    """What a QuantizeLinear quantises and how: equal for two that make the same."""
     x, *parameters = op.inputs
     values = [
         (t.dtype, t.shape, t.data.tobytes()) if t and t.is_constant and t.data.nbytes <= _SMALL else t
