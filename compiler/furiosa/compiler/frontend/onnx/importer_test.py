@@ -401,3 +401,38 @@ def test_external_data_must_be_there_and_whole(folder) -> None:
     refused(external("c.bin", 10**30), "at offset 1" + "0" * 30, **inside)
     refused(external("c.bin", 0, 8), "needs 1200 bytes, but its external data are 8 bytes", **inside)
     refused(external("c.bin", "x"), "offset or length that is no number", **inside)
+
+
+def _reshapes(count: int) -> bytes:
+    """Each Reshape to the shape of the result of the one before it: what one makes is known when the other's shape is."""
+    nodes = "  ".join(f"s{i} = Shape(t{i})  t{i + 1} = Reshape(t{i}, s{i})" for i in range(count))
+    return model(f"g (float[2, 3] t0) => (float[2, 3] y) {{ {nodes}  y = Relu(t{count}) }}")
+
+
+def test_a_chain_of_computed_shapes_takes_few_inferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    inferences = []
+    infer = onnx.shape_inference.infer_shapes
+    monkeypatch.setattr(
+        onnx.shape_inference, "infer_shapes", lambda *a, **k: inferences.append(1) or infer(*a, **k)
+    )
+    import_onnx(_reshapes(200))
+    assert len(inferences) <= 2
+
+
+def test_shapes_that_follow_in_too_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("furiosa.compiler.frontend.onnx.inference.MAX_INFERRED", 100)
+    monkeypatch.setattr("furiosa.compiler.frontend.onnx.shapes.infer_node", lambda *a: {})
+    import_onnx(_reshapes(3))
+    with pytest.raises(InvalidModel, match="too many steps"):
+        import_onnx(_reshapes(40))
+
+
+def test_sparse_constants_have_a_bound() -> None:
+    """Each is below the limit of one tensor, and a few bytes in the file."""
+    proto = onnx.ModelProto.FromString(model("g (float[1] x) => (float[1] y) { y = Relu(x) }"))
+    for i in range(3):
+        sparse = proto.graph.sparse_initializer.add(dims=[10**4, 10**4])
+        sparse.values.CopyFrom(tensor(f"c{i}", [1], "float32"))
+        sparse.indices.CopyFrom(tensor("", [5], "int64"))
+    with pytest.raises(InvalidModel, match="the sparse constants of the model would take 400000000 bytes"):
+        import_onnx(proto.SerializeToString())

@@ -7,10 +7,12 @@ import onnx
 
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wire
-from furiosa.compiler.frontend.onnx.constants import CODES, Constants
+from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 
 MAX_TURNS = 100  # of inference on what the file states, tensor after tensor; then all that it states is taken
+MAX_INFERRED = 1 << 22  # nodes times turns; half of them for MAX_TURNS
 MAX_BYTES = 1 << 26  # that all results of folding take together, but for weights
 MIN_FOLDED_OPSET = 7  # attributes and broadcasting were others before
 
@@ -41,7 +43,12 @@ class Inference:
             self._define(Tensor(message.name, shape, dtype, data=data))
             self._messages[message.name] = message
             self._room += 2 * data.nbytes
+        dense = 0
         for sparse in model.graph.sparse_initializer:
+            dense += check_size(
+                sparse.values.name, tuple(sparse.dims), dtype_name(sparse.values.data_type, "a constant")
+            )
+            limits.check_unfolded(dense, model.ByteSize(), "the sparse constants of the model")
             self._add(reader.densify(sparse))
 
     def run(self) -> None:
@@ -53,19 +60,26 @@ class Inference:
         declared = shapes.declared(self.model.graph)
         trusted: set[str] = set()
         patience = MAX_TURNS
+        left = MAX_INFERRED
         self.types = shapes.infer(self.model, declared, trusted)
         while True:
             folded = self._fold()
             if not self._is_unknown():
                 return
+            left -= len(self.model.graph.node)
+            if left < 0:
+                raise InvalidModel(
+                    "the shapes of the ONNX model follow from each other in too many steps: fold its constants with the exporter or a "
+                    "simplifier, such as onnxsim"
+                )
             if not folded:
                 # What the file states is the last resort (Loop, contrib operators): it may be stale.
-                left = declared.keys() - trusted
-                new = self._first_declared(left) if patience else {n for n in left if self._is_unknown(n)}
+                rest = declared.keys() - trusted
+                new = self._first_declared(rest) if patience else {n for n in rest if self._is_unknown(n)}
                 if not new:
                     return
                 trusted |= new
-                patience = max(0, patience - 1)
+                patience = max(0, patience - 1) if left > MAX_INFERRED // 2 else 0
             self.types = shapes.infer(self.model, declared, trusted, strict=bool(trusted))
 
     def _is_unknown(self, name: str | None = None) -> bool:
