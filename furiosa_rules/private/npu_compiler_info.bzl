@@ -7,6 +7,7 @@ NpuCompilerInfo = provider(
         "env": "dict: environment variables of the compiler.",
         "ignores": "list of strings: attributes of `npu_model` that the vendor's compiler has no option for and that are left out.",
         "runfiles": "runfiles: the compiler's.",
+        "supports_data": "bool: `compile` and `tune` take `--hermetic` and `--data [LOCATION=]FILE`.",
         "supports_dot_graph": "bool: `compile` takes `--dot-graph FILE`.",
         "supports_pages": "bool: `enf report FILE REPORT` writes pages and a trace of an ENF and its report.",
         "supports_report": "bool: `compile` takes `--report-json FILE`.",

@@ -8,7 +8,7 @@ Declares an NPU compiler, to be registered with `toolchain(toolchain_type = "@fu
 
 `npu_model` runs the compiler as `COMPILER @FILE`; FILE holds one argument a line:
 
-    compile MODEL -o OUT.enf --target-npu NPU (--batch-size N | --auto-batch-size) [--report-json FILE] [--dot-graph FILE] [copts...]
+    compile MODEL -o OUT.enf --target-npu NPU (--batch-size N | --auto-batch-size) --hermetic [--data=[LOCATION]=FILE ...] [--report-json FILE] [--dot-graph FILE] [copts...]
 
 It must write every named output and end with exit code 0, or explain itself on stderr and end with another code. It gets no
 environment variables and no network.
@@ -21,6 +21,12 @@ _ATTRS = {
         cfg = "exec",
         executable = True,
         mandatory = True,
+    ),
+    "supports_data": attr.bool(
+        doc = "Whether `compile` (and `tune`) take `--hermetic`, after which they open no file that is not named, and `--data " +
+              "[LOCATION=]FILE` for each file of external data; a `=` of LOCATION, which is what the model calls it, is doubled. " +
+              "Without it `data` has to lie in or below the folder of `src`.",
+        default = True,
     ),
     "supports_dot_graph": attr.bool(
         doc = "Whether `compile` takes `--dot-graph FILE`. Without it `npu_model` has no output group `dot`.",
@@ -63,6 +69,7 @@ def _impl(ctx):
         env = {},
         ignores = [],
         runfiles = compiler.default_runfiles,
+        supports_data = ctx.attr.supports_data,
         supports_dot_graph = ctx.attr.supports_dot_graph,
         supports_pages = ctx.attr.supports_pages,
         supports_report = ctx.attr.supports_report,

@@ -3,6 +3,7 @@
 load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
+load(":model_data.bzl", "add_data", "check_beside")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":selection.bzl", "SELECTION_ATTRS", "SELECTION_OPTIONS", "as_text", "selection_arguments")
 load(":share.bzl", "check_share")
@@ -48,7 +49,8 @@ def npu_model(
         data ends), the build fails and names it. A string, as Bazel's attributes know no fractions
       compatibility: string, the release of the vendor's SDK whose operators the NPU may take, `0.6.3` or `0.10`; left out, or
         `latest`: `0.10` (docs/operators.md)
-      data: list of labels, files that `src` refers to: the external data of an ONNX model, in or below the folder of `src`
+      data: list of labels, files that `src` refers to: the external data of an ONNX model. The compiler reads no others, whatever the strategy. They may be
+        generated, and of other packages and repositories (docs/rules.md)
       copts: list of strings, more options for the compiler, one argument each; those that are the business of the rule are refused
       optimize: int, how much the compiler tries for a schedule of less time, 0 to 2; left out: 1 (docs/cli.md)
       input_shapes: dict, the shapes of inputs whose dimensions the model leaves open, `{"images": "1x3x640x640"}` or, but in a
@@ -130,7 +132,9 @@ _RULE_OPTIONS = SELECTION_OPTIONS | {
     "--batch-size": "batch_size",
     "--chrome-trace": "the output group trace",
     "--compatibility": "compatibility",
+    "--data": "data",
     "--dot-graph": "the output group dot",
+    "--hermetic": "data, beside which the compiler reads nothing",
     "--min-npu-coverage": "min_npu_coverage",
     "--optimize": "optimize",
     "--output": "the target's name",
@@ -186,13 +190,6 @@ def _check_copts(copts):
         if instead:
             fail("copts: %s is not for npu_model; use %s" % (opt.split("=")[0], instead))
 
-def _check_data(src, files):
-    folder = src.dirname + "/" if src.dirname else ""
-    for f in files:
-        if f.root.path != src.root.path or not f.path.startswith(folder):
-            fail("data: %s is not in or below the folder of the model, %s; if one of the two is generated, so must be the other" %
-                 (f.path, src.dirname or "."))
-
 def _impl(ctx):
     toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].npu_compiler
     src = ctx.file.src
@@ -205,7 +202,8 @@ def _impl(ctx):
         check_vendor_attributes(ctx.attr, toolchain)
     else:
         _check_copts(ctx.attr.copts)
-    _check_data(src, ctx.files.data)
+    if not toolchain.supports_data:
+        check_beside(src, ctx.files.data)
 
     stem = ctx.label.name.removesuffix("_enf") or ctx.label.name
     enf = ctx.actions.declare_file(stem + ".enf")
@@ -216,7 +214,7 @@ def _impl(ctx):
     if toolchain.vendor_command:
         vendor_arguments(args, toolchain, src, enf, dot, target_npu, batch_size, ctx.attr.copts)
     else:
-        _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size)
+        _arguments(ctx, args, toolchain, src, enf, report, dot, target_npu, batch_size)
     ctx.actions.run(
         executable = toolchain.compiler,
         arguments = [args],
@@ -260,7 +258,7 @@ def _impl(ctx):
         ),
     ]
 
-def _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size):
+def _arguments(ctx, args, toolchain, src, enf, report, dot, target_npu, batch_size):
     """Adds the arguments of a compiler that has this repository's command line."""
     args.use_param_file("@%s", use_always = True)
     args.set_param_file_format("multiline")
@@ -268,6 +266,8 @@ def _arguments(ctx, args, src, enf, report, dot, target_npu, batch_size):
     args.add(src)
     args.add("-o", enf)
     args.add_all(_options(ctx, target_npu, batch_size))
+    if toolchain.supports_data:
+        add_data(args, src, ctx.files.data)
     if report:
         args.add("--report-json", report)
     if dot:

@@ -1,5 +1,6 @@
 """The rule that compares a compiled model with its reference runtime."""
 
+load(":model_data.bzl", "data_lines")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
@@ -68,6 +69,7 @@ def _impl(ctx):
         "--seed",
         str(ctx.attr.seed),
     ]
+    lines += data_lines(info.source, info.data)
     for f in ctx.files.inputs:
         lines += ["--inputs", f.short_path]
     files = [info.enf, reference] + info.data + ctx.files.inputs

@@ -1,5 +1,6 @@
 """The rule that compiles a model again in other surroundings."""
 
+load(":model_data.bzl", "data_lines")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
@@ -34,8 +35,7 @@ def _impl(ctx):
     for option, file in (("--report", info.report), ("--dot", info.dot_graph)):
         if file:
             lines += [option, file.short_path]
-    for file in info.data:
-        lines += ["--data", file.short_path]
+    lines += data_lines(info.source, info.data, is_hermetic = toolchain.supports_data)
     if toolchain.worker_protocol:
         lines += ["--worker", toolchain.worker_protocol]
     lines += ["--option=" + option for option in info.compile_options]

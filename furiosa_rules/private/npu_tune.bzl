@@ -2,6 +2,7 @@
 
 load(":default_npu.bzl", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
+load(":model_data.bzl", "add_data", "check_beside")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":selection.bzl", "SELECTION_ATTRS", "selection_arguments")
 
@@ -82,6 +83,10 @@ def _impl(ctx):
     args.set_param_file_format("multiline")
     args.add("tune")
     args.add(src)
+    if toolchain.supports_data:
+        add_data(args, src, data)
+    else:
+        check_beside(src, data)
     args.add_joined("--target-npu", ctx.attr.target_npus or toolchain.target_npus, join_with = ",")
     args.add_joined("--batch-sizes", ctx.attr.batch_sizes, join_with = ",")
     args.add_all(selection)

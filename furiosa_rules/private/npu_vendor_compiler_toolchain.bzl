@@ -56,6 +56,7 @@ def _impl(ctx):
         env = ctx.attr.env,
         ignores = ctx.attr.ignores,
         runfiles = compiler.default_runfiles,
+        supports_data = False,
         supports_dot_graph = True,
         supports_pages = False,
         supports_report = False,

@@ -153,7 +153,7 @@ def gates_test_suite(name):
         )),
         "reproducibility": (_arguments_test, "gated_reproducibility", dict(
             arguments = ["compiler/furiosa_compiler", "model.onnx", "--enf", "gated.enf", "--report", "gated.report.json"] +
-                        ["--dot", "gated.dot", "--data", "weights.bin", "--worker", "proto", "--option=--target-npu"] +
+                        ["--dot", "gated.dot", "--hermetic", "--data=weights.bin=%sweights.bin" % PACKAGE, "--worker", "proto", "--option=--target-npu"] +
                         ["--option=warboy", "--option=--batch-size", "--option=2", "--option=--compatibility"] +
                         ["--option=0.6.3", "--option=--min-npu-coverage", "--option=0.5", "--option=-v"],
             runfiles = ["compiler/furiosa_compiler"] +

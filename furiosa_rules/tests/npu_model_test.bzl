@@ -19,7 +19,7 @@ def _compile_test_impl(ctx):
         "BIN/" + PACKAGE + ctx.attr.stem + ".enf",
         "--target-npu",
         ctx.attr.target_npu,
-    ] + (["--batch-size", str(ctx.attr.batch_size)] if ctx.attr.batch_size else ["--auto-batch-size"]) + ctx.attr.options + [
+    ] + (["--batch-size", str(ctx.attr.batch_size)] if ctx.attr.batch_size else ["--auto-batch-size"]) + ctx.attr.options + ["--hermetic"] + ctx.attr.data + [
         "--report-json",
         "BIN/" + PACKAGE + ctx.attr.stem + ".report.json",
         "--dot-graph",
@@ -28,7 +28,8 @@ def _compile_test_impl(ctx):
     assert_portable(env, action)
     inputs = [f.basename for f in action.inputs.to_list()]
     asserts.true(env, "model.onnx" in inputs, "the model is an input")
-    asserts.equals(env, ctx.attr.has_data, "weights.bin" in inputs, "external data is an input")
+    for option in ctx.attr.data:
+        asserts.true(env, option.split("/")[-1] in inputs, "external data is an input")
 
     asserts.equals(env, [ctx.attr.stem + ".enf"], names_of(target[DefaultInfo].files))
     asserts.equals(env, [ctx.attr.stem + ".enf"], names_of(target[DefaultInfo].default_runfiles.files))
@@ -52,7 +53,7 @@ _COMPILE_ATTRS = {
     "batch_size": attr.int(),
     "compatibility": attr.string(default = "latest"),
     "copts": attr.string_list(),
-    "has_data": attr.bool(),
+    "data": attr.string_list(),
     "options": attr.string_list(),
     "stem": attr.string(),
     "target_npu": attr.string(),
@@ -123,7 +124,7 @@ def _bare_compiler_test_impl(ctx):
     target = analysistest.target_under_test(env)
     action = action_of(env, "NpuCompile")
     asserts.equals(env, ["plain.enf"], names_of(action.outputs))
-    for option in ("--report-json", "--dot-graph"):
+    for option in ("--report-json", "--dot-graph", "--hermetic"):
         asserts.false(env, option in action.argv, option)
     asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "NpuVerify"])
     asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "NpuReport"])
@@ -136,6 +137,13 @@ def _bare_compiler_test_impl(ctx):
 _bare_compiler_test = analysistest.make(
     _bare_compiler_test_impl,
     config_settings = {_TOOLCHAINS: [str(Label(":bare_toolchain"))]},
+)
+
+_bare_refused_test = analysistest.make(
+    failure_test_impl,
+    attrs = FAILURE_ATTRS,
+    config_settings = {_TOOLCHAINS: [str(Label(":bare_toolchain"))]},
+    expect_failure = True,
 )
 
 _bad_settings_test = analysistest.make(
@@ -190,8 +198,14 @@ _REFUSED = [
     ("shape_option", {"copts": ["--input-shape=a=1x3"]}, "copts: --input-shape is not for npu_model; use input_shapes"),
     ("cut_at_nothing", {"outputs": [""]}, "outputs: \"\" names no tensor"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
-    ("data_elsewhere", {"data": ["//furiosa_rules:defs.bzl"]}, "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
-    ("data_generated", {"data": ["generated_weights.bin"]}, "if one of the two is generated, so must be the other"),
+    ("hermetic_option", {"copts": ["--hermetic"]}, "copts: --hermetic is not for npu_model; use data, beside which the compiler reads nothing"),
+    ("data_option", {"copts": ["--data=weights.bin"]}, "copts: --data is not for npu_model; use data"),
+]
+
+# The same with a compiler that is told of no files and looks for them beside the model.
+_REFUSED_BY_BARE = [
+    ("elsewhere", "//furiosa_rules:defs.bzl", "data: furiosa_rules/defs.bzl is not in or below the folder of the model, furiosa_rules/tests"),
+    ("generated", "generated_weights.bin", "if one of the two is generated, so must be the other"),
 ]
 
 def npu_model_test_suite(name):
@@ -208,6 +222,11 @@ def npu_model_test_suite(name):
 
     model("plain")
     model("suffixed_enf", target_npu = "warboy", batch_size = 2, data = ["weights.bin"], copts = ["-v"])
+    model("split", data = [
+        "generated_weights.bin",
+        "w=%1.bin",
+        "//furiosa_rules:defs.bzl",
+    ])
     model("automatic", batch_size = "auto")
     model("automatic_by_select", batch_size = select({"//conditions:default": -1}))
     model(
@@ -225,19 +244,29 @@ def npu_model_test_suite(name):
             target_npu = "warboy",
             batch_size = 2,
             copts = ["-v"],
-            has_data = True,
+            data = ["--data=weights.bin=" + PACKAGE + "weights.bin"],
         )),
         "attributes_before_settings": (_settings_test, "suffixed_enf", dict(
             stem = "suffixed",
             target_npu = "warboy",
             batch_size = 2,
             copts = ["-v"],
-            has_data = True,
+            data = ["--data=weights.bin=" + PACKAGE + "weights.bin"],
         )),
         "auto": (_compile_test, "automatic", dict(stem = "automatic", target_npu = "warboy-2pe")),
         "auto_before_settings": (_settings_test, "automatic", dict(stem = "automatic", target_npu = "warboy")),
         "auto_by_select": (_compile_test, "automatic_by_select", dict(stem = "automatic_by_select", target_npu = "warboy-2pe")),
         "auto_by_settings": (_auto_settings_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe")),
+        "data": (_compile_test, "split", dict(
+            stem = "split",
+            target_npu = "warboy-2pe",
+            batch_size = 1,
+            data = [
+                "--data=generated_weights.bin=BIN/" + PACKAGE + "generated_weights.bin",
+                "--data=w==%1.bin=" + PACKAGE + "w=%1.bin",
+                "--data==furiosa_rules/defs.bzl",
+            ],
+        )),
         "defaults": (_compile_test, "plain", dict(stem = "plain", target_npu = "warboy-2pe", batch_size = 1)),
         "options": (_compile_test, "restricted", dict(
             stem = "restricted",
@@ -278,6 +307,10 @@ def npu_model_test_suite(name):
     _pages_test(name = tests[-1], target_under_test = "plain")
     tests.append(name + "_bare_compiler")
     _bare_compiler_test(name = tests[-1], target_under_test = "plain")
+    for refused, label, message in _REFUSED_BY_BARE:
+        model("refused_data_" + refused, data = [label])
+        tests.append("%s_data_%s" % (name, refused))
+        _bare_refused_test(name = tests[-1], message = message, target_under_test = "refused_data_" + refused)
     tests.append(name + "_bad_settings")
     _bad_settings_test(
         name = tests[-1],

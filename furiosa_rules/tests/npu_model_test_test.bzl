@@ -33,6 +33,8 @@ _comparison_test = analysistest.make(
     },
 )
 
+_DATA = ["--hermetic", "--data=weights.bin=%sweights.bin" % PACKAGE]
+
 # Refused tests: (name, attributes, the sentence).
 _REFUSED = [
     ("max_lsb", dict(max_lsb = -1), "max_lsb is -1, but must not be negative"),
@@ -66,20 +68,20 @@ def npu_model_test_test_suite(name):
     tests = [name + "_plain", name + "_options", name + "_seed"]
     _comparison_test(
         name = name + "_plain",
-        arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "0"],
+        arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "0"] + _DATA,
         runfiles = ["compared.enf", "model.onnx", "weights.bin", "compared_plain.arguments"],
         target_under_test = "compared_plain",
     )
     _comparison_test(
         name = name + "_options",
-        arguments = ["compared.enf", "--source", "other.onnx", "--max-lsb", "2", "--seed", "0"] +
+        arguments = ["compared.enf", "--source", "other.onnx", "--max-lsb", "2", "--seed", "0"] + _DATA +
                     ["--inputs", "cat.npy", "--inputs", "dog.npz"],
         runfiles = ["compared.enf", "other.onnx", "cat.npy", "dog.npz"],
         target_under_test = "compared_options",
     )
     _comparison_test(
         name = name + "_seed",
-        arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "7"],
+        arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "7"] + _DATA,
         target_under_test = "compared_seed",
     )
     for refused, kwargs, message in _REFUSED:

@@ -9,9 +9,10 @@ def _tune_test_impl(ctx):
     target = analysistest.target_under_test(env)
     action = action_of(env, "NpuTune")
     name = target.label.name
+    data = ["--data=weights.bin=%sweights.bin" % PACKAGE] if ctx.attr.has_data else []
     asserts.equals(
         env,
-        ["tune", PACKAGE + ctx.attr.source, "--target-npu", ctx.attr.npus] + ctx.attr.options + ctx.attr.selection + [
+        ["tune", PACKAGE + ctx.attr.source, "--hermetic"] + data + ["--target-npu", ctx.attr.npus] + ctx.attr.options + ctx.attr.selection + [
             "--compatibility",
             ctx.attr.compatibility,
         ] + ctx.attr.optimize + [

@@ -28,6 +28,7 @@ from furiosa.compiler.lir import legality as lir_legality
 from furiosa.compiler.lir.linear import Linear, Linearizer, out_of_memory
 from furiosa.compiler.lir.search import LEVELS, schedule
 from furiosa.compiler.lir.segment import Segment
+from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.compiler.selection import EVERYTHING, Selection
 from furiosa.enf import container, enf_pb2, timing
@@ -77,9 +78,7 @@ class Compilation:
     lir: Linear
     enf: dict[str, bytes | container.Chunked]
 
-    def __init__(
-        self, data: bytes, options: Options, *, folder: str | None = None, real_folder: str | None = None
-    ):
+    def __init__(self, data: bytes, options: Options, *, files: ModelFiles | None = None):
         try:
             self.target: Target = load_target(options.target_npu)
         except ValueError as e:
@@ -97,7 +96,7 @@ class Compilation:
             raise InvalidConfig(f"unknown warning '{unknown[0]}' to deny, known: {', '.join(WARNINGS)}")
         if not 0 <= options.min_npu_coverage <= 1:
             raise InvalidConfig(f"min NPU coverage {options.min_npu_coverage} is not between 0 and 1")
-        self.data, self.options, self.folder, self.real_folder = data, options, folder, real_folder
+        self.data, self.options, self.files = data, options, files
         self.steps: list[Step] = []
         self.pool = ConstantPool()
         self.dram: dict[Tensor, Buffer] = {}
@@ -118,8 +117,7 @@ class Compilation:
             self.data,
             batch_size=self.options.batch_size,
             selection=self.options.selection,
-            folder=self.folder,
-            real_folder=self.real_folder,
+            files=self.files,
         )
         dfg_legality.check(self.dfg)
 
@@ -298,7 +296,7 @@ def compile_model(
     deny: tuple[str, ...] = (),
     optimize: int = 1,
     selection: Selection = EVERYTHING,
-    folder: str | None = None,
+    files: ModelFiles | None = None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
 
@@ -312,11 +310,11 @@ def compile_model(
         deny: the warnings that are errors, of WARNINGS: "out-of-dram", a program that the card's DRAM does not hold.
         optimize: 0, 1 or 2: how much is tried for a schedule that takes less time.
         selection: sizes of open dimensions, and tensors at which the model is cut, see furiosa.compiler.selection.
-        folder: where ONNX external data may lie; None refuses it.
+        files: where external data of an ONNX model are read from; None refuses them.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
     options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize, selection)
-    compilation = Compilation(data, options, folder=folder)
+    compilation = Compilation(data, options, files=files)
     return container.to_bytes(compilation.run().enf)

@@ -22,7 +22,7 @@ def compile_model(
     name: str,
     target_npu: str,
     batch_size: int | None,
-    folder: str | None,
+    path: str | None,
     options: Mapping[str, object],
 ) -> bytes:
     """The ENF of a TFLite or ONNX model.
@@ -32,7 +32,7 @@ def compile_model(
         name: what to call it in a sentence.
         target_npu: e.g. "warboy-2pe".
         batch_size: samples in one inference; None for 1.
-        folder: where external data of the model lie; None where the model came as bytes.
+        path: the model file's, beside which its external data lie; None where the model came as bytes.
         options: the session's ``compile_config``.
 
     Raises:
@@ -42,6 +42,7 @@ def compile_model(
     try:
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError, InvalidConfig
+        from furiosa.compiler.model_files import ModelFiles
         from furiosa.compiler.selection import selection
     except ModuleNotFoundError as e:
         raise _not_installed(
@@ -63,7 +64,7 @@ def compile_model(
             target_npu=target_npu,
             batch_size=batch_size or 1,
             selection=selection(**{k: v for k, v in options.items() if k in SELECTION}),
-            folder=folder,
+            files=ModelFiles(path),
             **{k: v for k, v in options.items() if k in OPTIONS},
         )
     except InvalidConfig as e:
@@ -76,6 +77,7 @@ class Anatomy(NamedTuple):
     """What the compiler knows of a model and its program.
 
     ``enf`` is None where the model was only imported.  ``source`` is the model file of what was compiled, for its reference runtime,
+    ``external`` are the files in which its constants lie, by what it calls them, and
     ``single`` what the compiler imported of it for one sample.  ``ranges`` are the values that each input's quantisation holds,
     ``units`` what one LSB of each output is worth; None where there is no such thing.
     """
@@ -87,13 +89,15 @@ class Anatomy(NamedTuple):
     single: Cuttable
     ranges: list[tuple[float, float] | None]
     units: list[float | None]
+    external: dict[str, memoryview]
 
 
 def dissect(
     data: bytes,
     name: str,
-    folder: str | None,
-    real_folder: str | None,
+    path: str | None,
+    data_files: Sequence[str],
+    is_hermetic: bool,
     target_npu: str,
     batch_size: int,
     compatibility: str | None,
@@ -104,8 +108,9 @@ def dissect(
 ) -> Anatomy:
     """Compiles a model and says where its program puts each tensor; without ``compiled`` it only imports it.
 
-    The folders are where external data may lie, and the same with links resolved; None for ``compatibility`` or
-    ``optimize`` stands for the compiler's default.  ``chosen`` says what of the model is compiled, under the keys of SELECTION.
+    ``path`` is the model file's; ``data_files`` are files of external data as ``furiosa compile --data`` takes them, and
+    ``is_hermetic`` says whether no others may be read.  None for ``compatibility`` or ``optimize`` stands for the compiler's
+    default.  ``chosen`` says what of the model is compiled, under the keys of SELECTION.
 
     Raises:
         CompilationFailed: the model cannot be compiled, or the compiler is not installed.
@@ -113,7 +118,8 @@ def dissect(
     try:
         from furiosa.compiler import pipeline
         from furiosa.compiler.errors import CompileError
-        from furiosa.compiler.frontend.importer import import_model, selected_model
+        from furiosa.compiler.frontend.importer import external_data, import_model, selected_model
+        from furiosa.compiler.model_files import ModelFiles, parse_data
         from furiosa.compiler.report import cut, places
         from furiosa.compiler.selection import selection
     except ModuleNotFoundError as e:
@@ -126,20 +132,21 @@ def dissect(
             options.compatibility = compatibility
         if optimize is not None:
             options.optimize = optimize
-        compilation = pipeline.Compilation(data, options, folder=folder, real_folder=real_folder)
+        files = ModelFiles(path, map(parse_data, data_files), is_hermetic=is_hermetic)
+        compilation = pipeline.Compilation(data, options, files=files)
         compilation.run("enf" if compiled else "dfg")
-        of_file = {"folder": folder, "real_folder": real_folder}
-        source = selected_model(data, options.selection, **of_file)
+        source = selected_model(data, options.selection, files=files)
+        external = external_data(source, files)
         single = compilation.dfg
         if batch_size > 1:
-            single = import_model(data, selection=options.selection, **of_file)
+            single = import_model(data, selection=options.selection, files=files)
     except CompileError as e:
         raise CompilationFailed(f"{name}: {e}", e.code) from e
     graph = compilation.ldfg.graph if compiled else compilation.dfg
     ranges, units = places.input_ranges(graph), places.output_units(graph)
     enf = container.to_bytes(compilation.enf) if compiled else None
     layers = places.layers(compilation) if compiled else places.layers_of_graph(graph)
-    return Anatomy(enf, source, graph.format, layers, cut.Cuttable(single), ranges, units)
+    return Anatomy(enf, source, graph.format, layers, cut.Cuttable(single), ranges, units, external)
 
 
 def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:

@@ -306,7 +306,7 @@ def _load(
         from furiosa.runtime.compile_door import compile_model
 
         target = chosen.target if chosen else DEFAULT_TARGET
-        data = compile_model(source.read(), source.name, target, batch_size, source.folder, config)
+        data = compile_model(source.read(), source.name, target, batch_size, source.path, config)
         source = source._replace(data=memoryview(data))
     enf = source.load(wait=False)  # the first run waits
     target = enf.metadata.target_npu

@@ -15,14 +15,14 @@ _USTAR = slice(257, 262)  # where a tar file says that it is one
 
 
 class Source(NamedTuple):
-    """A model file: its bytes, what to call it in a sentence, and the folder for external data.
+    """A model file: its bytes, what to call it in a sentence, and its path; None for what came as bytes or of a bundle.
 
     ``sha256`` is the hex digest that a bundle's manifest states of it.
     """
 
     data: Content
     name: str
-    folder: str | None
+    path: str | None
     sha256: str | None = None
 
     @property
@@ -101,7 +101,7 @@ def read(model: object) -> Source:
 
             bundle = Bundle.open(archive)
             return Source(bundle.enf_bytes(member), path, None, bundle.sha256(member))
-        source = Source(files.open_file(path), path, os.path.dirname(os.path.abspath(path)))
+        source = Source(files.open_file(path), path, path)
     elif isinstance(model, (bytes, bytearray, memoryview)):
         data = memoryview(model).cast("B")
         source = Source(data if type(data.obj) is bytes else memoryview(bytes(data)), "the model", None)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from furiosa.compiler.checks.common import Parser
 from furiosa.compiler.checks.processes import Call, run, run_in_worker
+from furiosa.compiler.model_files import DataFile, parse_data
 from furiosa.enf import command
 from furiosa.enf.command import DIFFERENT
 
@@ -50,12 +51,17 @@ WORKER = ("worker, first request", "worker, second request, side by side")
 
 
 class Compilation(NamedTuple):
-    """What was built, and how: ``outputs`` are built files by the compiler's option, ``data`` lies in or below the source's folder."""
+    """What was built, and how: ``outputs`` are built files by the compiler's option.
+
+    ``data`` of no location lie in or below the source's folder, those of the empty one anywhere.  Where ``is_hermetic``, the
+    compiler is told which files it may read.
+    """
 
     compiler: str
     options: list[str]
     source: Path
-    data: list[Path]
+    data: list[DataFile]
+    is_hermetic: bool
     outputs: dict[str, Path]
 
 
@@ -78,26 +84,34 @@ def attempts(c: Compilation, worker: str, scratch: Path) -> Iterator[tuple[str, 
 def _prepare(c: Compilation, root: Path, around: Surroundings) -> tuple[Call, dict[str, Path]]:
     """Copies the model, and says how to compile it there."""
     folder = root / around.folder
-    base = c.source.parent
-    for file in (c.source, *c.data):
-        copy = folder / file.relative_to(base)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+
+    def named(path: Path) -> str:
+        return str(path if around.is_absolute else path.relative_to(root))
+
+    arguments = ["compile", named(_copy(c.source, folder / c.source.name))]
+    if c.is_hermetic:
+        arguments.append("--hermetic")
+    for number, (file, location) in enumerate(c.data):
+        if location is None:
+            location = Path(file).relative_to(c.source.parent)
+        elsewhere = root / "elsewhere" / str(number) / Path(os.path.abspath(file)).relative_to("/")
+        copy = named(_copy(Path(file), folder / location if location else elsewhere))
+        if c.is_hermetic:
+            arguments.append(f"--data={str(location).replace('=', '==')}={copy}")
     start = folder if around.is_absolute else root
-    arguments = [
-        "compile",
-        str(folder / c.source.name if around.is_absolute else Path(around.folder, c.source.name)),
-    ]
     written = {}
     for option, built in c.outputs.items():
         written[option] = folder / f"again.{built.name}"
-        arguments += [
-            option,
-            str(written[option] if around.is_absolute else written[option].relative_to(root)),
-        ]
+        arguments += [option, named(written[option])]
     command_file = root / "arguments"
     command_file.write_text("\n".join([*arguments, *c.options]) + "\n", encoding="utf-8")
     return Call(around.name, c.compiler, command_file, start, around.environment, around.umask), written
+
+
+def _copy(file: Path, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to)
+    return to
 
 
 def difference(built: Path, again: Path) -> list[str]:
@@ -167,7 +181,8 @@ def _run(argv: list[str]) -> int:
     p = Parser("reproduce", __doc__)
     p.add_argument("compiler", metavar="COMPILER")
     p.add_argument("source", metavar="SOURCE", type=Path)
-    p.add_argument("--data", type=Path, action="append", default=[])
+    p.add_argument("--data", type=parse_data, action="append", default=[], metavar="[LOCATION=]FILE")
+    p.add_argument("--hermetic", action="store_true", help="the compiler takes --hermetic and --data")
     for option in OUTPUTS:
         p.add_argument(option, type=Path, required=option == "--enf")
     p.add_argument(
@@ -181,6 +196,7 @@ def _run(argv: list[str]) -> int:
         options.option,
         options.source,
         options.data,
+        options.hermetic,
         {option: path for option, path in named.items() if path},
     )
     with tempfile.TemporaryDirectory(prefix="reproduce") as scratch:

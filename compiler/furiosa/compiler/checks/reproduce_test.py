@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -43,17 +44,18 @@ def compiler(folder: Path, leak: str) -> str:
 
 
 def checked(
-    model: Path, leak: str, worker: str = "", leak_when_built: str = "''", data: Path | None = None
+    model: Path, leak: str, worker: str = "", leak_when_built: str = "''", data: Sequence[str] = ()
 ) -> int:
     """Builds with one leak, and checks with another."""
     folder = model.parents[1]
     outputs = {"--enf": folder / "m.enf", "--report": folder / "m.report.json", "--dot": folder / "m.dot"}
     options = ["--target-npu", "warboy"]
     arguments = [a for o, path in outputs.items() for a in (reproduce.OUTPUTS[o], str(path))]
+    arguments += data if "--hermetic" in data else ()
     built = [compiler(folder, leak_when_built), "compile", str(model), *arguments, *options]
     subprocess.run(built, check=True, env={"PATH": ""}, cwd=model.parent)
     named = [a for o, path in outputs.items() for a in (o, str(path))]
-    more = [*(["--worker", worker] if worker else []), *(["--data", str(data)] if data else [])]
+    more = [*(["--worker", worker] if worker else []), *data]
     return reproduce.main(
         [compiler(folder, leak), str(model), *named, *more, *(f"--option={o}" for o in options)]
     )
@@ -141,5 +143,10 @@ def test_a_model_with_external_data(quantized_model: bytes, tmp_path: Path, caps
     proto = onnx.load_from_string(quantized_model)
     onnx.save(proto, model, save_as_external_data=True, location="weights/w.bin", size_threshold=0)
     assert weights.stat().st_size > 0
-    assert checked(model, "''", "proto", data=weights) == 0
+    for data in ([f"--data={weights}"], ["--hermetic", f"--data=weights/w.bin={weights}"]):
+        assert checked(model, "''", "proto", data=data) == 0
+    elsewhere = tmp_path / "repo" / "weights" / "w.bin"
+    elsewhere.parent.mkdir(parents=True)
+    weights.rename(elsewhere)
+    assert checked(model, "''", data=["--hermetic", f"--data=={elsewhere}"]) == 0
     assert "DIFFERS" not in capsys.readouterr().out

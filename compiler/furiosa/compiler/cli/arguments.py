@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from furiosa.compiler.errors import InvalidConfig
 from furiosa.compiler.ldfg.vendor import RELEASES
+from furiosa.compiler.model_files import ModelFiles, parse_data
 from furiosa.compiler.selection import Selection
 from furiosa.compiler.selection import selection as choose
 from furiosa.enf import command
@@ -66,6 +67,40 @@ def add_compatibility(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_files(p: argparse.ArgumentParser) -> None:
+    """The options that say which files are a model's, which every command that compiles has; ``model_files`` reads them."""
+    p.add_argument(
+        "--data",
+        action="append",
+        metavar="[LOCATION=]FILE",
+        default=[],
+        help="a file of external data of an ONNX model that is not in the model's folder; LOCATION is what the model calls "
+        "it (default: what FILE ends with); may be repeated",
+    )
+    p.add_argument(
+        "--hermetic",
+        action="store_true",
+        help="read no files but the model and those of --data, also of the model's folder; for build systems",
+    )
+
+
+def model_files(options: Namespace) -> ModelFiles:
+    """What the options of ``add_files`` say, of the model ``options.source``.
+
+    Raises:
+        BadArguments: a file is given for a location twice.
+    """
+    data = [parse_data(text) for text in options.data]
+    for d in data:
+        if not d.path:
+            raise BadArguments("--data names no file")
+    located = [d.location for d in data if d.location]
+    for location in located:
+        if located.count(location) > 1:
+            raise BadArguments(f"--data names two files for {location}")
+    return ModelFiles(options.source, data, is_hermetic=options.hermetic)
+
+
 def selection(options: Namespace) -> Selection:
     """What the options of furiosa.enf.selection say.
 
@@ -109,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
         default="enf",
         help=f"{', '.join(IRS)} (default: enf); text but for enf",
     )
+    add_files(p)
     add_options(p)
     add_compatibility(p)
     p.add_argument(
@@ -179,6 +215,7 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(f"invalid target IR '{options.target_ir}', known: {', '.join(IRS)}")
     check_compiling(options)
     options.selection = selection(options)
+    options.files = model_files(options)
     if options.min_npu_coverage and options.target_ir == "dfg":
         raise BadArguments(
             "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"
@@ -200,10 +237,12 @@ def parse(argv: list[str]) -> Namespace:
             )
     if options.output is None:
         options.output = f"output.{options.target_ir}"
-    named = [options.source]
+    named = [options.source, *options.files.data]
     for path in outputs(options):
         if any(same(path, other) for other in named):
-            raise BadArguments(f"{path} is named twice: source and outputs must be different files")
+            raise BadArguments(
+                f"{path} is named twice: what is read and what is written must be different files"
+            )
         named.append(path)
     return options
 

@@ -74,10 +74,9 @@ def _compile(options: arguments.Namespace) -> None:
 
 def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choice | None, terminal.Progress]:
     """Reads the model, finds the batch size where that is asked for, and runs the stages that the outputs need."""
-    from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import STAGES, Compilation, Options
 
-    data = read_model(options.source)
+    data = options.files.model()
     last = max(STAGES.index(options.target_ir), STAGES.index("cdfg") if options.dot_graph is not None else 0)
     chosen = Options(
         options.target_npu,
@@ -88,21 +87,20 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
         options.optimize,
         options.selection,
     )
-    folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
     choice = None
     if options.auto_batch_size:
         from furiosa.compiler.tune.search import choose
 
         try:
             tell = _tell_tried if loud else lambda point: None
-            choice = choose(data, chosen, folder=folder, real_folder=real_folder, tell=tell)
+            choice = choose(data, chosen, files=options.files, tell=tell)
         except CompileError:  # of a batch of 1: it comes again below, where a table goes with it
             pass
         else:
             _tell_choice(choice, options, loud)
             chosen.batch_size = choice.batch_size
     progress = terminal.Progress(last + 1, loud)
-    compilation = Compilation(data, chosen, folder=folder, real_folder=real_folder)
+    compilation = Compilation(data, chosen, files=options.files)
     try:
         compilation.run(STAGES[last], progress.stage)
     except LowCoverage:

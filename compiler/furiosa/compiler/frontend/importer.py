@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.errors import InvalidConfig, InvalidFormat, IoError
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat
+from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.selection import EVERYTHING, Selection
 
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4 of every TFLite flatbuffer
@@ -16,8 +15,7 @@ def import_model(
     *,
     batch_size: int = 1,
     selection: Selection = EVERYTHING,
-    folder: str | None = None,
-    real_folder: str | None = None,
+    files: ModelFiles | None = None,
 ) -> Graph:
     """Imports a TFLite or ONNX model.
 
@@ -25,8 +23,7 @@ def import_model(
         data: the bytes of the file; constants of the graph stay views of them where the layout allows.
         batch_size: multiplies dimension 0 of every input and output.
         selection: sizes of open dimensions, and where the model is cut.
-        folder: where ONNX external data may lie (the model's own folder); None refuses external data.
-        real_folder: the same with links resolved, for build sandboxes, where model and data are links.
+        files: where external data of an ONNX model are read from; None refuses them.
 
     Raises:
         InvalidFormat, InvalidModel, InvalidConfig, IoError: see furiosa.compiler.errors.
@@ -41,14 +38,10 @@ def import_model(
         return import_tflite(data, batch_size=batch_size, selection=selection)
     from furiosa.compiler.frontend.onnx.importer import import_onnx
 
-    return import_onnx(
-        data, batch_size=batch_size, selection=selection, folder=folder, real_folder=real_folder
-    )
+    return import_onnx(data, batch_size=batch_size, selection=selection, files=files)
 
 
-def selected_model(
-    data: bytes, selection: Selection, *, folder: str | None = None, real_folder: str | None = None
-) -> bytes:
+def selected_model(data: bytes, selection: Selection, *, files: ModelFiles | None = None) -> bytes:
     """The model file of the part that a selection means, for the format's reference runtime; an ONNX model's inputs are of static
     shapes in it, as in what is compiled.  The file itself where it is that already.
 
@@ -61,12 +54,31 @@ def selected_model(
         return data
     from furiosa.compiler.frontend.onnx.importer import selected_model
 
-    return selected_model(data, selection, folder=folder, real_folder=real_folder)
+    return selected_model(data, selection, files=files)
 
 
 def source_format(data: bytes | memoryview) -> str:
     """Either "tflite" or, for anything else, "onnx"."""
     return "tflite" if bytes(data[4:8]) == TFLITE_IDENTIFIER else "onnx"
+
+
+def external_data(data: bytes | memoryview, files: ModelFiles) -> dict[str, memoryview]:
+    """The whole files in which constants of a model lie, by what it calls them; of a model that can be imported.
+
+    Raises:
+        InvalidModel, IoError: as import_model.
+    """
+    if source_format(data) == "tflite" or b"location" not in bytes(data):  # the key that each has
+        return {}
+    import onnx
+
+    from furiosa.compiler.frontend.onnx.checks import external_locations
+
+    who = "a constant"
+    return {
+        w: files.read(w, who, 0, files.size(w, who))
+        for w in external_locations(onnx.ModelProto.FromString(bytes(data)))
+    }
 
 
 def extract_host_model(
@@ -81,16 +93,3 @@ def extract_host_model(
     else:
         from furiosa.compiler.frontend.onnx.extract import extract
     return extract(graph, operators, inputs, outputs)
-
-
-def read_model(path: str) -> bytes:
-    """Reads a model file.
-
-    Raises:
-        IoError: the file is missing, a folder, or not readable.
-    """
-    try:
-        with open(path, "rb") as f:
-            return f.read()
-    except OSError as e:
-        raise IoError(f"cannot read the model {os.fspath(path)}: {e.strerror or e}") from None

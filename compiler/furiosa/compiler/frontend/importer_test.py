@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel, IoError
-from furiosa.compiler.frontend.importer import extract_host_model, import_model, read_model, selected_model
+from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel
+from furiosa.compiler.frontend.importer import extract_host_model, import_model, selected_model
 from furiosa.compiler.frontend.onnx import testing as onnx_testing
 from furiosa.compiler.frontend.tflite import testing as tflite_testing
 from furiosa.compiler.selection import EVERYTHING, Selection
@@ -144,9 +144,3 @@ def test_other_content(data: bytes) -> None:
     with pytest.raises(InvalidFormat) as caught:
         import_model(data)
     assert caught.value.code == 4 and "\n" not in str(caught.value)
-
-
-def test_unreadable_files(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "gone.onnx"):
-        with pytest.raises(IoError, match="cannot read the model"):
-            read_model(str(path))

@@ -11,8 +11,10 @@ from furiosa.compiler.cli.arguments import (
     BadArguments,
     Parser,
     add_compatibility,
+    add_files,
     check_compiling,
     help_formatter,
+    model_files,
     same,
     selection,
 )
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--max-batch", type=int, metavar="N", help="try 1, 2, 3, 4, 6, 8, … up to N (default: 64)")
     p.add_argument("--batch-sizes", type=_sizes, metavar="N,…", help="try these batch sizes instead")
+    add_files(p)
     add_options(p)
     add_compatibility(p)
     p.add_argument(
@@ -102,11 +105,12 @@ def parse(argv: list[str]) -> Namespace:
         raise BadArguments(f"{len(options.sizes)} batch sizes are more than {MAX_POINTS}")
     check_compiling(options)
     options.selection = selection(options)
+    options.files = model_files(options)
     if options.jobs is None:
         options.jobs = min(2, os.cpu_count() or 1)
     if not 1 <= options.jobs <= MAX_JOBS:
         raise BadArguments(f"--jobs {options.jobs} is not between 1 and {MAX_JOBS}")
-    named = [options.source]
+    named = [options.source, *options.files.data]
     for path in options.outputs:
         if any(same(path, other) for other in named):
             raise BadArguments(f"{path} is named twice: model and outputs must be different files")

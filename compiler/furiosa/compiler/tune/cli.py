@@ -26,28 +26,25 @@ def main(argv: list[str]) -> int:
 def _tune(options: arguments.Namespace) -> None:
     output.check_writable(options.outputs)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no thread, so that children can be forked
-    from furiosa.compiler.frontend.importer import read_model
     from furiosa.compiler.pipeline import Compilation, Options
     from furiosa.compiler.tune.formats import FORMATS, SUFFIXES, Sweep
     from furiosa.compiler.tune.sweep import sweep
     from furiosa.enf.selection import as_json
 
-    data = read_model(options.source)
-    folder, real_folder = (os.path.dirname(f(options.source)) for f in (os.path.abspath, os.path.realpath))
+    data = options.files.model()
     wanted = [(npu, n) for npu in options.npus for n in options.sizes]
     chosen = Options(
         options.npus[0], 1, options.compatibility, optimize=options.optimize, selection=options.selection
     )
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
-    once = Compilation(data, chosen, folder=folder, real_folder=real_folder).run("cdfg")
+    once = Compilation(data, chosen, files=options.files).run("cdfg")
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
     with interrupt.cleaning_up():
         points = sweep(
             data,
             chosen,
             wanted,
-            folder=folder,
-            real_folder=real_folder,
+            files=options.files,
             jobs=options.jobs,
             tell=tell,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from furiosa.compiler.errors import CompileError
+from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.tune.point import Point, best, measure
 
@@ -29,8 +30,7 @@ def choose(
     data: bytes,
     options: Options,
     *,
-    folder: str | None = None,
-    real_folder: str | None = None,
+    files: ModelFiles | None = None,
     tell: Callable[[Point], None] = lambda point: None,
 ) -> Choice:
     """Compiles for growing batch sizes until throughput no longer grows, or one is refused.
@@ -40,7 +40,7 @@ def choose(
     Args:
         data: the model file.
         options: whose batch size is left out of account.
-        folder, real_folder: as in Compilation.
+        files: as in Compilation.
         tell: is told of each point.
 
     Raises:
@@ -49,9 +49,7 @@ def choose(
     tried: list[Point] = []
     for size in CANDIDATES:
         try:
-            compilation = Compilation(
-                data, replace(options, batch_size=size), folder=folder, real_folder=real_folder
-            ).run("lir")
+            compilation = Compilation(data, replace(options, batch_size=size), files=files).run("lir")
         except CompileError as e:
             if not tried:
                 raise

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 from furiosa.compiler.cli.outcome import INTERNAL_ERROR
 from furiosa.compiler.errors import CompileError
+from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.tune.point import Point, failed, measure
 from furiosa.enf.command import internal
@@ -29,8 +30,7 @@ def sweep(
     options: Options,
     points: Iterable[tuple[str, int]],
     *,
-    folder: str | None = None,
-    real_folder: str | None = None,
+    files: ModelFiles | None = None,
     jobs: int = 1,
     tell: Callable[[Point], None] = lambda point: None,
 ) -> list[Point]:
@@ -43,7 +43,7 @@ def sweep(
         data: the model file.
         options: whose NPU and batch size are replaced.
         points: pairs of an NPU and a batch size.
-        folder, real_folder: as in Compilation.
+        files: as in Compilation.
         jobs: so many children at a time.
         tell: is told of each point when it is done.
 
@@ -55,7 +55,7 @@ def sweep(
     def work(npu: str, size: int) -> Point:
         chosen = replace(options, target_npu=npu, batch_size=size)
         try:
-            return measure(Compilation(data, chosen, folder=folder, real_folder=real_folder).run("lir"))
+            return measure(Compilation(data, chosen, files=files).run("lir"))
         except CompileError as e:
             return failed(npu, size, e)
 

@@ -33,6 +33,16 @@ def _parser() -> Parser:
         metavar="FILE",
         help=".npy or .npz files or folders of them, one inference a file (default: random)",
     )
+    p.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="[LOCATION=]FILE",
+        help="a file of the model's external data that is not in its folder, as of furiosa compile; may be repeated",
+    )
+    p.add_argument(
+        "--hermetic", action="store_true", help="read no files of the model but itself and those of --data"
+    )
     p.add_argument("--target-npu", choices=TARGETS, metavar="NPU", help=f"{' or '.join(TARGETS)}")
     p.add_argument(
         "--batch-size", type=_whole(1, 1 << 16), metavar="N", help="compile for N samples (default: 1)"
@@ -84,6 +94,8 @@ def _run(args: argparse.Namespace) -> int:
         args.inputs,
         target_npu=args.target_npu,
         batch_size=args.batch_size,
+        data_files=args.data,
+        is_hermetic=args.hermetic,
         compatibility=args.compatibility,
         chosen=chosen(args),
         max_lsb=args.max_lsb,

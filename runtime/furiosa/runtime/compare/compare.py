@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,8 @@ def compare(
     source: str | None = None,
     inputs: Sequence[str] = (),
     *,
+    data_files: Sequence[str] = (),
+    is_hermetic: bool = False,
     target_npu: str | None = None,
     batch_size: int | None = None,
     compatibility: str | None = None,
@@ -50,6 +52,8 @@ def compare(
         model: an ONNX or TFLite file, which is compiled first, or an ENF (also ``BUNDLE.tar#NAME``).
         source: the model file that the ENF was compiled from; None where ``model`` is that file.
         inputs: .npy and .npz files and folders of them, one inference a file; none: random ones of ``seed``.
+        data_files: files of the model's external data that are not in its folder, as ``furiosa compile --data`` takes them.
+        is_hermetic: whether no others may be read.
         target_npu, batch_size, compatibility: what to compile for; an ENF says so itself.
         chosen: what of the model, under the keys of furiosa.runtime.compile_door.SELECTION; an ENF says so itself.
         max_lsb: how far an element of any compared tensor may be off.
@@ -62,7 +66,10 @@ def compare(
         OSError: a file cannot be read.
     """
     files = input_files.input_files(inputs)
-    original, enf, anatomy, changed = _open(model, source, target_npu, batch_size, compatibility, chosen)
+    allowed = _Allowed(tuple(data_files), is_hermetic)
+    original, enf, anatomy, changed = _open(
+        model, source, allowed, target_npu, batch_size, compatibility, chosen
+    )
     descs = [TensorDesc.from_descriptor(d) for d in enf.interface.inputs]
     data = original.read()
     result = Comparison(
@@ -84,13 +91,21 @@ def compare(
     else:
         result.inputs = [f"random {i}" for i in range(input_files.RANDOM)]
         arrays = input_files.random_inputs(descs, anatomy.ranges, seed)
-    _run(result, enf, anatomy, _real_folder(original), arrays)
+    _run(result, enf, anatomy, arrays)
     return result
+
+
+class _Allowed(NamedTuple):
+    """What may be read beside the model: further files, and whether no others."""
+
+    data_files: Sequence[str]
+    is_hermetic: bool
 
 
 def _open(
     model: str,
     source: str | None,
+    allowed: _Allowed,
     target_npu: str | None,
     batch_size: int | None,
     compatibility: str | None,
@@ -102,7 +117,8 @@ def _open(
         given = given.in_memory()
         if source is not None:
             raise InvalidInput(f"--source goes with an ENF, and {model} is none: it is its own source")
-        anatomy = _dissect(given, target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None, chosen)
+        built_for = target_npu or DEFAULT_TARGET, batch_size or 1, compatibility, None, chosen
+        anatomy = _dissect(given, allowed, *built_for)
         return given, reader.load(anatomy.enf), anatomy, None
     if source is None:
         raise InvalidInput(f"{model} is an ENF: name the model that it was compiled from by --source")
@@ -134,18 +150,19 @@ def _open(
         selection.recorded(m.selection),
     )
     try:
-        anatomy = _dissect(original, *built_for)
+        anatomy = _dissect(original, allowed, *built_for)
     except CompilationFailed:  # another compiler did what this one cannot
-        return original, enf, _dissect(original, *built_for, compiled=False), None
+        return original, enf, _dissect(original, allowed, *built_for, compiled=False), None
     own = reader.load(anatomy.enf)
     changed = [name for name in _COMPARED if own.section(name) != enf.section(name)]
     if any(name in _PLACING for name in changed):
-        anatomy = _dissect(original, *built_for, compiled=False)
+        anatomy = _dissect(original, allowed, *built_for, compiled=False)
     return original, enf, anatomy, changed
 
 
 def _dissect(
     source: sources.Source,
+    allowed: _Allowed,
     target_npu: str,
     batch_size: int,
     compatibility: str | None,
@@ -154,20 +171,14 @@ def _dissect(
     *,
     compiled: bool = True,
 ) -> Anatomy:
-    data, folders = source.read(), (source.folder, _real_folder(source))
     built_for = target_npu, batch_size, compatibility, optimize, chosen
-    return dissect(data, source.name, *folders, *built_for, compiled=compiled)
-
-
-def _real_folder(source: sources.Source) -> str | None:
-    return os.path.dirname(os.path.realpath(source.name)) if source.folder is not None else None
+    return dissect(source.read(), source.name, source.path, *allowed, *built_for, compiled=compiled)
 
 
 def _run(
     result: Comparison,
     enf: reader.Enf,
     anatomy: Anatomy,
-    folder: str | None,
     arrays: Iterable[list[np.ndarray]],
 ) -> None:
     layers, units, batch_size = anatomy.layers, anatomy.units, enf.metadata.batch_size
@@ -180,8 +191,7 @@ def _run(
     whole = WholeModel(
         anatomy.source_format,
         anatomy.source,
-        # where build systems hand out links, onnxruntime takes external data only from where the model really lies
-        folder,
+        anatomy.external,
         lambda: anatomy.single.whole().model,
         names,
         batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,14 +24,14 @@ class WholeModel:
         self,
         source_format: str,
         model: bytes,
-        folder: str | None,
+        external: Mapping[str, memoryview],
         imported: Callable[[], bytes],
         names: Sequence[str],
         batch_size: int,
         outputs: Sequence[EndToEnd],
         units: Sequence[float | None],
     ):
-        self._format, self._folder = source_format, folder
+        self._format, self._external = source_format, external
         self._models = {"file": lambda: model, "imported": imported}
         self._names, self._batch_size = names, batch_size
         self._outputs, self._units = outputs, units
@@ -97,7 +97,7 @@ class WholeModel:
         key = model, optimised
         if key not in self._open:
             self._open[key] = open_reference(
-                self._format, self._models[model](), self._folder, optimised=optimised
+                self._format, self._models[model](), self._external, optimised=optimised
             )
         # a model of one sample may have scalars for inputs, or none at all
         parts = [np.split(x, self._batch_size) if self._batch_size > 1 else [x] for x in inputs]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -35,29 +36,38 @@ def version(source_format: str) -> str:
 
 
 def open_reference(
-    source_format: str, model: bytes, folder: str | None = None, *, optimised: bool = True
+    source_format: str,
+    model: bytes,
+    external: Mapping[str, memoryview] = MappingProxyType({}),
+    *,
+    optimised: bool = True,
 ) -> Reference:
-    """Loads a model; ``folder`` is where external data of an ONNX file lie.
+    """Loads a model; ``external`` are the files in which constants of an ONNX model lie, by what it calls them.
 
     Not ``optimised``: onnxruntime with no optimisation of the graph, LiteRT with its builtin kernels instead of XNNPACK.
 
     Raises:
         Refused: the runtime refuses the model.
     """
-    return (OnnxReference if source_format == "onnx" else TfliteReference)(model, folder, optimised)
+    if source_format == "onnx":
+        return OnnxReference(model, external, optimised)
+    return TfliteReference(model, optimised)
 
 
 class OnnxReference:
     """onnxruntime."""
 
-    def __init__(self, model: bytes, folder: str | None, optimised: bool):
+    def __init__(self, model: bytes, external: Mapping[str, memoryview], optimised: bool):
         from furiosa.runtime.host.onnx import onnxruntime, session_options
 
         options = session_options()
         if not optimised:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        if folder is not None:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        if external:  # from memory, so that it opens no file
+            files = list(external.values())
+            options.add_external_initializers_from_files_in_memory(
+                list(external), files, list(map(len, files))
+            )
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's errors have no common base
@@ -79,7 +89,7 @@ class OnnxReference:
 class TfliteReference:
     """LiteRT."""
 
-    def __init__(self, model: bytes, folder: str | None, optimised: bool):
+    def __init__(self, model: bytes, optimised: bool):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         from furiosa.runtime.host import thread_count

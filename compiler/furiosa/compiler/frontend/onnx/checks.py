@@ -147,6 +147,29 @@ def check_operators(model: onnx.ModelProto, versions: dict[str, int]) -> None:
                 raise InvalidModel(f'{where} has the attribute "{name}" of a wrong type ({given[name].type})')
 
 
+def external_tensors(model: onnx.ModelProto, *, initializers: bool = True) -> Iterator[onnx.TensorProto]:
+    """The tensors whose data lie in other files: the main graph's initialisers, unless left out, and those of nodes."""
+    graphs: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
+    for graph in graphs:
+        has_none = isinstance(graph, onnx.FunctionProto) or not initializers and graph is graphs[0]
+        sparse = [] if has_none else [*graph.sparse_initializer]
+        tensors = [] if has_none else [*graph.initializer]
+        for node in graph.node:
+            graphs += subgraphs(node)
+            for a in node.attribute:
+                sparse += [a.sparse_tensor, *a.sparse_tensors]
+                tensors += [a.t, *a.tensors]
+        for t in sparse:
+            tensors += [t.values, t.indices]
+        yield from (t for t in tensors if t.data_location == t.EXTERNAL)
+
+
+def external_locations(model: onnx.ModelProto) -> list[str]:
+    """What the model calls the files in which its constants lie, each once."""
+    entries = (e for t in external_tensors(model) for e in t.external_data)
+    return list(dict.fromkeys(e.value for e in entries if e.key == "location"))
+
+
 def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes of a graph and of the subgraphs in their attributes."""
     return walk_nodes(graph.node)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
+import onnx
 
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.errors import InvalidModel, IoError
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend.onnx import checks
+from furiosa.compiler.model_files import ModelFiles
 
 MAX_TENSOR_BYTES = 2**31 - 1  # the limit of protobuf for one message, and with it of a host cluster's model
 
@@ -79,16 +80,10 @@ def check_size(name: str, shape: tuple[int, ...], dtype: str) -> int:
 
 
 class Constants:
-    """Reads the constants of one model.
+    """Reads the constants of one model, also from ``files``."""
 
-    Args:
-        folder: where external data may lie; None refuses them.
-        real_folder: a second folder that a link in ``folder`` may lead to (where the model itself really lies).
-    """
-
-    def __init__(self, folder: str | None, real_folder: str | None) -> None:
-        self._folder = folder
-        self._roots = [os.path.realpath(f) for f in (folder, real_folder) if f is not None]
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
 
     def read(
         self, tensor, raw: memoryview | None = None, name: str = ""
@@ -100,7 +95,7 @@ class Constants:
 
         Raises:
             InvalidModel: the data do not fit the declared shape, or external data lie where they must not.
-            IoError: external data are missing.
+            IoError: external data are missing, or may not be read.
         """
         name = name or tensor.name
         shape = tuple(tensor.dims)
@@ -119,6 +114,19 @@ class Constants:
         if is_numpy(dtype):
             data = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
         return dtype, shape, data
+
+    def take_in(self, model: onnx.ModelProto) -> None:
+        """Moves external data into the message, but for the main graph's initialisers: others may end up in host models.
+
+        Raises:
+            InvalidModel, IoError: as ``read``.
+        """
+        for tensor in [*checks.external_tensors(model, initializers=False)]:
+            name = tensor.name or "a constant of an operator"
+            n_bytes = check_size(name, tuple(tensor.dims), dtype_name(tensor.data_type, f'constant "{name}"'))
+            tensor.raw_data = self._external(tensor, name, n_bytes).tobytes()
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
 
     def densify(self, sparse) -> Tensor:
         """Reads a sparse initialiser as the dense constant that it stands for.
@@ -173,56 +181,20 @@ class Constants:
         return array
 
     def _external(self, tensor, name: str, n_bytes: int) -> np.ndarray:
-        """Maps a file that holds the tensor's bytes."""
+        """Reads the tensor's bytes from another file."""
         entries = {e.key: e.value for e in tensor.external_data}
-        location = entries.get("location", "")
-        if self._folder is None:
-            raise InvalidModel(
-                f'constant "{name}" lies in external data ("{location}"), which need a model in a folder'
-            )
-        path = self._resolve(name, location)
+        location, who = entries.get("location", ""), f'constant "{name}"'
+        size = self._files.size(location, who)
         try:
             offset = int(entries.get("offset", "0") or 0)
             length = int(entries.get("length", "") or n_bytes)
         except ValueError:
             raise InvalidModel(
-                f'constant "{name}" has external data with an offset or length that is no number'
+                f"{who} has external data with an offset or length that is no number"
             ) from None
-        try:
-            size = os.stat(path).st_size
-            if offset < 0 or length != n_bytes or offset > size or length > size - offset:
-                raise InvalidModel(
-                    f'constant "{name}" needs {n_bytes} bytes, but its external data are {length} bytes '
-                    f'at offset {offset} of the {size} bytes of "{location}"'
-                )
-            if n_bytes == 0:
-                return np.empty(0, np.uint8)
-            return np.memmap(path, np.uint8, "r", offset, (length,)).view(np.ndarray)
-        except OSError as e:
-            raise IoError(
-                f'cannot read the external data "{location}" of constant "{name}": {e.strerror}'
-            ) from None
-
-    def _resolve(self, name: str, location: str) -> str:
-        """The path of external data.
-
-        Raises:
-            InvalidModel: the location is absolute, climbs with "..", or a link leads outside.
-            IoError: there is no such file.
-        """
-        parts = location.replace("\\", "/").split("/")
-        if not location or "\0" in location or os.path.isabs(location) or ".." in parts or ":" in parts[0]:
+        if offset < 0 or length != n_bytes or offset > size or length > size - offset:
             raise InvalidModel(
-                f'constant "{name}" has external data at "{location}": they must lie in the model\'s own folder'
+                f"{who} needs {n_bytes} bytes, but its external data are {length} bytes "
+                f'at offset {offset} of the {size} bytes of "{location}"'
             )
-        path = os.path.join(self._folder, location)
-        real = os.path.realpath(path)
-        if not any(os.path.commonpath([root, real]) == root for root in self._roots):
-            raise InvalidModel(
-                f'constant "{name}" has external data at "{location}", a link that leads out of the model\'s folder'
-            )
-        if not os.path.isfile(real):
-            raise IoError(
-                f'the external data "{location}" of constant "{name}" are not a file in the model\'s folder'
-            )
-        return real
+        return np.frombuffer(self._files.read(location, who, offset, length), np.uint8)

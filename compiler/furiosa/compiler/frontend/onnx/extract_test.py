@@ -10,6 +10,7 @@ from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.onnx.extract import extract
 from furiosa.compiler.frontend.onnx.importer import import_onnx
 from furiosa.compiler.frontend.onnx.testing import model, random_inputs, run, tensor
+from furiosa.compiler.model_files import ModelFiles
 
 RNG = np.random.default_rng(0)
 CONV = model(
@@ -190,10 +191,41 @@ def test_external_data_come_inside(tmp_path) -> None:
     )
     c.external_data.add(key="location", value="c.bin")
     graph = import_onnx(
-        model("g (float[600] x) => (float[600] y) { y = Add(x, c) }", c), folder=str(tmp_path)
+        model("g (float[600] x) => (float[600] y) { y = Add(x, c) }", c),
+        files=ModelFiles(str(tmp_path / "m.onnx")),
     )
     data = extract(graph, graph.operators, graph.inputs, graph.outputs)
     np.testing.assert_array_equal(run(data, {"x": values})[0], 2 * values)
+
+
+def test_external_data_of_a_branch_come_inside(tmp_path) -> None:
+    """As onnx.save writes them: of initialisers and constants of subgraphs, too."""
+    values = np.arange(600, dtype=np.float32)
+    branches = []
+    for name, factor in (("a", 1), ("b", 2)):
+        c = onnx.numpy_helper.from_array(values * factor, f"c_{name}")
+        node = onnx.helper.make_node("Add", ["x", c.name], [name])
+        out = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [600])
+        constant = onnx.helper.make_node("Constant", [], [c.name], value=c)
+        nodes, initializers = ([node], [c]) if name == "a" else ([constant, node], [])
+        branches.append(onnx.helper.make_graph(nodes, name, [], [out], initializers))
+    proto = onnx.ModelProto.FromString(
+        model("g (bool[1] p, float[600] x) => (float[600] y) { y = Identity(x) }")
+    )
+    del proto.graph.node[:]
+    proto.graph.node.append(
+        onnx.helper.make_node("If", ["p"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    )
+    path = str(tmp_path / "m.onnx")
+    onnx.save(
+        proto, path, save_as_external_data=True, location="w", size_threshold=100, convert_attribute=True
+    )
+    data = (tmp_path / "m.onnx").read_bytes()
+    assert len(data) < 1200
+    graph = import_onnx(data, files=ModelFiles(path))
+    host = extract(graph, graph.operators, graph.inputs, graph.outputs)
+    for p, factor in ((True, 2), (False, 3)):
+        np.testing.assert_array_equal(run(host, {"p": np.array([p]), "x": values})[0], factor * values)
 
 
 def test_batch() -> None:

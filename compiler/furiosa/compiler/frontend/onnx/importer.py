@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import onnx
@@ -26,6 +28,7 @@ from furiosa.compiler.frontend.onnx import (
 )
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
+from furiosa.compiler.model_files import ModelFiles, Undeclared
 from furiosa.compiler.selection import EVERYTHING, Selection
 
 
@@ -42,8 +45,7 @@ def import_onnx(
     *,
     batch_size: int = 1,
     selection: Selection = EVERYTHING,
-    folder: str | None = None,
-    real_folder: str | None = None,
+    files: ModelFiles | None = None,
 ) -> Graph:
     """Imports an ONNX model.
 
@@ -62,24 +64,25 @@ def import_onnx(
         data: the bytes of the file; big constants stay views of them.
         batch_size: multiplies dimension 0 of every input and output.
         selection: sizes of open dimensions, and where the model is cut; an open dimension 0 that it leaves out is 1.
-        folder: where external data may lie; None refuses them.
-        real_folder: where the model itself lies when ``folder`` holds links, as build sandboxes do.
+        files: where external data are read from; None refuses them.
 
     Raises:
         InvalidFormat: not a whole ONNX file.
         InvalidModel: an input or output of dynamic shape, an unknown operator, a reference to what is not there.
         InvalidConfig: the batch size is below 1, or the selection does not fit the model.
-        IoError: external data are missing.
+        IoError: external data are missing, or may not be read.
     """
     if batch_size < 1:
         raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
-    reader = Constants(folder, real_folder)
+    reader = Constants(files or ModelFiles())
     model, big = _parse(memoryview(data).toreadonly())
     source = Source(model.ir_version, checks.opsets(model))
-    model, chosen = _select(model, big, reader, selection)
-    inference = Inference(model, big, reader)
-    inference.run()
-    graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
+    with _naming_all(model):
+        model, chosen = _select(model, big, reader, selection)
+        reader.take_in(model)
+        inference = Inference(model, big, reader)
+        inference.run()
+        graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
     graph.selection = chosen
     if batch_size != 1:
         from furiosa.compiler.frontend.onnx.batch import apply_batch
@@ -92,8 +95,7 @@ def selected_model(
     data: bytes,
     selection: Selection,
     *,
-    folder: str | None = None,
-    real_folder: str | None = None,
+    files: ModelFiles | None = None,
 ) -> bytes:
     """The model file with a selection in it: cut, and its inputs of static shapes; the file itself where it is that already.
 
@@ -105,7 +107,7 @@ def selected_model(
     is_static = all(open_dims.is_static(inputs.declared_dims(value)) for value in model.graph.input)
     if is_static and not (selection.inputs or selection.outputs):
         return data
-    model, _ = _select(model, big, Constants(folder, real_folder), selection)
+    model, _ = _select(model, big, Constants(files or ModelFiles()), selection)
     constants = list(model.graph.initializer)
     del model.graph.initializer[:]
     model.graph.initializer.extend(t for i, t in enumerate(constants) if i not in big)
@@ -139,6 +141,15 @@ def _types(head: onnx.ModelProto, big: dict[int, memoryview], reader: Constants)
         n: onnx.helper.make_tensor_type_proto(CODES[t.dtype], t.shape) for n, t in inference.constants.items()
     }
     return inference.types | kinds
+
+
+@contextmanager
+def _naming_all(model: onnx.ModelProto) -> Iterator[None]:
+    """Lets an error that a file may not be read name all those of the model, not the first."""
+    try:
+        yield
+    except Undeclared as e:
+        raise e.of_all(checks.external_locations(model)) from None
 
 
 def _parse(data: memoryview) -> tuple[onnx.ModelProto, dict[int, memoryview]]:
