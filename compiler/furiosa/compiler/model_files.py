@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
-from typing import NamedTuple, NoReturn
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from furiosa.compiler.errors import InvalidModel, IoError
 from furiosa.enf import files
 
+MAX_MODEL = (
+    1 << 33
+)  # bytes of a model file: protobuf ends at 2 GiB, and TFLite may have buffers behind its flatbuffer
+_PIECE = 1 << 20  # bytes of a pipe that are read at a time
 _OPEN = 16  # files that are kept open: mostly one holds all constants, but some exporters write one for each
 _NAMED = 3  # files that an error names
 
@@ -98,10 +103,31 @@ class ModelFiles:
         """
         assert self._path is not None, "the model came as bytes"
         try:
-            with open(self._path, "rb") as f:  # which may be a pipe
-                return f.read()
+            with open(self._path, "rb") as f:
+                return self._read_model(f)
         except OSError as e:
             raise IoError(f"cannot read the model {self._path}: {e.strerror or e}") from None
+
+    def _read_model(self, f: BinaryIO) -> bytes:
+        """All of a file or pipe, which a stranger may have made endless."""
+        status = os.fstat(f.fileno())
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            raise IoError(f"cannot read the model {self._path}: it is neither a regular file nor a pipe")
+        if status.st_size > MAX_MODEL:
+            raise IoError(
+                f"cannot read the model {self._path}: it has {status.st_size:,} bytes, and a model file may have up to {MAX_MODEL:,}"
+            )
+        if stat.S_ISREG(status.st_mode):
+            return f.read()
+        pieces, left = [], MAX_MODEL + 1
+        while left and (piece := f.read(min(left, _PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+        if not left:
+            raise IoError(
+                f"cannot read the model {self._path}: the pipe gives more than {MAX_MODEL:,} bytes, which a model file may have"
+            )
+        return b"".join(pieces)
 
     def size(self, location: str, who: str) -> int:
         """The bytes of a file of external data.

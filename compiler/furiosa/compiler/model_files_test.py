@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from furiosa.compiler import model_files
 from furiosa.compiler.errors import CompileError, InvalidModel, IoError
 from furiosa.compiler.model_files import DataFile, ModelFiles, Undeclared, parse_data
 
@@ -188,3 +191,41 @@ def test_many_files() -> None:
     assert [read(files, name) for name in names] == names
     if before:
         assert len(os.listdir("/proc/self/fd")) < before + 20
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/dev/zero", "neither a regular file nor a pipe"),
+        ("/dev/null", "neither a regular file nor a pipe"),
+        ("sparse", "a model file may have up to"),
+        ("m", "Is a directory"),
+        ("nowhere", "No such file"),
+    ],
+)
+def test_sources_that_are_special_or_endless_are_refused_before_they_are_read(folder, path, words) -> None:
+    with open("sparse", "wb") as f:
+        f.truncate(model_files.MAX_MODEL + 1)
+    with pytest.raises(IoError, match=words) as e:
+        ModelFiles(path).model()
+    assert path in str(e.value)
+
+
+def test_a_pipe_is_read_up_to_a_limit(folder, monkeypatch) -> None:
+    for content, limit in ((b"x" * 300_000, 300_000), (b"x" * 300_001, 300_000)):
+        monkeypatch.setattr(model_files, "MAX_MODEL", limit)
+        os.mkfifo("pipe")
+        writer = threading.Thread(target=_write, args=("pipe", content), daemon=True)
+        writer.start()
+        if len(content) <= limit:
+            assert ModelFiles("pipe").model() == content
+        else:
+            with pytest.raises(IoError, match="the pipe gives more than 300,000 bytes"):
+                ModelFiles("pipe").model()
+        writer.join(30)
+        os.unlink("pipe")
+
+
+def _write(path: str, content: bytes) -> None:
+    with suppress(BrokenPipeError):  # the reader has had enough
+        Path(path).write_bytes(content)
