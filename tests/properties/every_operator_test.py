@@ -64,13 +64,14 @@ ONNX_CASES: dict[str, Onnx] = {
     "Concat": Onnx([x(*IMAGE), x(*IMAGE)], (1, 8, 6, 6), {"axis": 1}, **MOVED),
     "Conv": Onnx([x(*IMAGE), w(8, 4, 3, 3)], (1, 8, 4, 4), scale=0.9),
     "DepthToSpace": Onnx([x(*IMAGE)], (1, 1, 12, 12), {"blocksize": 2}, **MOVED),
-    "Div": Onnx([x(*IMAGE), Operand((), "int8", 0.02, 0, np.int8(100))], IMAGE, scale=0.03),
+    "Div": Onnx([x(*IMAGE), x(4, 1, 1, scale=0.03, zero=-7)], IMAGE, scale=0.03),
     "Dropout": Onnx([x(*IMAGE)], IMAGE, **MOVED),
     "Elu": Onnx([x(*IMAGE)], IMAGE, {"alpha": 1.3}),
     "Erf": Onnx([x(*IMAGE)], IMAGE, scale=0.01, zero=0),
     "Exp": Onnx([x(*IMAGE)], IMAGE, scale=2.0, zero=-128),
     "Expand": Onnx([x(1, 4, 1, 6), const(IMAGE)], IMAGE, **MOVED),
     "Flatten": Onnx([x(*IMAGE)], (1, 144), **MOVED),
+    "Gather": Onnx([x(*IMAGE), const([3, 0, 0, -1])], (1, 4, 4, 6), {"axis": 2}, **MOVED),
     "Gelu": Onnx([x(*IMAGE)], IMAGE, {"approximate": "none"}, opset=20),
     "Gemm": Onnx([x(2, 16), w(16, 8)], (2, 8), scale=0.3),
     "GlobalAveragePool": Onnx([x(*IMAGE)], (1, 4, 1, 1), scale=0.01),
@@ -78,6 +79,11 @@ ONNX_CASES: dict[str, Onnx] = {
     "HardSigmoid": Onnx([x(*IMAGE)], IMAGE, {"alpha": 0.3, "beta": 0.4}, scale=1 / 256, zero=-128),
     "HardSwish": Onnx([x(*IMAGE)], IMAGE),
     "Identity": Onnx([x(*IMAGE)], IMAGE, **MOVED),
+    "LayerNormalization": Onnx(
+        [x(2, 5, 20), const(np.linspace(0.5, 1.5, 20), "float32"), const(np.linspace(-1, 1, 20), "float32")],
+        (2, 5, 20),
+        scale=0.02,
+    ),
     "LeakyRelu": Onnx([x(*IMAGE)], IMAGE, {"alpha": 0.2}),
     "Log": Onnx([x(*IMAGE, zero=-128)], IMAGE, scale=0.04),
     "MatMul": Onnx([x(2, 16), w(16, 8)], (2, 8), scale=0.3),
@@ -89,6 +95,9 @@ ONNX_CASES: dict[str, Onnx] = {
     "PRelu": Onnx([x(*IMAGE), const(np.full((4, 1, 1), 0.25), "float32")], IMAGE),
     "Pad": Onnx([x(*IMAGE), const([0, 0, 1, 0, 0, 0, 1, 2])], (1, 4, 8, 8), **MOVED),
     "Pow": Onnx([x(*IMAGE, zero=-128), const(0.5, "float32")], IMAGE, scale=0.02, zero=-128),
+    "RMSNormalization": Onnx(
+        [x(2, 5, 20), const(np.linspace(0.5, 1.5, 20), "float32")], (2, 5, 20), scale=0.02, opset=23
+    ),
     "ReduceL2": Onnx([x(*IMAGE)], (1, 4, 6, 1), {"axes": [3]}, scale=0.1, zero=-128, opset=13),
     "ReduceMax": Onnx([x(*IMAGE)], (1, 4, 6, 1), {"axes": [3]}, **MOVED, opset=13),
     "ReduceMin": Onnx([x(*IMAGE)], (1, 4, 6, 1), {"axes": [3]}, **MOVED, opset=13),
@@ -101,6 +110,9 @@ ONNX_CASES: dict[str, Onnx] = {
         **MOVED,
     ),
     "Sigmoid": Onnx([x(*IMAGE)], IMAGE, scale=1 / 256, zero=-128),
+    "SimplifiedLayerNormalization": Onnx(
+        [x(2, 5, 20), const(np.linspace(0.5, 1.5, 20), "float32")], (2, 5, 20), {"epsilon": 1e-6}, scale=0.02
+    ),
     "Slice": Onnx([x(*IMAGE), const([1]), const([5]), const([2])], (1, 4, 4, 6), **MOVED),
     "Softmax": Onnx([x(2, 10)], (2, 10), {"axis": 1}, scale=1 / 256, zero=-128),
     "Softplus": Onnx([x(*IMAGE)], IMAGE, zero=-128),

@@ -121,6 +121,22 @@ def _space_to_depth(draw: Draw, shape: tuple[int, ...]) -> Case:
     return Case("SpaceToDepth", (n, c, h * block, w * block), {"blocksize": block}, [], rule)
 
 
+def _gather(draw: Draw, shape: tuple[int, ...]) -> Case:
+    """One index, a list or a matrix of them, in any order, again and again, counted from the end."""
+    axis = draw(st.integers(0, len(shape) - 1))
+    size = shape[axis]
+    dims = draw(st.sampled_from(((), (1,), (7,), (3, 5), (60,), (1, 1, 4))))
+    kind = draw(st.sampled_from(("any", "in order", "every second")))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    indices = rng.integers(-size, size, dims)
+    if kind != "any":
+        step = 1 + (kind == "every second")
+        indices = (np.arange(indices.size).reshape(dims) * step) % size
+    indices = indices.astype(draw(st.sampled_from(("int32", "int64"))))
+    stated = axis - len(shape) if draw(st.booleans()) else axis
+    return Case("Gather", shape, {"axis": stated}, [indices], lambda x: np.asarray(np.take(x, indices, axis)))
+
+
 def _paddings(draw: Draw, shape: tuple[int, ...], most: Callable[[int], int]) -> list[tuple[int, int]]:
     """Not along the batch."""
     sides = [(draw(st.integers(0, most(d))), draw(st.integers(0, most(d)))) for d in shape]
@@ -142,6 +158,7 @@ KINDS = {
     "Reshape": (_reshape, any_shapes(1, 4)),
     "DepthToSpace": (_depth_to_space, any_shapes(4, 4)),
     "SpaceToDepth": (_space_to_depth, any_shapes(4, 4)),
+    "Gather": (_gather, any_shapes(1, 5)),
     "Pad": (_pad_mirror, any_shapes(1, 4)),
 }
 

@@ -164,6 +164,41 @@ def test_in_float(operator: str, machine: Machine, q: tuple, pair: Pair, relu: b
     )
 
 
+@bounded(25)
+@given(
+    machine=machines(),
+    q=st.tuples(quantizations(), quantizations(), quantizations(low=2.0**-6)),
+    pair=broadcasts(),
+    clip=st.booleans(),
+    seed=seeds(),
+)
+def test_division(machine: Machine, q: tuple, pair: Pair, clip: bool, seed: int) -> None:
+    """By a tensor that has its zero point among its values: infinities are the ends, 0 / 0 the lowest value."""
+    qa, qb, qy = q
+    operands = [onnx_op.Operand(pair[0], *qa), onnx_op.Operand(pair[1], *qb)]
+    chain = [("Div", {})] + ([("Clip", {"inputs": [f32(-1), f32(2)]})] if clip else [])
+    model = onnx_op.build_qdq(chain, operands, onnx_op.Operand(np.broadcast_shapes(*pair), *qy))
+    a, b = values(qa.dtype, pair[0], seed), values(qb.dtype, pair[1], seed + 1)
+    if not clip:  # onnxruntime clips a NaN to the lower bound, and keeps it, from one processor to another
+        b.reshape(-1)[:: 1 + seed % 3] = qb.zero_point
+        a.reshape(-1)[:: 2 + seed % 3] = qa.zero_point
+    else:
+        b[b == qb.zero_point] = qb.zero_point + (1 if qb.zero_point < np.iinfo(qb.dtype).max else -1)
+
+    def function(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            real = a / b
+        lowest, highest = (f32(-1), f32(2)) if clip else (f32(-1e30), f32(1e30))
+        return np.clip(np.where(np.isnan(real), lowest, real), lowest, highest)
+
+    check(
+        model,
+        [a, b],
+        lambda a, b: float_onnxruntime(function, a, b, *qa[1:], *qb[1:], *qy[1:], dtype=qy.dtype),
+        machine=machine,
+    )
+
+
 @bounded(15)
 @given(
     machine=machines(), q=together(4), shape=shapes(1, 5), kind=st.sampled_from(("Max", "Min")), seed=seeds()

@@ -96,7 +96,7 @@ def test_json():
     assert out["plan"]["steps"][1]["host_call"]["outputs"][0]["space"] == "dram"
     assert out["memory"]["sram_size"] == [64, 256, 64]
     assert out["debug"]["operators"] == [
-        {"name": "look\tup", "op_type": "Table", "placed_on": "npu", "macs": 7}
+        {"name": "look\tup", "op_type": "Table", "placed_on": "npu", "macs": 7, "unknown_macs": False}
     ]
     assert out["commands"][2]["waits"] == {"load": 2}
     assert out["commands"][3]["operands"]["destination"] == {

@@ -166,6 +166,7 @@ _POSITIVE = (FLOAT32_MIN, FLOAT32_MAX)
 # 0 where the arithmetic that is chosen does not use the scale; sums of 8-bit values times a scale are finite
 _SCALE = (0, 2.0**100)
 _SIGNED_SCALE = (-(2.0**100), 2.0**100)
+_POSITIVE_SCALE = (FLOAT32_MIN, 2.0**100)
 
 _WINDOW_PARAMS = (
     Param("stride_h", "H", "rows from one output to the next", 1),
@@ -510,6 +511,26 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         "qdq: y = clamp(rint(float32(float32((a - za)*sa) * float32((b - zb)*sb)) / sy) + output_offset).",
         relations.multiply,
     ),
+    Instruction(
+        "DIV",
+        0x24,
+        _PE,
+        (
+            Operand("a", "r", 4, _I8, "the dividend; strides of 0 broadcast"),
+            Operand("b", "r", 4, _I8, "the divisor; strides of 0 broadcast"),
+            Operand("output", "w", 4, _I8, "the quotient"),
+        ),
+        (
+            *_BINARY_PARAMS,
+            Param("a_scale", "f", "sa", *_POSITIVE_SCALE),
+            Param("b_scale", "f", "sb", *_POSITIVE_SCALE),
+            Param("output_scale", "f", "sy", *_POSITIVE_SCALE),
+            Param("output_zero_point", "h", "zero point of the output", *_INT8),
+        ),
+        "Quotient.  y = clamp(rint(float32(float32((a - za)*sa) / float32((b - zb)*sb)) / sy) + zy), each step in float32; what is "
+        "divided by 0 is the largest or lowest value, 0 / 0 the lowest.",
+        relations.divide,
+    ),
     *(
         Instruction(
             name,
@@ -590,6 +611,33 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         "tflite: y = clamp(fixed(d * 128 / sqrt(r)) + zy), in the fixed point of the builtin kernels, with their inverse square "
         "root; tflite_uint8: fixed(128 * d / sqrt(r)).",
         relations.normalize,
+    ),
+    Instruction(
+        "LAYER_NORM",
+        0x2D,
+        _PE,
+        (
+            Operand("input", "r", 2, _I8, "[rows, depth]"),
+            Operand("weight", "r", 1, ("float32",), "one factor for each place of a row"),
+            Operand("bias", "r", 1, ("float32",), "added after it"),
+            Operand("output", "w", 2, _I8, "[rows, depth]"),
+        ),
+        (
+            Param("input_zero_point", "h", "zx", *_INT8),
+            Param("input_scale", "f", "sx", FLOAT32_MIN, 2.0**30),  # squares stay finite
+            Param("subtract_mean", "B", "1; 0 to divide by the root mean square, with m = 0", 0, 1),
+            Param("epsilon", "f", "added to the variance", *_POSITIVE),
+            Param("output_scale", "f", "sy", *_POSITIVE),
+            Param("output_zero_point", "h", "zero point of the output", *_INT8),
+            *_CLAMP,
+        ),
+        "Normalisation of each row, as onnxruntime's kernel for x86 processors with AVX2 has it.  x = float32((q - zx) * sx); "
+        "m = float32(sum(x) / depth) in float64; d = x - m; "
+        "v = sum of d * d: eight sums side by side, each by fused multiply-adds, joined by halves; then, in order, of the places that are left "
+        "the first four, if there are four, each square rounded before it is added, and the others by fused multiply-adds; "
+        "r = 1 / sqrt(v / depth + epsilon); y = clamp(rint(fma(d * r, weight, bias) / sy) + zy), a NaN the lowest value.  All but "
+        "the mean in float32.",
+        relations.layer_norm,
     ),
     Instruction(
         "QUANTIZE",

@@ -16,6 +16,7 @@ Params = dict[str, float]
 MAX_PADDED = 1 << 26
 MAX_PATCHES = 1 << 28
 MAX_TAPS = 4  # of RESIZE, along each axis
+MAX_ROW = 1 << 20  # of LAYER_NORM: so many values add up exactly in float64
 
 
 def no_relation(_: Params, *__: Region) -> str | None:
@@ -110,6 +111,18 @@ def normalize(p: Params, input: Region, output: Region) -> str | None:
     return _clamp(p) or same_shape(p, input, output)
 
 
+def layer_norm(p: Params, input: Region, weight: Region, bias: Region, output: Region) -> str | None:
+    """Input and output have one shape, there is one weight and one bias for each place of a row, which is not too long, and the clamp is not empty."""
+    depth = (input.shape[1],)
+    if depth[0] > MAX_ROW:
+        return f"a row has {depth[0]} elements, more than {MAX_ROW}"
+    if weight.shape != depth or bias.shape != depth:
+        return (
+            f"weights {list(weight.shape)} and biases {list(bias.shape)} are not those of rows of {depth[0]}"
+        )
+    return _clamp(p) or same_shape(p, input, output)
+
+
 def resize(
     p: Params,
     input: Region,
@@ -149,6 +162,11 @@ def multiply(p: Params, a: Region, b: Region, output: Region) -> str | None:
     """All operands have one shape, the clamp is not empty, and the output's scale is positive where it is used."""
     if p["rounding"] == Rounding.QDQ and not p["output_scale"] > 0:
         return "a scale is 0"
+    return _clamp(p) or same_shape(p, a, b, output)
+
+
+def divide(p: Params, a: Region, b: Region, output: Region) -> str | None:
+    """All operands have one shape, and the clamp is not empty."""
     return _clamp(p) or same_shape(p, a, b, output)
 
 

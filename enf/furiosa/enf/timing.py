@@ -49,7 +49,8 @@ def _contraction(command: Command, target: Target) -> Contraction | None:
 
 
 _ON_ARRAYS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL", "MAX_POOL2D", "AVERAGE_POOL2D"}
-_TWO_PASSES = {"SOFTMAX", "L2_NORMALIZE"}  # once for the sum, once to divide by it
+# over what is computed together: once for the sum, once to divide by it; for mean, variance, result
+_PASSES = {"SOFTMAX": 2, "L2_NORMALIZE": 2, "LAYER_NORM": 3}
 _TABLES = {"TABLE_LOOKUP", "SOFTMAX"}
 
 
@@ -68,8 +69,8 @@ def work_cycles(command: Command, target: Target) -> int:
     if name == "RESIZE":
         rows, columns = command.operands[1].shape[0], command.operands[3].shape[0]
         fetched += (rows * columns - 1) * out.nbytes
-    elif name in _TWO_PASSES:
-        fetched *= 2
+    elif name in _PASSES:
+        fetched *= _PASSES[name]
     work = max(
         up(fetched, target.fetch_bytes_per_cycle_per_slice * slices),
         up(out.nbytes, target.commit_bytes_per_cycle_per_slice * slices),

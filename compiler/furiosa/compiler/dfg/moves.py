@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 MAX_RUNS = 256  # of one dimension: a command each
@@ -32,6 +33,22 @@ def ranged(indices: range) -> Runs:
     if indices.step > 0:
         return (Run(indices.start, indices.step, len(indices)),)
     return tuple(Run(i, 1, 1) for i in indices[: MAX_RUNS + 1])
+
+
+def listed(indices: Sequence[int]) -> Runs:
+    """Any indices in order, as few runs as follow from taking each as long as it goes on; cut off beyond ``MAX_RUNS``."""
+    runs: list[Run] = []
+    for i in indices:
+        if runs:
+            start, step, count = runs[-1]
+            apart = i - (start + step * (count - 1))
+            if apart >= 0 and (count == 1 or apart == step):
+                runs[-1] = Run(start, apart, count + 1)
+                continue
+        if len(runs) > MAX_RUNS:
+            break
+        runs.append(Run(i, 1, 1))
+    return tuple(runs)
 
 
 def repeated(size: int, times: int) -> Runs:

@@ -48,3 +48,15 @@ def along_middle(instruction: str) -> Callable[[Operator, Target], list[Form]]:
         return [make_form(instruction, y, y.shape, operands, bands=(0, 2))]
 
     return build
+
+
+def layer_norm(op: Operator, target: Target) -> list[Form]:
+    """Input and output [rows, depth]; a row stays whole, and its constants with it."""
+    x, *constants = op.inputs
+    y = op.outputs[0]
+
+    def operands(box: Box) -> tuple[list[Read], Params]:
+        parts = [Read(c, c.shape, whole(c.shape)) for c in constants]
+        return [Read(x, x.shape, box), *parts], op.attributes
+
+    return [make_form("LAYER_NORM", y, y.shape, operands, bands=(0,))]

@@ -525,6 +525,7 @@ CONV: tuple[Rule, ...] = (
 POOL: tuple[Rule, ...] = (*INTEGER, two_dimensional, reference_arithmetic, supported_attributes)
 MATMUL: tuple[Rule, ...] = (*UNARY, *WEIGHTS, dimension_groups)
 REDUCE: tuple[Rule, ...] = (*UNARY, dimension_groups, reduction_limit)
+LAYER_NORM: tuple[Rule, ...] = (*UNARY, reduction_limit)
 SOFTMAX: tuple[Rule, ...] = (*UNARY, softmax_batch, reduction_limit)
 LP_NORMALIZATION: tuple[Rule, ...] = (*UNARY, euclidean_norm, normalization_batch, reduction_limit)
 # the vendor states no limit of groups or dilation

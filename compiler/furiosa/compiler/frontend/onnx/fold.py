@@ -126,9 +126,10 @@ def _div(x: Arrays, a: Attributes) -> np.ndarray:
 
 
 def _cast(x: Arrays, a: Attributes) -> np.ndarray:
-    if not np.all(np.isfinite(x[0])):
-        raise ValueError("a cast of a value that is not finite")
-    return x[0].astype(DTYPES[a["to"]])
+    to = np.dtype(DTYPES[a["to"]])
+    if not np.issubdtype(to, np.inexact) and not np.all(np.isfinite(x[0])):  # masks are full of infinities
+        raise ValueError(f"a cast of a value that is not finite to {to}")
+    return x[0].astype(to)
 
 
 def _clip(x: Arrays, a: Attributes) -> np.ndarray | None:

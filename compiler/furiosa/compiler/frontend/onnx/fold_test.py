@@ -30,6 +30,7 @@ CASES: list[tuple[str, list[onnx.TensorProto]]] = [
     ("y = Div(f, f)", [F]),
     ("y = Cast<to = 7>(g)", [tensor("g", [0.5, -2.5, 3.99, 1e9], "float32")]),
     ("y = Cast<to = 1>(a)", [A]),
+    ("y = Cast<to = 11>(mask)", [tensor("mask", [0, -np.inf, np.nan], "float32")]),
     ("y = Cast<to = 9>(f)", [F]),
     ("y = Cast<to = 6>(big)", [ints("big", 2**40 + 5, -1)]),
     ("y = Not(p)", [P]),

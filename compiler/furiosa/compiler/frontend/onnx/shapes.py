@@ -39,8 +39,15 @@ _LIKE: dict[str, tuple[str, tuple[int, ...], int | None]] = {
 }
 
 
+# operators of which onnx knows nothing, or over whose definition it trips: which outputs are like the first input
+_SAME: dict[tuple[str, str], tuple[int, ...]] = {
+    ("", "MeanVarianceNormalization"): (0,),
+    ("", "SimplifiedLayerNormalization"): (0,),
+    (CONTRIB, "SkipLayerNormalization"): (0, 3),
+    (CONTRIB, "SkipSimplifiedLayerNormalization"): (0, 3),
+}
 # whose shapes ``infer`` may have to set right, or which onnx trips over
-_NOT_ALONE = frozenset({*corrections.OPERATORS, "MeanVarianceNormalization"})
+_NOT_ALONE = frozenset({*corrections.OPERATORS, *(name for domain, name in _SAME if not domain)})
 
 MOST_CORRECTIONS = 32  # nodes of one model whose shapes are set right; each costs an inference
 
@@ -62,14 +69,14 @@ def infer(
     Raises:
         InvalidModel: nodes contradict each other.
     """
-    elements = {t.name: t.data_type for t in model.graph.initializer}
-    given = {v.name for v in model.graph.input} | elements.keys()
+    constants = {t.name: t for t in model.graph.initializer}
+    given = {v.name for v in model.graph.input} | constants.keys()
     plain = onnx.ModelProto(
         ir_version=model.ir_version,
         opset_import=model.opset_import,
         graph=onnx.GraphProto(
             name="shapes",
-            node=[n for node in model.graph.node for n in _as_standard(node, elements)],
+            node=[n for node in model.graph.node for n in _as_standard(node, constants)],
             input=model.graph.input,
             output=[
                 onnx.ValueInfoProto(name=v.name) for v in model.graph.output if v.name not in given | trusted
@@ -148,17 +155,23 @@ def _first_line(e: Exception) -> str:
     return re.sub(r"\[\w+Error\] ?|Inference error\(s\): ?", "", text)
 
 
-def _as_standard(node: onnx.NodeProto, elements: dict[str, int]) -> list[onnx.NodeProto]:
+def _as_standard(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
     """A contrib node as standard nodes of the same output shape and type, any other node as it is.
 
-    ``elements`` are the element types of constants by name: CastLike, which needs none, is there since opset 15 only.
+    ``constants`` are the initialisers by name, whose element types are known: CastLike, which needs none, is there since opset 15.
     """
-    if node.op_type == "MeanVarianceNormalization" and not node.domain:  # onnx trips over its definition
-        return [onnx.NodeProto(op_type="Identity", input=node.input, output=node.output)]
+    same = _SAME.get((node.domain, node.op_type))
+    if same is not None and len(node.input) >= 1:
+        outputs = [node.output[i] for i in same if i < len(node.output) and node.output[i]]
+        return [onnx.NodeProto(op_type="Identity", input=node.input[:1], output=[name]) for name in outputs]
     if node.domain != CONTRIB:
         return [node]
+    if node.op_type in ("MatMulBnb4", "MatMulNBits"):
+        return _packed(node)
     if any(a.name == "channels_last" and a.i for a in node.attribute):
         return [node]
+    if node.op_type in ("FusedMatMul", "TransposeMatMul"):
+        return _transposed(node, constants)
     if node.op_type == "QLinearConcat":
         inputs, op_type, type_input = list(node.input[2::3]), "Concat", -1
     elif node.op_type in _LIKE:
@@ -169,16 +182,44 @@ def _as_standard(node: onnx.NodeProto, elements: dict[str, int]) -> list[onnx.No
     else:
         return [node]
     standard = onnx.NodeProto(op_type=op_type, input=inputs, output=list(node.output[:1]))
-    standard.attribute.extend(a for a in node.attribute if a.name not in ("activation", "opset"))
+    if op_type != "MatMul":  # which has none
+        standard.attribute.extend(a for a in node.attribute if a.name not in ("activation", "opset"))
     if type_input == -1:
         return [standard]
     name = node.output[0]
     standard.output[0] = f"{name}/shape"
     zero_point = node.input[type_input] if type_input is not None and type_input < len(node.input) else ""
-    if zero_point and zero_point not in elements:
+    if zero_point and zero_point not in constants:
         return [standard, onnx.helper.make_node("CastLike", [standard.output[0], zero_point], [name])]
-    element = elements[zero_point] if zero_point else onnx.TensorProto.FLOAT
+    element = constants[zero_point].data_type if zero_point else onnx.TensorProto.FLOAT
     return [standard, onnx.helper.make_node("Cast", [standard.output[0]], [name], to=element)]
+
+
+def _transposed(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """A product by a matrix that may be stored transposed; other factors that are cannot be told without their rank."""
+    swaps = {a.name for a in node.attribute if a.name.startswith("trans") and a.i}
+    left, right = node.input[:2]
+    before = []
+    if swaps == {"transB"} and right in constants and len(constants[right].dims) == 2:
+        before = [onnx.helper.make_node("Transpose", [right], [f"{node.output[0]}/matrix"])]
+        right = before[0].output[0]
+    elif swaps:
+        return [node]
+    return [*before, onnx.helper.make_node("MatMul", [left, right], node.output[:1])]
+
+
+def _packed(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """A product by packed weights, whose attributes say that they are those of a matrix [K, N]."""
+    sizes = {a.name: a.i for a in node.attribute if a.name in ("K", "N") and a.i > 0}
+    if len(sizes) != 2:
+        return [node]
+    names = [f"{node.output[0]}/{part}" for part in ("shape", "weights")]
+    value = onnx.helper.make_tensor("", onnx.TensorProto.INT64, [2], [sizes["K"], sizes["N"]])
+    return [
+        onnx.helper.make_node("Constant", [], names[:1], value=value),
+        onnx.helper.make_node("ConstantOfShape", names[:1], names[1:]),
+        onnx.helper.make_node("MatMul", [node.input[0], names[1]], node.output[:1]),
+    ]
 
 
 def static_shape(value: onnx.TypeProto | None) -> tuple[int, ...] | None:

@@ -34,6 +34,25 @@ CASES = {
     "QuickGelu": ("float[1,4] x", "QuickGelu(x)", []),
     "BiasGelu": ("float[1,4] x", "BiasGelu(x, b)", [tensor("b", np.ones(4), "float32")]),
     "FusedConv": ("float[1,3,5,5] x", 'FusedConv<activation = "Relu", strides = [2,2]>(x, k)', [tensor("k", np.ones((2, 3, 3, 3)), "float32")]),
+    "FusedMatMul": ("float[2,3,5] x", "FusedMatMul<alpha = 0.5>(x, k)", [tensor("k", np.ones((5, 4)), "float32")]),
+    "FusedMatMul by a transposed matrix": (
+        "float[2,3,5] x", "FusedMatMul<transB = 1>(x, k)", [tensor("k", np.ones((4, 5)), "float32")]
+    ),
+    "TransposeMatMul": ("float[2,3,5] x", "TransposeMatMul(x, k)", [tensor("k", np.ones((5, 4)), "float32")]),
+    "MatMulNBits": (
+        "float[2,3,32] x", "MatMulNBits<K = 32, N = 4, bits = 4, block_size = 32>(x, k, m)",
+        [tensor("k", np.ones((4, 1, 16)), "uint8"), tensor("m", np.ones((4, 1)), "float32")],
+    ),
+    "MatMulBnb4": (
+        "float[2,3,32] x", "MatMulBnb4<K = 32, N = 4, quant_type = 1, block_size = 32>(x, k, m)",
+        [tensor("k", np.ones(64), "uint8"), tensor("m", np.ones(4), "float32")],
+    ),
+    "SkipLayerNormalization": (
+        "float[1,3,8] x", "SkipLayerNormalization(x, x, g)", [tensor("g", np.ones(8), "float32")]
+    ),
+    "SkipSimplifiedLayerNormalization": (
+        "float[1,3,8] x", "SkipSimplifiedLayerNormalization(x, x, g)", [tensor("g", np.ones(8), "float32")]
+    ),
     "FusedGemm": ("float[2,4] x", 'FusedGemm<activation = "Relu", transB = 1>(x, k)', [tensor("k", np.ones((3, 4)), "float32")]),
 }  # fmt: skip
 
@@ -54,7 +73,18 @@ def test_contrib_operator(case: str) -> None:
 
 
 def test_every_rule_is_tested() -> None:
-    assert {name.split()[0] for name in CASES} >= set(shapes._LIKE)
+    named = {name for domain, name in shapes._SAME if domain}
+    assert {name.split()[0] for name in CASES} >= set(shapes._LIKE) | named
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 12, 13, 14, 15, 17])
+def test_the_type_of_a_zero_point_at_every_opset(opset: int) -> None:
+    """QGemm's: CastLike would know it, but is there since opset 15 only."""
+    declaration, call, constants = CASES["QGemm"]
+    text = f"g ({declaration}) => (y) {{ y = com.microsoft.{call} }}"
+    graph = import_onnx(model(text, *constants, S, Z, opset=opset, com_microsoft=1))
+    assert [op.op_type for op in graph.operators] == ["QGemm"]
+    assert (graph.outputs[0].dtype, graph.outputs[0].shape) == ("uint8", (2, 5))
 
 
 def test_stated_shapes_help_where_nobody_knows_the_shape() -> None:

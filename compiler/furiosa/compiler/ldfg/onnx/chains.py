@@ -15,7 +15,7 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx.common import lookup
 from furiosa.compiler.ldfg.onnx.elementwise import NUMBERS
 from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS
-from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
+from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit, passes, quantized_moves
 
 MAX_OPERATORS = 64
 
@@ -29,7 +29,8 @@ def find(
     """The unit of all operators between one quantised tensor and a QuantizeLinear; None where there is more to it."""
     members: dict[Operator, None] = {}
     dequantizes: dict[Operator, None] = {}
-    ready = [quantize.inputs[0]]
+    start, moves = _before_moves(quantize, producer, consumers, results)
+    ready = [start]
     while ready:
         t = ready.pop()
         if t is None or _single(t):
@@ -46,14 +47,32 @@ def find(
     if len(sources) != 1 or len(members) < 2:
         return None
     (x,) = sources
-    inside = {*members, quantize}
+    inside = {*members, *moves, quantize}
     for op in members:
         y = op.outputs[0]
         if y.shape != x.shape or not inside.issuperset(consumers.get(y, [])):
             return None
     ordered = _ordered(members, producer)
-    chain = [*dequantizes, *ordered, quantize]
-    return Unit(ordered[-1], [x], quantize.outputs[0], chain, dequantizes=list(dequantizes), chain=ordered)
+    made = [*dequantizes, *ordered, *moves, quantize]
+    output, units = quantized_moves(moves, quantize.outputs[0]) if moves else (quantize.outputs[0], [])
+    last = ordered[-1]
+    return Unit(last, [x], output, made, dequantizes=list(dequantizes), chain=ordered, moves=units)
+
+
+def _before_moves(
+    quantize: Operator,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    results: set[Tensor],
+) -> tuple[Tensor, list[Operator]]:
+    """What a QuantizeLinear quantises after some moves of it, and these in order."""
+    t, moves = quantize.inputs[0], []
+    while (op := producer.get(t)) is not None and op.inputs and passes(op, op.inputs[0]):
+        if t in results or len(consumers[t]) != 1 or len(moves) == MAX_OPERATORS:
+            break
+        t = op.inputs[0]
+        moves.insert(0, op)
+    return t, moves
 
 
 def _single(t: Tensor) -> bool:

@@ -41,13 +41,13 @@ def lookup(low: Lowering, x: Tensor, y: Tensor, real: np.ndarray, unit: Unit | N
 
 
 def real_constant(t: Tensor | None) -> np.ndarray | None:
-    """The float32 values of a constant, which may be quantised; None for anything else."""
+    """The float32 values of a constant, which may be quantised, a bias in int32; None for anything else."""
     if t is None or not t.is_constant:
         return None
     if t.dtype == "float32":
         return t.data
     q = t.quantization
-    if t.dtype not in EIGHT_BIT or q is None:
+    if t.dtype not in (*EIGHT_BIT, "int32") or q is None:
         return None
     scale, zero_point = q.scale[:1], q.zero_point[:1]
     if q.axis is not None:

@@ -130,8 +130,22 @@ def maximum(low: Lowering, unit: Unit) -> None:
 
 
 @rules.requires(rules.BINARY)
+def div(low: Lowering, unit: Unit) -> None:
+    """Div: three float32 operators; by a constant, or of one, a table."""
+    if _by_table(low, unit):
+        return
+    low.check(rules.BINARY, _facts(unit))
+    a, b, y = *unit.inputs, unit.output
+    (s_a, z_a), (s_b, z_b), (s_y, z_y) = (low.quantization(t) for t in (a, b, y))
+    lo, hi = bounds(low, unit, y)
+    scales = {"a_scale": float(s_a), "b_scale": float(s_b), "output_scale": float(s_y)}
+    zero_points = {"a_zero_point": z_a, "b_zero_point": z_b, "output_zero_point": z_y}
+    _emit(low, unit, "npu.div", (a, b), **zero_points, clamp_min=lo, clamp_max=hi, **scales)
+
+
+@rules.requires(rules.BINARY)
 def by_constant(low: Lowering, unit: Unit) -> None:
-    """Div and PRelu: by a constant they are tables."""
+    """PRelu: by a constant it is a table."""
     if not _by_table(low, unit):
         low.check(rules.BINARY, _facts(unit, constants=unit.inputs[1:], attribute=_not_a_table(unit)))
 

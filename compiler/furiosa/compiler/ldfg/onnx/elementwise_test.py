@@ -68,10 +68,10 @@ def test_a_constant_makes_a_table(op_type: str) -> None:
 @pytest.mark.parametrize(
     ("case", "failed"),
     [
-        (("Div", SHAPE, SHAPE), ["constant-parameters", "supported-attributes"]),
+        (("Div", SHAPE, SHAPE), []),
         (("PRelu", SHAPE, SHAPE), ["constant-parameters", "supported-attributes"]),
         (("PRelu", SHAPE, np.ones(SHAPE, np.float32)), ["supported-attributes"]),
-        (("Div", (1,), np.ones(SHAPE, np.float32)), ["supported-attributes"]),
+        (("Div", (1,), np.ones(SHAPE, np.float32)), ["eight-bit-activations"]),
         (("Sum", SHAPE, SHAPE, SHAPE), []),
         (("Mean", SHAPE, SHAPE, SHAPE), []),
         (("Add", SHAPE, np.ones(SHAPE, np.float32)), ["eight-bit-activations", "quantized-per-tensor"]),

@@ -13,11 +13,13 @@ from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import chains, moved_reals, units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
-from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, maximum, mul
+from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, div, maximum, mul
+from furiosa.compiler.ldfg.onnx.layer_norm import layer_normalization
 from furiosa.compiler.ldfg.onnx.move import (
     concat,
     depth_to_space,
     expand,
+    gather,
     pad,
     reshape,
     slice_,
@@ -130,14 +132,16 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "ConvTranspose": conv_transpose,
     "DepthToSpace": depth_to_space,
     "DequantizeLinear": dequantize,
-    "Div": by_constant,
+    "Div": div,
     "Dropout": reshape,
     "Expand": expand,
     "Flatten": reshape,
+    "Gather": gather,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
     "Identity": reshape,
+    "LayerNormalization": layer_normalization,
     "LpNormalization": lp_normalization,
     "MatMul": gemm,
     "Max": maximum,
@@ -148,6 +152,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "PRelu": by_constant,
     "Pad": pad,
     "QuantizeLinear": quantize,
+    "RMSNormalization": layer_normalization,
     "ReduceL2": reduction,
     "ReduceMax": reduction,
     "ReduceMean": reduction,
@@ -155,6 +160,7 @@ LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {
     "ReduceSum": reduction,
     "Reshape": reshape,
     "Resize": resize,
+    "SimplifiedLayerNormalization": layer_normalization,
     "Slice": slice_,
     "Softmax": softmax,
     "SpaceToDepth": depth_to_space,

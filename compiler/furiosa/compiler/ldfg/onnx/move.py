@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.dfg.moves import Run, Runs, merged, padded, ranged, repeated, whole
+from furiosa.compiler.dfg.moves import Run, Runs, listed, merged, padded, ranged, repeated, whole
 from furiosa.compiler.ldfg import moves, rules
 from furiosa.compiler.ldfg.arithmetic import clamp, f32
 from furiosa.compiler.ldfg.lowering import NCHW_TO_NHWC, NHWC_TO_NCHW, Facts, Lowering
@@ -148,6 +148,31 @@ def split(low: Lowering, unit: Unit) -> None:
             runs[axis] = (Run(at, 1, size),)
             _taken(low, unit, x, next(made), runs)
         at += size
+
+
+@rules.requires(rules.MOVE)
+def gather(low: Lowering, unit: Unit) -> None:
+    """Gather by constant indices takes them along one dimension, which becomes the dimensions of the indices."""
+    x, y = unit.inputs[0], unit.output
+    indices = unit.inputs[1]
+    if not indices.is_constant:
+        low.check(rules.MOVE, _facts(low, unit))
+    axis = unit.op.attributes.get("axis", 0) % len(x.shape)
+    taken = indices.data.reshape(-1).tolist()
+    runs = list(map(whole, x.shape))
+    runs[axis] = listed([i % x.shape[axis] for i in taken])
+    low.check(rules.MOVE, _facts(low, unit, runs=runs, moved=len(x.shape)))
+    flat = (*x.shape[:axis], len(taken), *x.shape[axis + 1 :])
+    if flat == y.shape:
+        _taken(low, unit, x, y, runs)
+        return
+
+    def move(a: Tensor, b: Tensor) -> None:
+        part = Tensor(b.name, flat, "int8", b.quantization)
+        moves.take(low, a, runs, part)
+        low.emit_to("npu.reshape", [part], b)
+
+    _moved(low, unit, x, y, False, move)
 
 
 @rules.requires(rules.MOVE)

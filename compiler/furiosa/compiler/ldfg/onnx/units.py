@@ -39,7 +39,9 @@ class Unit:
     chain: list[Operator] = field(
         default_factory=list
     )  # operators that are together one function (chains.py)
-    moves: list[Unit] = field(default_factory=list)  # of the result, before its QuantizeLinear: see _moves
+    moves: list[Unit] = field(
+        default_factory=list
+    )  # of the result, before its QuantizeLinear: see quantized_moves
     # from its quantisation, for onnxruntime: by a Flatten, or as its QuantizeLinear stands for several
     apart: bool = False
 
@@ -80,6 +82,7 @@ _BYTE_OPERATORS = {
         "DepthToSpace",
         "Expand",
         "Flatten",
+        "Gather",
         "Identity",
         "MaxPool",
         "Pad",
@@ -283,7 +286,7 @@ def _qdq(
     unit.operators = [*members, op, *after.operators, *after.moves, after.quantize]
     unit.apart = is_apart or any(move.op_type not in PASSED for move in after.moves)
     if after.moves:
-        unit.output, unit.moves = _moves(after.moves, unit.output)
+        unit.output, unit.moves = quantized_moves(after.moves, unit.output)
     return unit
 
 
@@ -328,7 +331,7 @@ def _after(
         elif first and op.op_type == "Conv" and _normalizes(user, at):
             found.normalization = user
             found.operators.append(user)
-        elif _passes(user, at) and op.op_type not in MOVES:
+        elif passes(user, at) and op.op_type not in MOVES:
             found.moves.append(user)
         elif (
             not found.moves
@@ -367,14 +370,14 @@ def _adds_bias(
     return True
 
 
-def _passes(op: Operator, t: Tensor) -> bool:
+def passes(op: Operator, t: Tensor) -> bool:
     """Whether an operator moves the values of ``t``, or takes the largest of some: in either order with QuantizeLinear the same."""
     if op.op_type not in MOVES or op.inputs[0] is not t or len([y for y in op.outputs if y.name]) != 1:
         return False
     return not op.attributes.get("domain") and all(i is None or i.is_constant for i in op.inputs[1:])
 
 
-def _moves(operators: list[Operator], quantized: Tensor) -> tuple[Tensor, list[Unit]]:
+def quantized_moves(operators: list[Operator], quantized: Tensor) -> tuple[Tensor, list[Unit]]:
     """Moves of real numbers that are then quantised as moves of integers: what they begin with, and a unit for each."""
     first = at = _integers(operators[0].inputs[0], quantized)
     units = []

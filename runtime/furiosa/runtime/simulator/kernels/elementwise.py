@@ -1,4 +1,4 @@
-"""ADD, MUL, MAXIMUM and MINIMUM on int8 tiles of one shape; strides of 0 broadcast."""
+"""ADD, MUL, DIV, MAXIMUM and MINIMUM on int8 tiles of one shape; strides of 0 broadcast."""
 
 from __future__ import annotations
 
@@ -148,6 +148,33 @@ def mul(
 def maximum(a: np.ndarray, b: np.ndarray, output: np.ndarray) -> None:
     """The greater of two values."""
     np.maximum(a, b, out=output)
+
+
+def div(
+    a: np.ndarray,
+    b: np.ndarray,
+    output: np.ndarray,
+    *,
+    a_zero_point: int,
+    b_zero_point: int,
+    clamp_min: int,
+    clamp_max: int,
+    a_scale: float,
+    b_scale: float,
+    output_scale: float,
+    output_zero_point: int,
+) -> None:
+    """Quotient of the real numbers; 0 / 0 is the lowest value."""
+    with np.errstate(all="ignore"):
+        for x, y, out in blocks(a, b, output):
+            acc = _dequantize("acc", x, a_zero_point, a_scale)
+            acc /= _dequantize("term", y, b_zero_point, b_scale)
+            acc /= f32(output_scale)
+            np.rint(acc, out=acc)
+            acc += f32(output_zero_point)
+            np.fmax(acc, f32(clamp_min), out=acc)
+            np.minimum(acc, f32(clamp_max), out=acc)
+            np.copyto(out, acc, casting="unsafe")
 
 
 def minimum(a: np.ndarray, b: np.ndarray, output: np.ndarray) -> None:
