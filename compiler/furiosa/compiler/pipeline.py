@@ -13,6 +13,7 @@ from furiosa.compiler.cdfg.cluster import Cluster, cluster
 from furiosa.compiler.dfg import legality as dfg_legality
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.dfg.macs import macs, total
+from furiosa.compiler.enf import legality as enf_legality
 from furiosa.compiler.enf.encode import Encoder
 from furiosa.compiler.errors import InvalidConfig, InvalidNpuId, LowCoverage, OutOfDram
 from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
@@ -31,7 +32,7 @@ from furiosa.compiler.lir.segment import Segment
 from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.program import HostStep, NpuStep, Step
 from furiosa.compiler.selection import EVERYTHING, Selection
-from furiosa.enf import container, enf_pb2, timing
+from furiosa.enf import container, enf_pb2, reader, timing
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.isa import Space
 from furiosa.enf.performance import Performance, analyze
@@ -77,6 +78,7 @@ class Compilation:
     gir: dict[Cluster, Segment]
     lir: Linear
     enf: dict[str, bytes | container.Chunked]
+    program: reader.Unwritten  # the same, read again
 
     def __init__(self, data: bytes, options: Options, *, files: ModelFiles | None = None):
         try:
@@ -184,6 +186,7 @@ class Compilation:
             if t.is_constant:
                 self.pool.place(t)
         self.enf = self._encoder().sections(self.metadata(), self.debug_map)
+        self.program = enf_legality.check(self.enf)
 
     def _encoder(self) -> Encoder:
         return Encoder(self.ldfg.graph, self.lir, self.pool, self.steps, self.dram)

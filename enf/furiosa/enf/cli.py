@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from furiosa.enf import command, outputs, reader
+from furiosa.enf import command, host_trial, outputs, reader
 from furiosa.enf.command import BAD_ARGUMENTS, DIFFERENT, INVALID_FORMAT, IO_ERROR, CommandError, Parser
 from furiosa.enf.errors import EnfError
 
@@ -28,13 +28,14 @@ def _parser() -> Parser:
     )
     verify = commands.add_parser(
         "verify",
-        help="prove that a file is safe to run",
-        description="Proves that an ENF file is safe to run.",
+        help="prove that a file is safe to run, and that it can run",
+        description="Proves that an ENF file is safe to run, and runs once, in another process, what runs on the host.",
     )
     verify.add_argument("file", metavar="FILE")
     verify.add_argument(
         "--stamp", metavar="OUT", help="a small file to write where FILE is valid, for build systems"
     )
+    host_trial.add_option(verify)
     diff = commands.add_parser(
         "diff",
         help="say what changed between two files",
@@ -107,6 +108,8 @@ def _verify(options: argparse.Namespace) -> int:
             BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files"
         )
     enf = _load(options.file)
+    if options.host_trial:
+        host_trial.check(enf, options.file)
     if stamp is not None:
         _write(stamp, f"valid: {enf.size} bytes, {len(enf.commands)} commands\n".encode("ascii"))
     return 0

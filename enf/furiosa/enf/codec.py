@@ -74,7 +74,7 @@ def decode(code: memoryview) -> list[Command]:
                 )
             )
         if len(commands) == MAX_COMMANDS:
-            raise EnfFormatError(f"the program has more than {MAX_COMMANDS} commands")
+            raise EnfFormatError(f"the program has more than {MAX_COMMANDS} commands", is_limit=True)
         commands.append(
             Command(instruction, fields[1], fields[3:_WAITS_END], tuple(operands), fields[params_at:])
         )

@@ -33,7 +33,9 @@ class Effort:
         """Raises EnfVerifyError where not that much is left."""
         self.left -= n
         if self.left < 0:
-            raise EnfVerifyError("it is written in pieces too scattered to prove that it is wholly written")
+            raise EnfVerifyError(
+                "it is written in pieces too scattered to prove that it is wholly written", is_limit=True
+            )
 
 
 def runs(region: Region) -> tuple[int, int, Pattern]:

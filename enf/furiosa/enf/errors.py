@@ -17,8 +17,10 @@ class EnfError(Exception):
 
     exit_code = 4  # of a command that ends with it
 
-    def __init__(self, sentence: str):
+    def __init__(self, sentence: str, *, is_limit: bool = False):
+        """``is_limit``: the file may be sound, but is larger than what a reader takes."""
         super().__init__(printable(sentence))
+        self.is_limit = is_limit
 
 
 class EnfFormatError(EnfError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from furiosa.enf.coverage import Coverage
+from furiosa.enf.errors import EnfVerifyError
 from furiosa.enf.machine import Engine, Region
 
 Clock = tuple[int, ...]
@@ -22,7 +23,7 @@ MAX_PAST = 1 << 12  # pieces of memory whose dead buffers are told apart
 
 
 class Overlap(Exception):
-    """Two buffers share bytes while both live, a buffer is outside its memory, or too many live; the text names them."""
+    """Two buffers share bytes while both live, or a buffer is outside its memory; the text names them."""
 
 
 def join(a: Clock, b: Clock) -> Clock:
@@ -182,7 +183,9 @@ class Memory:
             if neighbour.start < end and address < neighbour.end:
                 raise Overlap(f"buffers '{neighbour.name}' and '{name}' overlap while both live")
         if len(self._live) == MAX_LIVE:
-            raise Overlap(f"more than {MAX_LIVE} buffers of {self.name} live at the same time")
+            raise EnfVerifyError(
+                f"more than {MAX_LIVE} buffers of {self.name} live at the same time", is_limit=True
+            )
         buffer = Buffer(name, address, end, self._past.clock(address, end))
         self._starts.insert(i, address)
         self._live.insert(i, buffer)

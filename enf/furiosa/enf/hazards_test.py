@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa.enf import hazards
+from furiosa.enf.errors import EnfVerifyError
 from furiosa.enf.hazards import ZERO, Buffer, Clocks, Memory, Overlap, Past, covers, join
 from furiosa.enf.machine import Engine
 from furiosa.enf.testing.programs import sram
@@ -108,7 +109,7 @@ def test_too_many_live(monkeypatch):
     m.open("a", 0, 1)
     m.close(m.open("b", 1, 1))
     m.open("c", 2, 1)
-    with pytest.raises(Overlap, match="more than 2 buffers"):
+    with pytest.raises(EnfVerifyError, match="more than 2 buffers"):
         m.open("d", 3, 1)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from google.protobuf.message import DecodeError
 
 from furiosa.enf import codec, container, enf_pb2, files, verify
-from furiosa.enf.container import Section
+from furiosa.enf.container import Chunked, Section
 from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.files import Content, Part
 from furiosa.enf.isa import Command
@@ -82,7 +82,9 @@ class Enf:
         for name, message in _MESSAGES.items():
             content = self.section(name)
             if len(content) > MAX_MESSAGE:
-                raise EnfFormatError(f"section '{name}' has {len(content)} bytes, more than {MAX_MESSAGE}")
+                raise EnfFormatError(
+                    f"section '{name}' has {len(content)} bytes, more than {MAX_MESSAGE}", is_limit=True
+                )
             try:
                 setattr(self, name, message.FromString(bytes(content)))
             except DecodeError:
@@ -111,6 +113,27 @@ class Enf:
     def host_model(self, call: enf_pb2.HostCall) -> memoryview:
         """The bytes of a host cluster's model."""
         return self.section("host_models")[call.offset : call.offset + call.size]
+
+
+class Unwritten(Enf):
+    """The program of sections that are not a file yet; what is in the constants nobody looks at, and has no part in it."""
+
+    def __init__(self, sections: dict[str, bytes | Chunked]):
+        self._contents = {
+            name: range(content.size) if isinstance(content, Chunked) else memoryview(content)
+            for name, content in sections.items()
+        }
+        models = sections["host_models"]
+        self._models = dict(models.pieces) if isinstance(models, Chunked) else {0: models}
+        self._read()
+
+    def section(self, name: str) -> memoryview | range:
+        """The bytes of a section, of a large one their numbers; empty where an optional section is missing."""
+        return self._contents.get(name, memoryview(b""))
+
+    def host_model(self, call: enf_pb2.HostCall) -> memoryview:
+        """The bytes of a host cluster's model."""
+        return memoryview(self._models[call.offset])[: call.size]
 
 
 class _Background:
@@ -203,6 +226,15 @@ def load(content: bytes | Content, *, wait: bool = True, sha256: str | None = No
     """
     data = content if isinstance(content, Part) else memoryview(content).cast("B")
     return Enf(data, wait=wait, sha256=sha256)
+
+
+def check(sections: dict[str, bytes | Chunked]) -> Unwritten:
+    """Proves of the sections of a file, before it is written, what loading it proves.
+
+    Raises:
+        EnfFormatError, EnfVerifyError: nobody could load it.
+    """
+    return Unwritten(sections)
 
 
 def load_file(path: str | os.PathLike[str]) -> Enf:

@@ -164,7 +164,8 @@ class _Verifier:
         try:
             self._check(command)
         except EnfVerifyError as e:
-            raise EnfVerifyError(f"command {number} ({command.instruction}): {e}") from None
+            sentence = f"command {number} ({command.instruction}): {e}"
+            raise EnfVerifyError(sentence, is_limit=e.is_limit) from None
         for buffer in self.deaths.pop(number, ()):
             self.sram.close(buffer)
 

@@ -77,6 +77,25 @@ class ModelExecutionFailed(FuriosaRuntimeError):
     native_err = NativeError.MODEL_EXECUTION_FAILED
 
 
+class HostRuntimeMissing(ModelDeployFailed):
+    """The reference runtime of a part of the model that runs on the host is not installed."""
+
+
+class HostOutputMismatch(ModelExecutionFailed):
+    """A part of the model that runs on the host gave a tensor of another shape or element type than the file says."""
+
+
+class HostProcessEnded(ModelExecutionFailed):
+    """The process in which a part of the model runs on the host has ended, by a crash of its runtime say.
+
+    ``signal`` is the number of the signal that ended it, or None.
+    """
+
+    def __init__(self, message: str, signal: int | None = None):
+        super().__init__(message)
+        self.signal = signal
+
+
 class InvalidInput(FuriosaRuntimeError):
     """Tensors of a wrong number, shape or element type."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from furiosa.runtime import recording
 from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.tensor import DataType
 
+if TYPE_CHECKING:
+    from furiosa.runtime.host import Executor
+    from furiosa.runtime.host.process import HostProcess
+
 
 class Program:
     """Runs the plan of an ENF, one inference at a time: commands on the simulator, host clusters on the host.
@@ -22,7 +26,8 @@ class Program:
     Not for several threads at once.  The reference runtimes of host clusters are loaded by the first run.
     """
 
-    def __init__(self, enf: Enf):
+    def __init__(self, enf: Enf, host_process: bool = False):
+        """With ``host_process`` host clusters run in a process of their own."""
         from furiosa.runtime.simulator.machine import Simulator
 
         self._enf = enf
@@ -30,7 +35,12 @@ class Program:
         self._inputs = list(enf.interface.inputs)
         self._outputs = list(enf.interface.outputs)
         self._steps = [getattr(step, step.WhichOneof("step")) for step in enf.plan.steps]
-        self._executors: dict[int, object] = {}
+        self._executors: dict[int, Executor] = {}
+        self._host_process: HostProcess | None = None
+        if host_process:
+            from furiosa.runtime.host.process import HostProcess
+
+            self._host_process = HostProcess()
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """One inference: arrays that fit the interface in, new arrays out.
@@ -87,7 +97,7 @@ class Program:
         if executor is None:
             from furiosa.runtime.host import open_executor
 
-            executor = self._executors[index] = open_executor(self._enf, call, f"step {index} of the plan")
+            executor = self._executors[index] = open_executor(self._enf, index, call, self._host_process)
         results = executor.run([self._view(d) for d in call.inputs])
         for descriptor, result in zip(call.outputs, results, strict=True):
             self._simulator.write(descriptor.address, result)

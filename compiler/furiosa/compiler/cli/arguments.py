@@ -11,7 +11,7 @@ from furiosa.compiler.ldfg.vendor import RELEASES
 from furiosa.compiler.model_files import ModelFiles, parse_data
 from furiosa.compiler.selection import Selection
 from furiosa.compiler.selection import selection as choose
-from furiosa.enf import command
+from furiosa.enf import command, host_trial
 from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 from furiosa.enf.selection import add_options, said
 from furiosa.enf.target import DEFAULT_TARGET, TARGETS
@@ -168,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="0: the first schedule that fits, 1: a better one where that is quick (default), 2: more is tried",
     )
+    host_trial.add_option(p)
     p.add_argument("--dot-graph", metavar="FILE", help="write the clustered graph for Graphviz")
     p.add_argument(
         "--report-json", metavar="FILE", help="write where each operator runs and why, sizes and estimates"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from furiosa.compiler import __version__
 from furiosa.compiler.cli import arguments, interrupt, outcome, output, terminal
 from furiosa.compiler.errors import CompileError, LowCoverage
+from furiosa.enf import host_trial
 from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
 
@@ -58,6 +59,8 @@ def _compile(options: arguments.Namespace) -> None:
     if loud:
         say(f"Using furiosa-compiler {__version__}")
     compilation, choice, progress = _stages(options, loud)
+    if options.target_ir == "enf" and options.host_trial:
+        host_trial.check(compilation.program, options.source)
     try:
         with interrupt.cleaning_up(), Outputs() as outputs:
             _write(compilation, choice, options, outputs)

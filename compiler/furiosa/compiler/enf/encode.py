@@ -13,6 +13,10 @@ from furiosa.enf import codec, enf_pb2
 from furiosa.enf.container import PAGE, Chunked
 from furiosa.enf.dtypes import CODE
 from furiosa.enf.isa import Space
+from furiosa.enf.reader import MAX_MESSAGE
+from furiosa.enf.verify import MAX_RANK
+
+MAX_NAME = 40  # characters of an operator's name where there are too many
 
 
 @dataclass(slots=True)
@@ -26,15 +30,25 @@ class Encoder:
     dram_of: dict[Tensor, object]
 
     def sections(self, metadata: enf_pb2.Metadata, debug: enf_pb2.DebugMap) -> dict[str, bytes | Chunked]:
-        """The content of each section, in no particular order."""
+        """The content of each section, in no particular order.
+
+        Of names that no reader would take for their sheer size those are shortened or left out that only people read.
+        """
         plan, models = self.plan()
+        memory = self._memory()
+        if memory.ByteSize() > MAX_MESSAGE:
+            memory.ClearField("sram_tensor")
+            memory.ClearField("dram_tensor")
+        if debug.ByteSize() > MAX_MESSAGE:
+            for op in debug.operators:
+                op.name, op.op_type = op.name[:MAX_NAME], op.op_type[:MAX_NAME]
         pieces = [(at, memoryview(data).cast("B")) for at, data in self.pool.pieces if data.nbytes]
         return {
             "metadata": _serialize(metadata),
             "interface": _serialize(self.interface()),
             "plan": _serialize(plan),
             "code": codec.encode(self.linear.commands),
-            "memory": _serialize(self._memory()),
+            "memory": _serialize(memory),
             "debug": _serialize(debug),
             "host_models": models,
             "constants": Chunked(self.pool.buffer.size, pieces),
@@ -52,6 +66,11 @@ class Encoder:
         if t.dtype not in CODE:
             raise InvalidModel(
                 f"tensor '{t.name}' has element type {t.dtype}, which cannot cross into or out of a program"
+            )
+        if len(t.shape) > MAX_RANK:
+            raise InvalidModel(
+                f"tensor '{t.name}' has {len(t.shape)} dimensions, and one that crosses into or out of a program has at most "
+                f"{MAX_RANK}: merge dimensions with a Reshape"
             )
         d = enf_pb2.TensorDescriptor(name=t.name, dtype=CODE[t.dtype], shape=t.shape, axes=self._axes(t))
         if t.quantization is not None and t.quantization.scale.size == 1:

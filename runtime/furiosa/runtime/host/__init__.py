@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
 from furiosa.enf.reader import Enf
-from furiosa.runtime.errors import ModelDeployFailed
+from furiosa.runtime.errors import HostRuntimeMissing
 from furiosa.runtime.tensor import DataType
+
+if TYPE_CHECKING:
+    from furiosa.runtime.host.process import HostProcess
+
+
+class Host(NamedTuple):
+    """A host cluster: its model in the source's format, the call of the plan, and what to call it in a sentence."""
+
+    model: bytes | memoryview
+    call: HostCall
+    where: str
 
 
 class Executor(Protocol):
@@ -26,21 +37,32 @@ class Executor(Protocol):
         """
 
 
-def open_executor(enf: Enf, call: HostCall, where: str) -> Executor:
-    """Loads the model of a host call; ``where`` names it in sentences.
+def open_executor(enf: Enf, index: int, call: HostCall, process: HostProcess | None = None) -> Executor:
+    """Loads the model of a host call, the ``index``-th step of the plan; in a process of its own where one is given.
 
     Raises:
         ModelDeployFailed: the reference runtime is not installed or refuses the model, or the model does not fit
             the host call.
+        HostProcessEnded: the process ended.
     """
+    host = Host(enf.host_model(call), call, f"step {index} of the plan (host, {call.format})")
+    if process is None:
+        return load_executor(host)
+    from furiosa.runtime.host.process import RemoteExecutor
+
+    return RemoteExecutor(process, index, host)
+
+
+def load_executor(host: Host) -> Executor:
+    """The same in this process."""
     try:
-        if call.format == "onnx":
+        if host.call.format == "onnx":
             from furiosa.runtime.host.onnx import OnnxExecutor as executor
         else:
             from furiosa.runtime.host.tflite import TfliteExecutor as executor
-        return executor(bytes(enf.host_model(call)), call, f"{where} (host, {call.format})")
     except ModuleNotFoundError as e:
-        raise ModelDeployFailed(f"{where} runs on the host by {e.name}, which is not installed") from None
+        raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
+    return executor(bytes(host.model), host.call, host.where)
 
 
 def thread_count() -> int:

@@ -12,9 +12,10 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from google.protobuf.message import DecodeError
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplementedByRuntime
 
 from furiosa.enf.enf_pb2 import HostCall
-from furiosa.runtime.errors import ModelDeployFailed, ModelExecutionFailed
+from furiosa.runtime.errors import HostOutputMismatch, ModelDeployFailed, ModelExecutionFailed
 from furiosa.runtime.host import expected, mismatch, thread_count
 
 # How protobuf writes the key "location", which external data has, in a name or in an entry of strings.
@@ -75,13 +76,15 @@ class OnnxExecutor:
         feed = {n: np.require(a, requirements=["C", "A"]) for n, a in zip(self._inputs, inputs, strict=True)}
         try:
             results = self._session.run([name for name, _, _ in self._outputs], feed, self._options)
+        except NotImplementedByRuntime as e:
+            raise ModelDeployFailed(f"{self._where}: onnxruntime cannot run the host model: {e}") from e
         except Exception as e:
             raise ModelExecutionFailed(f"{self._where}: onnxruntime: {e}") from e
         for (name, shape, dtype), result in zip(self._outputs, results, strict=True):
             if not isinstance(result, (np.ndarray, np.generic)):
                 raise ModelExecutionFailed(f"{self._where}: tensor '{name}' is no dense tensor")
             if result.shape != shape or result.dtype != dtype:
-                raise ModelExecutionFailed(
+                raise HostOutputMismatch(
                     f"{self._where}: {mismatch(name, shape, dtype, result.shape, result.dtype)}"
                 )
         return [np.asarray(r) for r in results]

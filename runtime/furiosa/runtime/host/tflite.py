@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from furiosa.enf.enf_pb2 import HostCall
-from furiosa.runtime.errors import ModelDeployFailed, ModelExecutionFailed
+from furiosa.runtime.errors import HostOutputMismatch, ModelDeployFailed, ModelExecutionFailed
 from furiosa.runtime.host import expected, mismatch, thread_count
 from furiosa.runtime.host.quiet import without_lines
 
@@ -30,10 +30,10 @@ class TfliteExecutor:
             with without_lines(NOISE):
                 self._interpreter = Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as e:
+            self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
+            self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
+        except Exception as e:  # LiteRT's own, or of a name that is no UTF-8
             raise ModelDeployFailed(f"{where}: LiteRT refuses the host model: {e}") from e
-        self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
-        self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
         self._expected = expected(call.outputs)
         if len(self._inputs) != len(call.inputs) or len(self._outputs) != len(call.outputs):
             raise ModelDeployFailed(
@@ -47,11 +47,11 @@ class TfliteExecutor:
                 self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
             results = [self._interpreter.get_tensor(index) for index in self._outputs]
-        except (RuntimeError, ValueError) as e:
+        except Exception as e:
             raise ModelExecutionFailed(f"{self._where}: LiteRT: {e}") from e
         for (name, shape, dtype), result in zip(self._expected, results, strict=True):
             if result.shape != shape or result.dtype != dtype:
-                raise ModelExecutionFailed(
+                raise HostOutputMismatch(
                     f"{self._where}: {mismatch(name, shape, dtype, result.shape, result.dtype)}"
                 )
         return results
