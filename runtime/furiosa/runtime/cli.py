@@ -140,6 +140,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--random", type=int, metavar="SEED", help="random inputs")
     parser.add_argument("--output", "-o", metavar="NPZ", help="write the outputs to a .npz file")
+    add_host_process(parser)
+
+
+def add_host_process(parser: argparse.ArgumentParser) -> None:
+    """The option ``--host-process``, of all commands that run models."""
+    parser.add_argument(
+        "--host-process",
+        action="store_true",
+        help="run in another process what the NPU does not take: for models of strangers, which may crash it",
+    )
 
 
 def _pack(args: argparse.Namespace) -> None:
@@ -214,4 +224,4 @@ def _run(args: argparse.Namespace) -> None:
         config = chosen_for(args, args.source, model.is_enf)
     else:
         model = run_files.model_of_bundle(args.bundle, args.model)
-    run_files.run(model, args.input or [], args.random, args.output, config)
+    run_files.run(model, args.input or [], args.random, args.output, config, args.host_process)

@@ -54,6 +54,11 @@ class Program:
             self._run_step(i, step)
         return self._read()
 
+    def close(self) -> None:
+        """Ends the process of host clusters, if there is one; a further run starts another."""
+        if self._host_process is not None:
+            self._host_process.close()
+
     def run_timed(self, inputs: list[np.ndarray], timed: Callable[..., Any]) -> list[np.ndarray]:
         """The same, each part of it by ``timed(name, facts, function, *arguments)``, which calls the function."""
         if self._simulator.needs_setup:

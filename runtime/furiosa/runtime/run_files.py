@@ -46,6 +46,7 @@ def run(
     seed: int | None,
     output: str | None,
     config: Mapping[str, object] | None = None,
+    host_process: bool = False,
 ) -> None:
     """Runs a model once and prints a line for each output.
 
@@ -54,14 +55,14 @@ def run(
         inputs: .npy files in the model's order, or as ``name=file``.
         seed: None, or random inputs of that seed.
         output: None, or a .npz file for the outputs, by their names.
-        config: options of the compiler, as ``session.create`` takes them.
+        config, host_process: the compiler's options and where host clusters run, as ``session.create`` takes them.
 
     Raises:
         FuriosaRuntimeError: as ``session.create`` and ``Session.run``.
         InvalidInput: a file that is no array, a name that the model does not have or an input twice.
         OSError: a file cannot be read or written.
     """
-    with session.create(model, compile_config=config or None) as sess:
+    with session.create(model, compile_config=config or None, host_process=host_process) as sess:
         run_session(sess, inputs, seed, output)
 
 

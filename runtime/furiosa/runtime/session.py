@@ -36,7 +36,9 @@ Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | 
 class Session(Model):
     """A model that is ready to run on the NPU simulator, from any thread; close it, or use it in a ``with``."""
 
-    def __init__(self, enf: reader.Enf, worker_num: int = 1, name: str = "the model"):
+    def __init__(
+        self, enf: reader.Enf, worker_num: int = 1, name: str = "the model", host_process: bool = False
+    ):
         """A session of a verified program; up to ``worker_num`` inferences run at once, each in its own memory."""
         self._workers: Workers | None = None
         self.name = name
@@ -52,7 +54,7 @@ class Session(Model):
         self.compiler_version: str = enf.metadata.compiler_version
         # source formats whose reference runtimes the first run will load: "onnx", "tflite"
         self.host_formats = frozenset(s.host_call.format for s in enf.plan.steps if s.HasField("host_call"))
-        self._workers = Workers(enf, worker_num)
+        self._workers = Workers(enf, worker_num, host_process)
 
     def run(self, inputs: Inputs) -> TensorArray:
         """One inference.
@@ -68,7 +70,8 @@ class Session(Model):
             InvalidInput: a wrong number of tensors, a wrong shape or element type.
             UnsupportedTensorType: a value that is no tensor.
             SessionClosed: the session is closed.
-            ModelDeployFailed, ModelExecutionFailed: a part of the model that runs on the host failed.
+            ModelDeployFailed, ModelExecutionFailed: a part of the model that runs on the host failed; HostProcessEnded of it, in a
+                process of its own.
         """
         return TensorArray(
             [Tensor(d, a) for d, a in zip(self._outputs, self._execute(self.check(inputs)), strict=True)]
@@ -96,7 +99,9 @@ class Session(Model):
 
     def close(self) -> None:
         """Ends the session; runs of other threads that have begun still end well.  May be called again."""
-        self._workers = None
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
 
     def summary(self) -> str:
         """The inputs and outputs as text, and what they run on."""
@@ -183,11 +188,12 @@ class Session(Model):
 class Workers:
     """Up to ``count`` programs over one ENF; a thread takes an idle one or waits."""
 
-    def __init__(self, enf: reader.Enf, count: int):
-        self.enf = enf
+    def __init__(self, enf: reader.Enf, count: int, host_process: bool = False):
+        self.enf, self._host_process = enf, host_process
         self.count = count
         self._slots = threading.Semaphore(count)
-        self._idle = [Program(enf)]
+        self._idle = [Program(enf, host_process)]
+        self._is_closed = False
 
     @contextmanager
     def take(self) -> Iterator[Program]:
@@ -196,11 +202,19 @@ class Workers:
             try:
                 program = self._idle.pop()
             except IndexError:  # all are at work and a slot is free
-                program = Program(self.enf)
+                program = Program(self.enf, self._host_process)
             try:
                 yield program
             finally:
                 self._idle.append(program)
+                if self._is_closed:
+                    self.close()
+
+    def close(self) -> None:
+        """Ends what idle programs have started, and of those at work when they are idle again."""
+        self._is_closed = True
+        for program in self._idle:
+            program.close()
 
     @contextmanager
     def take_all(self) -> Iterator[list[Program]]:
@@ -217,6 +231,7 @@ def create(
     batch_size: int | None = None,
     *,
     compiler_config: Mapping[str, object] | None = None,
+    host_process: bool = False,
 ) -> Session:
     """A session for a model, on the NPU simulator.
 
@@ -237,6 +252,10 @@ def create(
         batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it
             must be the one that it was compiled with.
         compiler_config: the same as ``compile_config``, under the name of later SDK versions.
+        host_process: whether what the NPU does not take runs in a process of its own, one for each worker: for models of
+            strangers, whose reference runtimes a model may crash.  A run in which the process ends raises
+            HostProcessEnded, and the next starts another; it costs the start (some 0.3 s, in the first run) and a copy
+            of what crosses.
 
     Raises:
         TypeError: ``model`` is no path and no bytes.
@@ -260,7 +279,7 @@ def create(
 
         profile_process(os.environ["FURIOSA_PROFILER_OUTPUT_PATH"])
     enf, name = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
-    return Session(enf, worker_num or (chosen.count if chosen else 1), name)
+    return Session(enf, worker_num or (chosen.count if chosen else 1), name, host_process)
 
 
 def create_async(
@@ -272,11 +291,13 @@ def create_async(
     output_queue_size: int | None = None,
     compile_config: Mapping[str, object] | None = None,
     batch_size: int | None = None,
+    *,
+    host_process: bool = False,
 ) -> tuple[AsyncSession, CompletionQueue]:
     """A session in two ends: ``submit(x, context)`` on one, ``recv() -> (context, outputs)`` on the other.
 
     Args:
-        model, device, worker_num, compile_config, batch_size: as for ``create``.
+        model, device, worker_num, compile_config, batch_size, host_process: as for ``create``.
         context_ty: the type of the contexts; taken for compatibility, any object will do.
         input_queue_size: inputs that may wait, 1 to 2^31 - 1; None for any number.
         output_queue_size: results that may wait, likewise.
@@ -290,7 +311,7 @@ def create_async(
     for name, size in (("input_queue_size", input_queue_size), ("output_queue_size", output_queue_size)):
         if (_at_least_one(name, size) or 1) >= 1 << 31:
             raise InvalidSessionOption(f"{name} is {size}, but must be less than 2^31")
-    session = create(model, device, worker_num, compile_config, batch_size)
+    session = create(model, device, worker_num, compile_config, batch_size, host_process=host_process)
     return connect(session, session.worker_num, input_queue_size, output_queue_size)
 
 

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from furiosa.enf import selection
-from furiosa.runtime.cli import Parser, chosen_for, plain, run_command
+from furiosa.runtime.cli import Parser, add_host_process, chosen_for, plain, run_command
 from furiosa.runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _parser() -> Parser:
     p.add_argument(
         "--trace-output", "-T", metavar="FILE", help="write a trace for chrome://tracing or Perfetto"
     )
+    add_host_process(p)
     p.set_defaults(run=_run)
     return p
 
@@ -169,7 +170,12 @@ def _measure(args: argparse.Namespace) -> Result:
         model = sources.read(args.model)
         config = chosen_for(args, model.name, model.is_enf) or None
         sess = session.create(
-            model, device=args.devices, worker_num=workers, compile_config=config, batch_size=args.batch
+            model,
+            device=args.devices,
+            worker_num=workers,
+            compile_config=config,
+            batch_size=args.batch,
+            host_process=args.host_process,
         )
         stack.enter_context(sess)
         created = perf_counter_ns()

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 
 from furiosa.enf import selection
+from furiosa.enf.command import run
 from furiosa.enf.target import TARGETS
-from furiosa.runtime.cli import Parser, chosen, plain, run_command
+from furiosa.runtime.cli import Parser, add_host_process, chosen, plain, run_command
 
 PROG = "furiosa compare"
 DIFFERENT = 1  # the exit code of diff(1) and of ``furiosa enf diff``
@@ -68,6 +69,7 @@ def _parser() -> Parser:
     p.add_argument(
         "--seed", type=_whole(0, 1 << 63), default=0, metavar="N", help="of random inputs (default: 0)"
     )
+    add_host_process(p)
     p.set_defaults(run=_run)
     return p
 
@@ -83,6 +85,15 @@ def _whole(low: int, high: int):
 
 
 def _run(args: argparse.Namespace) -> int:
+    if not args.host_process:
+        return _compare(args)
+    from furiosa.runtime.children import call
+
+    # all of it: the reference is the same native code
+    return call(lambda: run(lambda _: _compare(args), PROG, ()), "the comparison's process")
+
+
+def _compare(args: argparse.Namespace) -> int:
     from furiosa.enf.outputs import replacing
     from furiosa.runtime.compare.compare import compare
     from furiosa.runtime.compare.html import to_html

@@ -37,7 +37,7 @@ def _parser(folder: str) -> Parser:
 
 def _run(args: argparse.Namespace) -> None:
     name, source = _model(args.folder, args.model)
-    with session.create(source) as sess:
+    with session.create(source, host_process=args.host_process) as sess:
         for format in sorted(sess.host_formats):
             module, runtime = _HOST_RUNTIMES[format]
             if importlib.util.find_spec(module) is None:

@@ -7,11 +7,9 @@ JSON and the bytes that it announces, and the parent takes nothing but what it e
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import struct
@@ -28,6 +26,7 @@ import numpy as np
 from furiosa.enf.command import internal
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.runtime import errors
+from furiosa.runtime.children import Copy, end_with_parent
 from furiosa.runtime.errors import FuriosaRuntimeError, HostProcessEnded, ModelDeployFailed
 from furiosa.runtime.host import Executor, Host, expected, load_executor
 
@@ -38,7 +37,13 @@ NO_MEMORY = "not enough memory"
 MAX_NOISE = 1 << 16  # bytes of what a runtime writes to stderr that are kept
 
 # the errors of a child that its parent raises
-_ERRORS = ("HostOutputMismatch", "HostRuntimeMissing", "ModelDeployFailed", "ModelExecutionFailed")
+_ERRORS = (
+    "HostOutputMismatch",
+    "HostRuntimeMissing",
+    "ModelDeployFailed",
+    "ModelExecutionFailed",
+    "UnsupportedTensorType",
+)
 _LENGTH = struct.Struct("<I")
 
 # what a new interpreter runs: it finds modules where this one does, and none in the current folder
@@ -277,17 +282,33 @@ def run(connection: socket.socket, life: int) -> None:
     """What every child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _end_with_parent(life)
+    end_with_parent(life)
     serve(connection)
 
 
-def _end_with_parent(life: int) -> None:
-    """From now on this process ends when the pipe's other end closes, whatever it does, by a signal of the kernel."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life], [], [], 0)[0]:  # it has closed already
-        os._exit(0)
+def fork(ends: Ends) -> Child:
+    """A copy of this process, which need not load again what is loaded; for a process of one thread."""
+    pid = os.fork()
+    if pid:
+        return Copy(pid)
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for old, new in ((nothing, 0), (nothing, 1), (ends.noise.fileno(), 2)):
+            os.dup2(old, new)
+        _keep_only(ends)
+        run(ends.socket, ends.life)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _keep_only(ends: Ends) -> None:
+    """Closes what is not the child's: the other end of the pipe would keep it alive."""
+    kept = sorted({0, 1, 2, ends.socket.fileno(), ends.life})
+    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
 
 
 # -- the child --------------------------------------------------------------------------------------------------------------
@@ -304,6 +325,7 @@ def serve(connection: socket.socket) -> None:
                 _receive_into(connection, blob)
             if os.fstat(2).st_size > MAX_NOISE:
                 os.ftruncate(2, 0)
+                os.lseek(2, 0, os.SEEK_SET)
             try:
                 answer = _answer(loaded, header, blobs)
             except FuriosaRuntimeError as e:

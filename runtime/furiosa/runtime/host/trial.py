@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from furiosa.enf.command import INVALID_MODEL
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.enf.reader import Enf
+from furiosa.runtime.children import is_single_threaded
 from furiosa.runtime.errors import (
     FuriosaRuntimeError,
     HostOutputMismatch,
@@ -17,9 +18,10 @@ from furiosa.runtime.errors import (
     HostRuntimeMissing,
     ModelDeployFailed,
     ModelExecutionFailed,
+    UnsupportedTensorType,
 )
 from furiosa.runtime.host import Host
-from furiosa.runtime.host.process import Child, Ends, HostProcess, run, spawn
+from furiosa.runtime.host.process import HostProcess, fork, spawn
 
 SECONDS = 60.0  # for all host clusters of a program
 FILLS = (0, 1)  # the inputs that are made up: all elements have this value
@@ -49,7 +51,7 @@ def try_host_clusters(enf: Enf, seconds: float = SECONDS) -> list[str]:
     """
     deadline = time.monotonic() + seconds
     said: list[str] = []
-    with HostProcess(fork if _is_single_threaded() else spawn, _memory()) as process:
+    with HostProcess(fork if is_single_threaded() else spawn, _memory()) as process:
         for index, host in _clusters(enf):
             try:
                 said += _try(process, index, host, deadline)
@@ -80,7 +82,7 @@ def _try(process: HostProcess, index: int, host: Host, deadline: float) -> list[
             process.attempt(index, host, fill, deadline)
         except HostRuntimeMissing as e:
             return [f"{e.message}: it is not tried"]
-        except ModelDeployFailed as e:
+        except (ModelDeployFailed, UnsupportedTensorType) as e:
             raise HostClusterRefused(e.message) from None
         except HostProcessEnded as e:
             if e.signal == signal.SIGKILL:  # from outside, as the kernel does where memory runs out
@@ -101,63 +103,3 @@ def _try(process: HostProcess, index: int, host: Host, deadline: float) -> list[
 def _memory() -> int:
     """Bytes that a trial may have: what the machine has.  A cluster that needs more is not worth the trouble of the others."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _is_single_threaded() -> bool:
-    """Whether no other thread of this process can be in the midst of something that its copy would wait for."""
-    try:
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:
-        return False
-
-
-# -- a child without a new interpreter ----------------------------------------------------------------------------------
-
-
-class _Fork:
-    """A child of os.fork, as subprocess.Popen has it."""
-
-    def __init__(self, pid: int):
-        self.pid, self._status = pid, None
-
-    def poll(self) -> int | None:
-        return self._reap(os.WNOHANG)
-
-    def wait(self) -> int:
-        return self._reap(0)
-
-    def kill(self) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def _reap(self, flags: int) -> int | None:
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, flags)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
-        return self._status
-
-
-def fork(ends: Ends) -> Child:
-    """A copy of this process, which need not load again what is loaded; for a process of one thread."""
-    pid = os.fork()
-    if pid:
-        return _Fork(pid)
-    status = 1
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for old, new in ((nothing, 0), (nothing, 1), (ends.noise.fileno(), 2)):
-            os.dup2(old, new)
-        _keep_only(ends)
-        run(ends.socket, ends.life)
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _keep_only(ends: Ends) -> None:
-    """Closes what is not the child's: the other end of the pipe would keep it alive."""
-    kept = sorted({0, 1, 2, ends.socket.fileno(), ends.life})
-    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)

@@ -1,0 +1,81 @@
+"""Child processes that end with this one, whatever becomes of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+from furiosa.runtime.errors import HostProcessEnded
+
+
+def end_with_parent(life: int) -> None:
+    """From now on this process ends when the pipe's other end closes, whatever it does, by a signal of the kernel."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:  # it has closed already
+        os._exit(0)
+
+
+def is_single_threaded() -> bool:
+    """Whether no other thread of this process can be in the midst of something that its copy would wait for."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
+def call(command: Callable[[], int], what: str) -> int:
+    """Calls a function in a child and returns its exit code.
+
+    Raises:
+        HostProcessEnded: a signal ended it; ``what`` is what to call it.
+    """
+    sys.stdout.flush()
+    reading, life = os.pipe()
+    try:
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                os.close(life)
+                end_with_parent(reading)
+                status = command()
+                sys.stdout.flush()
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        os.close(reading)
+        os.close(life)
+    if status < 0:
+        raise HostProcessEnded(f"{what} was ended by {signal.Signals(-status).name}", -status)
+    return status
+
+
+class Copy:
+    """A child of ``os.fork``, as subprocess.Popen has it."""
+
+    def __init__(self, pid: int):
+        self.pid, self._status = pid, None
+
+    def poll(self) -> int | None:
+        return self._reap(os.WNOHANG)
+
+    def wait(self) -> int:
+        return self._reap(0)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self, flags: int) -> int | None:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, flags)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
