@@ -47,6 +47,7 @@ def enf() -> bytes:
 
 def children() -> set[int]:
     """Processes that this one has, running or not waited for."""
+    gc.collect()
     path = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     return {int(pid) for pid in path.read_text("ascii").split()}
 
@@ -60,7 +61,6 @@ def test_a_crash_is_an_error_of_the_run_and_the_next_is_none(enf: bytes) -> None
                 s.run(DEADLY)
             assert e.value.signal == signal.SIGFPE and e.value.native_err == 3
         assert s.run(ONES)[0].numpy().tolist() == [0, 0]
-    gc.collect()
     assert children() == before
 
 
@@ -106,7 +106,6 @@ def test_each_worker_has_its_own(enf: bytes) -> None:
     with session.create(enf, worker_num=2, host_process=True) as s:
         s.warm_up(ONES)
         assert len(children() - before) == 2
-    gc.collect()
     assert children() == before
 
 

@@ -290,8 +290,11 @@ def test_as_many_run_at_once_as_there_are_workers(monkeypatch, workers):
     lock, state = threading.Lock(), {"programs": 0, "active": 0, "most": 0, "runs": 0}
 
     class Slow:
-        def __init__(self, enf):
+        def __init__(self, *_: object):
             state["programs"] += 1
+
+        def close(self):
+            pass
 
         def run(self, inputs):
             with lock:
