@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from furiosa.enf.command import say
@@ -47,6 +48,14 @@ def check(enf: Enf, name: str) -> None:
     except HostClusterRefused as e:
         e.message = f"{name}: {e.message}; {_OPTION} does without the trial"
         raise
+
+
+def warm_up() -> None:
+    """Imports what a trial needs, so that a copy of this process has it; what is not installed is left out."""
+    if _is_installed():
+        for module in ("trial", "onnx", "tflite"):
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(f"furiosa.runtime.host.{module}")
 
 
 def _is_installed() -> bool:

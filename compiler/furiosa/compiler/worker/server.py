@@ -23,7 +23,7 @@ from furiosa.compiler.worker import memory
 from furiosa.compiler.worker.memory import MIB, Limits
 from furiosa.compiler.worker.protocol import Either, ProtocolError, Request, Response
 from furiosa.enf import command as commands
-from furiosa.enf import outputs
+from furiosa.enf import host_trial, outputs
 from furiosa.enf.command import BAD_ARGUMENTS, INTERRUPTED
 from furiosa.enf.errors import printable
 
@@ -91,6 +91,7 @@ def warm_up() -> None:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not _APART.search(module.name):
                 importlib.import_module(module.name)
+    host_trial.warm_up()
     gc.collect()
     gc.freeze()  # or the first collection of every child would touch, and so copy, all of it
 
