@@ -18,6 +18,7 @@ from inner_bazel import InnerBazel, scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Not among them: --incompatible_disallow_struct_provider_syntax, under which Bazel 7's own py_binary fails.
 # What Bazel 8 and 9 have as their default or only way, or announce, as far as Bazel 7 knows it as a flag and can live with it itself.
 LATER_BAZELS = [
     "--incompatible_config_setting_private_default_visibility",
@@ -25,6 +26,7 @@ LATER_BAZELS = [
     "--incompatible_disable_starlark_host_transitions",
     "--incompatible_disable_target_provider_fields",
     "--incompatible_disallow_empty_glob",
+    "--incompatible_fail_on_unknown_attributes",
     "--incompatible_no_implicit_file_export",
     "--incompatible_struct_has_no_methods",
     "--incompatible_top_level_aspects_require_providers",
@@ -33,9 +35,13 @@ LATER_BAZELS = [
 ]
 # The same of a command that analyses.
 LATER_ANALYSIS = [
+    "--incompatible_always_check_depset_elements",
+    "--incompatible_auto_exec_groups",
+    "--incompatible_check_sharding_support",
     "--incompatible_check_testonly_for_output_files",
     "--incompatible_check_visibility_for_toolchains",
     "--incompatible_default_to_explicit_init_py",
+    "--incompatible_sandbox_hermetic_tmp",
 ]
 # Rules that are no longer built in. Python's are left to the static check below: a rules_python for Bazel 7 may wrap
 # them. For queries only: Bazel 7's own tools need some of them.
@@ -75,7 +81,7 @@ def bazel(archive: Path) -> Iterator[InnerBazel]:
     """The smoke repository, with the rules of the archive instead of those of the checkout."""
     smoke = scratch() / "smoke"
     smoke.mkdir()
-    for name in (".bazelrc", "BUILD.bazel", "MODULE.bazel", "vision_test.py"):
+    for name in (".bazelrc", ".bazelversion", "BUILD.bazel", "MODULE.bazel", "vision_test.py"):
         shutil.copy(ROOT / "examples/smoke" / name, smoke)
     module = (smoke / "MODULE.bazel").read_text()
     override = re.compile(
