@@ -10,7 +10,28 @@ import onnx
 from furiosa.compiler.frontend.onnx import checks
 from furiosa.compiler.selection import argument
 
-_MAX_NAMES = 24  # at which a cut is proposed
+_MAX_NAMES = 16  # at which a cut is proposed
+# what a network is there for: no cut is proposed before them
+_WEIGHTED = frozenset(
+    [
+        "Attention",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "DequantizeLinear",
+        "Einsum",
+        "FusedConv",
+        "GRU",
+        "Gemm",
+        "LSTM",
+        "MatMul",
+        "MatMulInteger",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+        "RNN",
+    ]
+)
 
 
 def shape_text(value: onnx.TypeProto | None) -> str:
@@ -58,21 +79,39 @@ def proposal(
         fixed: the names of inputs and constants.
     """
     good = [name for name in outputs if name in fixed or can_cross(name)]
-
-    def ends(name: str) -> bool:
-        return name in fixed or can_cross(name)
-
-    above = _above(nodes, [name for name in outputs if name not in good], ends)
-    cut = dict.fromkeys(good)
-    cut.update((n, None) for node in above for n in _reads(node) if n not in fixed and ends(n))
-    if len(cut) == len(good) or len(cut) > _MAX_NAMES:
+    bad = [name for name in outputs if name not in good]
+    cut = _cut(bad, nodes, lambda name: name in fixed or can_cross(name), fixed)
+    if not cut:
         return ""
-    if any("," in name for name in cut):
-        option = " ".join(argument("--outputs", name) for name in cut)
-    else:
-        option = argument("--outputs", ",".join(cut))
-    listed = json.dumps(list(cut), ensure_ascii=False)
+    names = list(dict.fromkeys([*good, *cut]))
+    texts = names if any("," in name for name in names) else [",".join(names)]
+    option = " ".join(argument("--outputs", text) for text in texts)
+    listed = json.dumps(names, ensure_ascii=False)
     return f"; end the model before it: {option} (Bazel and compile_config: outputs = {listed})"
+
+
+def _cut(
+    bad: Sequence[str], nodes: Sequence[onnx.NodeProto], ends: Callable[[str], bool], fixed: set[str]
+) -> list[str]:
+    """Tensors that can be handed over and on which these outputs depend, in the order in which they are read first.
+
+    They are those right before what cannot be handed over, or, where these are many, such as parts of one tensor, fewer ones
+    before them, up to what computes with weights.
+    """
+    above = _above(nodes, bad, ends)
+    cut = {n for node in above for n in _reads(node) if n not in fixed and ends(n)}
+    best = cut
+    for node in reversed(nodes) if len(cut) > _MAX_NAMES else ():
+        if not cut.intersection(node.output):
+            continue
+        if node.op_type in _WEIGHTED:
+            break
+        cut = (cut - set(node.output)) | {n for n in _reads(node) if n not in fixed}
+        if len(cut) < len(best) and all(map(ends, cut)):
+            best = cut
+    if len(best) > _MAX_NAMES:
+        return []
+    return list(dict.fromkeys(n for node in nodes for n in _reads(node) if n in best))
 
 
 def _above(

@@ -43,9 +43,7 @@ def fold(
         return None
     if op_type == "Cast" and not is_numpy(DTYPES.get(attributes["to"], "string")):
         return None
-    if op_type not in (*_VIEWS, *OF_WEIGHTS) and any(
-        _most(op_type, inputs, s) > MAX_ELEMENTS for s in shapes
-    ):
+    if op_type not in (*VIEWS, *OF_WEIGHTS) and any(_most(op_type, inputs, s) > MAX_ELEMENTS for s in shapes):
         return None
     arrays: Arrays = [None if t is None else t.data for t in inputs]
     with np.errstate(all="ignore"):
@@ -62,15 +60,18 @@ def _most(op_type: str, inputs: list[Tensor | None], shape: tuple[int, ...] | No
     """How many elements a result may have."""
     if shape is not None:
         return _size(shape)
+    if op_type == "Range":  # whose inputs onnxruntime lets be of shape [1], too
+        start, limit, step = (t.data.item() if t is not None and t.size == 1 else 0 for t in inputs)
+        return abs(limit - start) / abs(step) if step else math.inf
     if op_type not in _BY_VALUES:
         return math.inf
     return sum(t.size * max(len(t.shape), 1) for t in inputs if t is not None)
 
 
 def _finished(op_type: str, arrays: Arrays, result: np.ndarray) -> np.ndarray:
-    if op_type not in _VIEWS and op_type not in _TYPED:
+    if op_type not in VIEWS and op_type not in _TYPED:
         result = result.astype(arrays[-1].dtype, copy=False)
-    if op_type not in _VIEWS:
+    if op_type not in VIEWS:
         result = np.ascontiguousarray(result).reshape(result.shape)
     result.flags.writeable = False
     return result
@@ -125,11 +126,15 @@ def _div(x: Arrays, a: Attributes) -> np.ndarray:
     return np.where((x[0] < 0) != (x[1] < 0), -quotient, quotient)
 
 
-def _cast(x: Arrays, a: Attributes) -> np.ndarray:
-    to = np.dtype(DTYPES[a["to"]])
-    if not np.issubdtype(to, np.inexact) and not np.all(np.isfinite(x[0])):  # masks are full of infinities
-        raise ValueError(f"a cast of a value that is not finite to {to}")
-    return x[0].astype(to)
+def _cast(x: Arrays, a: Attributes) -> np.ndarray | None:
+    """None of a real number that the new type of integers does not hold: what comes of it depends on the processor."""
+    dtype = np.dtype(DTYPES[a["to"]])
+    if dtype.kind in "iu" and x[0].dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        whole = np.trunc(x[0].astype(np.float64))
+        if not np.all((whole >= float(limits.min)) & (whole < float(limits.max) + 1)):
+            return None
+    return x[0].astype(dtype)
 
 
 def _clip(x: Arrays, a: Attributes) -> np.ndarray | None:
@@ -420,6 +425,7 @@ _FOLDS: dict[str, Callable[[Arrays, Attributes], Any]] = {
     "Pow": _pow,
     "QuantizeLinear": _quantize,
     "Range": _range,
+    "Reciprocal": lambda x, a: np.reciprocal(x[0]) if _is_real(x[0]) else None,
     "ReduceMax": _reduction(np.max, of_reals=True),
     "ReduceMin": _reduction(np.min, of_reals=True),
     "ReduceProd": _reduction(np.prod, of_reals=False),
@@ -443,7 +449,7 @@ _FOLDS: dict[str, Callable[[Arrays, Attributes], Any]] = {
 }
 # of several results; the last argument is their number
 _SEVERAL: dict[str, Callable[[Arrays, Attributes, int], list[np.ndarray]]] = {"Split": _split}
-_VIEWS = frozenset(
+VIEWS = frozenset(
     {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 )  # cost nothing, whatever the size
 # the size of the result follows from values, and is no more than that of the inputs times their rank

@@ -32,6 +32,8 @@ CASES: list[tuple[str, list[onnx.TensorProto]]] = [
     ("y = Cast<to = 1>(a)", [A]),
     ("y = Cast<to = 11>(mask)", [tensor("mask", [0, -np.inf, np.nan], "float32")]),
     ("y = Cast<to = 9>(f)", [F]),
+    ("y = Cast<to = 10>(w)", [tensor("w", [-np.inf, np.nan, 1e9, 0.1], "float32")]),
+    ("y = CastLike(a, p)", [A, P]),
     ("y = Cast<to = 6>(big)", [ints("big", 2**40 + 5, -1)]),
     ("y = Not(p)", [P]),
     ("y = And(p, p)", [P]),
@@ -67,6 +69,7 @@ CASES: list[tuple[str, list[onnx.TensorProto]]] = [
     ("y = Or(p, n)", [P, tensor("n", [True, True, False], "bool")]),
     *((f"y = {op}(f)", [F]) for op in ("Round", "Sign", "IsNaN", "IsInf", "ArgMax", "ReduceMax")),
     ("y = Round(h)", [tensor("h", [0.5, 1.5, 2.5, -0.5, -1.5], "float32")]),
+    ("y = Reciprocal(q)", [tensor("q", np.random.default_rng(0).normal(0, 100, 1000), "float32")]),
     ("y = Sqrt(q)", [tensor("q", [0.0, 2.0, 3.7, 1e30, 1e-40], "float32")]),
     ("y = Sign(a)", [A]),
     ("y = Identity(a)", [A]),
@@ -149,15 +152,18 @@ def test_folded_equals_run(text: str, constants: list[onnx.TensorProto], opset: 
         "y = ScatterND(f, j, g)",  # the same place twice
         "y = Mod(a, z)",
         "y = Pow(a, a)",
+        "y = Cast<to = 6>(h)",
+        "y = Cast<to = 7>(n)",
     ],
 )
 def test_what_is_not_exact_is_left_to_the_runtime(text: str) -> None:
     constants = [
         *(tensor(n, [1.5, 2.5, 0.1], "float32") for n in "fg"), tensor("i", 0, "int64"),
         tensor("j", [[0], [1], [0]], "int64"), ints("a", -40, 50, 3), ints("z", 1, 0, 2),
+        tensor("h", [1.0, 3e9], "float32"), tensor("n", [1.0, np.nan], "float32"),
     ]  # fmt: skip
     (op,) = import_onnx(model(f"g () => (y) {{ {text} }}", *constants)).operators
-    assert f"{op.op_type}(" in text
+    assert text.startswith(f"y = {op.op_type}")
 
 
 def test_every_part_of_a_split() -> None:
@@ -175,7 +181,7 @@ def test_every_part_of_a_split() -> None:
 
 def test_every_operator_is_tested() -> None:
     tested = {onnx.parser.parse_node(text).op_type for text, _ in CASES + BLOCKED}
-    assert tested >= set(fold._FOLDS)
+    assert tested - {"CastLike", "Shape", "Size"} == set(fold._FOLDS)
 
 
 def test_weights_are_folded_whatever_their_size() -> None:

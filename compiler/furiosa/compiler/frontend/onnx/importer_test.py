@@ -307,6 +307,11 @@ def test_folding_is_bounded() -> None:
         tensor("n", [10**12], "int64"),
     )
     refused(data, "would take 4000000000000 bytes")
+    nodes = "".join(f"f{i} = ConstantOfShape(n)  x{i + 1} = Add(x{i}, f{i})  " for i in range(100))
+    types = op_types(
+        model(f"g (float[1] x0) => (float[a] x100) {{ {nodes} }}", tensor("n", [1 << 18], "int64"))
+    )
+    assert types.count("ConstantOfShape") == 36  # the others take 64 MiB
 
 
 def test_invalid_constant_arithmetic() -> None:

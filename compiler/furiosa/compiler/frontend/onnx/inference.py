@@ -8,7 +8,7 @@ import onnx
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend import limits
-from furiosa.compiler.frontend.onnx import attributes, checks, fold, shapes, wire
+from furiosa.compiler.frontend.onnx import attributes, checks, control, fold, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 
 MAX_TURNS = 100  # of inference on what the file states, tensor after tensor; then all that it states is taken
@@ -31,13 +31,13 @@ class Inference:
         self.reader = reader
         self.constants: dict[str, Tensor] = {}
         self.types: dict[str, onnx.TypeProto] = {}
-        self._can_fold = checks.opsets(model)[""] >= MIN_FOLDED_OPSET
+        self._opset = checks.opsets(model)[""]
+        self._can_fold = self._opset >= MIN_FOLDED_OPSET
+        self._room_for_loops = control.LARGE
         self._room = 0  # bytes that folded weights may take: twice what the file's own constants take
         self._room_for_shapes = MAX_BYTES
-        self._messages: dict[
-            str, onnx.TensorProto
-        ] = {}  # the initialisers, of which inference sees the values of small ones
-        self._for_conditions = _for_conditions(model.graph)
+        # the initialisers; of small ones inference sees the values
+        self._messages: dict[str, onnx.TensorProto] = {}
         for i, message in enumerate(model.graph.initializer):
             dtype, shape, data = reader.read(message, big.get(i))
             self._define(Tensor(message.name, shape, dtype, data=data))
@@ -107,18 +107,44 @@ class Inference:
         """
         graph = self.model.graph
         kept = []
-        for node in graph.node:
+        is_changed = False
+        waiting = list(reversed(graph.node))
+        while waiting:
+            node = waiting.pop()
             self._look_at(node)
+            body = self._body(node)
+            if body is not None:
+                waiting += reversed(body)
+                is_changed = True
+                continue
             tensors = self._folded(node)
             if tensors is None:
                 kept.append(node)
-            for tensor in tensors or ():
+                continue
+            is_changed = True
+            for tensor in tensors:
                 self._add(tensor)
-        if len(kept) == len(graph.node):
+        if not is_changed:
             return False
         del graph.node[:]
         graph.node.extend(kept)
         return True
+
+    def _body(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """What an If or a Loop comes to, where constants say so."""
+        if node.domain or node.op_type not in ("If", "Loop") or not self._can_fold or not node.output:
+            return None
+
+        def value(name: str) -> np.ndarray | None:
+            return self.constants[name].data if name in self.constants else None
+
+        if node.op_type == "If":
+            return control.branch(node, value)
+        is_unknown = any(o and self._is_unknown(o) for o in node.output)
+        most = min(control.LARGE if is_unknown else control.SMALL, self._room_for_loops)
+        body = control.unrolled(node, value, self._opset, most)
+        self._room_for_loops -= len(body or ())
+        return body
 
     def _look_at(self, node: onnx.NodeProto) -> None:
         """Infers the types of a node's results where they are unknown and those of its inputs are not any more."""
@@ -158,7 +184,7 @@ class Inference:
         if node.op_type == "Constant":
             value = self._constant(node)
             return value and [value]
-        if not self._can_fold or all(name in self._for_conditions for name in node.output):
+        if not self._can_fold:
             return None
         if node.op_type in ("Shape", "Size"):
             source = self.constants.get(node.input[0])
@@ -200,8 +226,8 @@ class Inference:
             return None
         if of_weights:
             self._room -= sum(r.nbytes for r in results)
-        else:
-            self._room_for_shapes -= sum(r.nbytes for r in results if r.base is None)
+        elif op_type not in fold.VIEWS:
+            self._room_for_shapes -= sum(r.nbytes for r in results)
         return results
 
     def _constant(self, node: onnx.NodeProto) -> Tensor | None:
@@ -226,19 +252,3 @@ class Inference:
         dtype, shape, data = self.reader.read(message, name=name)
         self._room += 2 * data.nbytes
         return Tensor(name, shape, dtype, data=data) if dtype != "string" else None
-
-
-def _for_conditions(graph: onnx.GraphProto) -> set[str]:
-    """The tensors that serve nothing but the conditions of If, which are left to onnxruntime.
-
-    It accepts some models only because it finds out too late which branch is taken to check the shapes in it.
-    """
-    serving: set[str] = set()
-    other = {value.name for value in graph.output}
-    for node in reversed(graph.node):
-        condition = node.input[:1] if node.op_type == "If" and not node.domain else []
-        serves = node.output and all(name in serving and name not in other for name in node.output)
-        (serving if serves else other).update(n for n in node.input if n and n not in condition)
-        serving.update(condition)
-        other.update(checks.free_names(node))
-    return serving - other
