@@ -39,7 +39,9 @@ _ROOMS = (
 _LEFT_OUT = re.compile(
     r"^(?!examples/smoke/).*_test\.py$|(^|/)(conftest|testing)\.py$|(^|/)testing/|^furiosa_rules/tests/|^docs/BUILD|/requirements_dev"
 )
-_SOURCES = re.compile(r"\.(bazel|bazelrc|bazelversion|bzl|css|in|js|json|md|proto|py|toml|txt)$|(^|/)(LICENSE|run)$")
+_SOURCES = re.compile(
+    r"\.(bazel|bazelrc|bazelversion|bzl|css|in|js|json|md|proto|py|toml|txt)$|(^|/)(LICENSE|run)$"
+)
 
 
 def version(root: Path) -> str:
