@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import onnx
 
-from furiosa.compiler.errors import InvalidConfig, InvalidModel
-from furiosa.compiler.frontend import open_dims
-from furiosa.compiler.frontend.onnx import checks
+from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend import ends, open_dims
+from furiosa.compiler.frontend.onnx import dynamic
 from furiosa.compiler.frontend.onnx.inputs import declared_dims, set_shape, without_constants
 from furiosa.compiler.frontend.open_dims import Dim
-from furiosa.compiler.selection import Selection, listed, names
+from furiosa.compiler.selection import EVERYTHING, Selection
 
 # gives the types of the main graph's tensors as far as they can be told
 Types = Callable[[onnx.ModelProto], Mapping[str, onnx.TypeProto]]
@@ -22,12 +22,11 @@ _MADE_UP = re.compile(r"unk__\d+")  # what onnx's inference calls a dimension of
 
 
 class Cut(NamedTuple):
-    """What was done: ``words`` are the shapes and dimensions that still have to be applied to the inputs, ``inputs`` and ``outputs``
-    the names at the cut, none where the file's own are meant; ``new`` are the inputs that were none."""
+    """What was done: ``words`` are the shapes and dimensions that still have to be applied to the inputs, ``names`` those at the cut,
+    none where the file's own ends are meant; ``new`` are the inputs that were none."""
 
     words: Selection
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    names: Selection
     new: tuple[str, ...]
 
 
@@ -44,65 +43,31 @@ def cut(model: onnx.ModelProto, chosen: Selection, types: Types) -> Cut:
     """
     graph = model.graph
     without_constants(graph)
-    made = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    own_inputs, own_outputs = (tuple(v.name for v in values) for values in (graph.input, graph.output))
-    outputs = names("--outputs", chosen.outputs, [*own_inputs, *made]) or own_outputs
-    inputs = names("--inputs", chosen.inputs, [*own_inputs, *made])
     words = Selection(chosen.input_shapes, chosen.dims)
-    if outputs == own_outputs and (not inputs or inputs == own_inputs):
-        return Cut(words, (), (), ())
-    kept, read = _needed(graph, made, outputs, inputs)
-    needed = tuple(n for n in own_inputs if n in read)
-    if inputs:
-        _check(inputs, needed, read)
-    new = tuple(n for n in inputs if n in made)
+    if not (chosen.inputs or chosen.outputs):
+        return Cut(words, EVERYTHING, ())
+    steps = dynamic.steps(graph.node)
+    own_inputs, own_outputs = ([v.name for v in values] for values in (graph.input, graph.output))
+    part = ends.part(steps, own_inputs, own_outputs, chosen)
+    if part is None:
+        return Cut(words, EVERYTHING, ())
     values = {v.name: v for v in graph.input}
-    if new:
-        found, before = _new_inputs(model, new, made, words, types)
+    if part.new:
+        found, before = _new_inputs(model, part.new, steps, words, types)
         values |= found
-        words = _left(words, before, {n: declared_dims(values[n]) for n in inputs})
-    _keep(graph, kept, [values[n] for n in inputs or needed], outputs, new)
-    return Cut(words, inputs if inputs != needed else (), outputs if outputs != own_outputs else (), new)
-
-
-def _needed(
-    graph: onnx.GraphProto, made: Mapping[str, int], outputs: Iterable[str], ends: Sequence[str]
-) -> tuple[list[int], set[str]]:
-    """The nodes that the outputs depend on, not beyond ``ends``, and all names that they and the outputs read."""
-    kept: set[int] = set()
-    read: set[str] = set()
-    waiting = list(outputs)
-    while waiting:
-        name = waiting.pop()
-        if name in read:
-            continue
-        read.add(name)
-        i = made.get(name)
-        if name not in ends and i is not None and i not in kept:
-            kept.add(i)
-            waiting += [n for n in (*graph.node[i].input, *checks.free_names(graph.node[i])) if n]
-    return sorted(kept), read
-
-
-def _check(inputs: Sequence[str], needed: Sequence[str], read: set[str]) -> None:
-    missing = [n for n in needed if n not in inputs]
-    if missing:
-        raise InvalidConfig(
-            f"--inputs leaves out {listed(missing)}, on which the outputs depend, too: name {'them' if missing[1:] else 'it'} "
-            "as well, or a tensor behind"
-        )
-    idle = [n for n in inputs if n not in read]
-    if idle:
-        raise InvalidConfig(f"--inputs: no output depends on {listed(idle)}")
+        words = _left(words, before, {n: declared_dims(values[n]) for n in part.inputs})
+    _keep(graph, part.steps, [values[n] for n in part.inputs], part.outputs, part.new)
+    return Cut(words, part.cut, part.new)
 
 
 def _new_inputs(
-    model: onnx.ModelProto, new: Sequence[str], made: Mapping[str, int], words: Selection, types: Types
+    model: onnx.ModelProto, new: Sequence[str], steps: Sequence[ends.Step], words: Selection, types: Types
 ) -> tuple[dict[str, onnx.ValueInfoProto], dict[str, list[Dim] | None]]:
     """Tensors that nodes made and that become inputs, by name; and the dimensions of the file's inputs that they depend on."""
     head = onnx.ModelProto()
     head.CopyFrom(model)
-    kept, read = _needed(model.graph, made, new, ())
+    made = {name: i for i, step in enumerate(steps) for name in step.makes}
+    kept, read = ends.needed(steps, made, new, ())
     before = {v.name: declared_dims(v) for v in model.graph.input if v.name in read}
     _keep(
         head.graph,
@@ -184,10 +149,10 @@ def _keep(
     for node in nodes:
         node.output[:] = [f"{n}/cut off" if n in new else n for n in node.output]
     stated = {v.name: v for v in (*graph.input, *graph.value_info, *graph.output)}
-    ends = [stated.get(n, onnx.ValueInfoProto(name=n)).SerializeToString() for n in outputs]
+    finals = [stated.get(n, onnx.ValueInfoProto(name=n)).SerializeToString() for n in outputs]
     begins = [v.SerializeToString() for v in inputs]
     others = [v.SerializeToString() for v in graph.value_info if v.name not in (*new, *outputs)]
-    for values, texts in ((graph.input, begins), (graph.output, ends), (graph.value_info, others)):
+    for values, texts in ((graph.input, begins), (graph.output, finals), (graph.value_info, others)):
         del values[:]
         values.extend(map(onnx.ValueInfoProto.FromString, texts))
     del graph.node[:]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
-from furiosa.compiler.frontend import limits, open_dims
+from furiosa.compiler.frontend import ends, limits, open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
     attributes,
@@ -128,7 +128,7 @@ def _select(
     checks.check_operators(model, checks.opsets(model))
     shapes = inputs.fix_inputs(model, done.words)
     shapes |= {v.name: inputs.declared_dims(v) for v in model.graph.input if v.name in done.new}
-    return model, Selection({n: tuple(s) for n, s in shapes.items()}, {}, done.inputs, done.outputs)
+    return model, replace(done.names, input_shapes={n: tuple(s) for n, s in shapes.items()})
 
 
 def _types(head: onnx.ModelProto, big: dict[int, memoryview], reader: Constants) -> dict[str, onnx.TypeProto]:
@@ -246,11 +246,12 @@ class _Importer:
         made = {name for node in nodes for name in node.output}
         for name in names:
             if name in made and not self._can_cross(name):
-                cut = dynamic.proposal(names, nodes, self._can_cross, self.fixed)
+                steps = dynamic.steps(nodes)
+                cut = ends.proposal(names, steps, self._can_cross, self.fixed)
                 if not shapes.is_known(self.types.get(name)):
                     shapes.infer(self.model, {}, set(), strict=True)  # which may know a better reason
                     regions.check_order(nodes, self.fixed)
-                    raise InvalidModel(dynamic.unknown_shape(name, nodes, self.types, self._is_known) + cut)
+                    raise InvalidModel(dynamic.unknown_shape(name, steps, self.types, self._is_known) + cut)
                 check_borders([self._typed(name, "output")], "the output", cut)
 
     def _is_known(self, name: str) -> bool:
