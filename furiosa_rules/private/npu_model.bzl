@@ -25,6 +25,7 @@ def npu_model(
         dims = None,
         inputs = None,
         outputs = None,
+        signature = None,
         **kwargs):
     """Compiles an ONNX or TFLite model to an ENF, an executable for an NPU.
 
@@ -61,6 +62,7 @@ def npu_model(
         need them
       outputs: list of strings, tensors of the model at which it is cut: the ENF ends there, e.g. before NonMaxSuppression; left out: the model's
         outputs
+      signature: string, the signature of a TFLite model that is compiled, with its names of inputs and outputs; needed where the model has several
       **kwargs: what every rule takes: `tags`, `visibility`, ...
     """
     error = batch_size_error(batch_size)
@@ -79,6 +81,7 @@ def npu_model(
         min_npu_coverage = min_npu_coverage,
         optimize = optimize,
         outputs = outputs,
+        signature = signature,
         target_npu = target_npu,
         **kwargs
     )

@@ -21,7 +21,8 @@ _ATTRS = {
     ),
     "_reproduce": attr.label(
         default = "//compiler:furiosa_reproduce",
-        cfg = "target",
+        # as the compiler that it calls: their runfiles have files in common
+        cfg = "exec",
         executable = True,
     ),
 }

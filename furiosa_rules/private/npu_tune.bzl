@@ -26,7 +26,7 @@ _ATTRS = SELECTION_ATTRS | {
         cfg = reset_transition,
     ),
     "model": attr.label(
-        doc = "An `npu_model` target, whose model file is taken with its `data`, `compatibility`, `input_shapes`, `dims`, `inputs` and `outputs`; nothing else of it. In the place of `src`.",
+        doc = "An `npu_model` target, whose model file is taken with its `data`, `compatibility`, `input_shapes`, `dims`, `inputs`, `outputs` and `signature`; nothing else of it. In the place of `src`.",
         providers = [NpuModelInfo],
     ),
     "optimize": attr.int(

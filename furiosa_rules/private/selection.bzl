@@ -5,6 +5,7 @@ _DOCS = {
     "input_shapes": "The shapes of inputs whose dimensions the model leaves open: `{\"images\": \"1x3x640x640\"}`.",
     "inputs": "Tensors of the model at which it is cut: the ENF begins there; left out: the model's inputs, as far as they are needed.",
     "outputs": "Tensors of the model at which it is cut: the ENF ends there; left out: the model's outputs.",
+    "signature": "The signature of a TFLite model that is compiled, with its names of inputs and outputs; needed where the model has several.",
 }
 
 # Of every rule that compiles.
@@ -13,6 +14,7 @@ SELECTION_ATTRS = {
     "input_shapes": attr.string_dict(doc = _DOCS["input_shapes"]),
     "inputs": attr.string_list(doc = _DOCS["inputs"]),
     "outputs": attr.string_list(doc = _DOCS["outputs"]),
+    "signature": attr.string(doc = _DOCS["signature"]),
 }
 
 # The options of the compiler that are the rule's business, and the attributes in their place.
@@ -21,6 +23,7 @@ SELECTION_OPTIONS = {
     "--input-shape": "input_shapes",
     "--inputs": "inputs",
     "--outputs": "outputs",
+    "--signature": "signature",
 }
 
 def selection_arguments(attributes):
@@ -41,11 +44,14 @@ def selection_arguments(attributes):
     for attribute in ("inputs", "outputs"):
         for name in getattr(attributes, attribute):
             _check_name(attribute, name)
+    if "\n" in attributes.signature:
+        fail("signature: %r names no signature" % attributes.signature)
     return (
         ["--input-shape=%s=%s" % (name, shape) for name, shape in sorted(attributes.input_shapes.items())] +
         ["--dim=%s=%s" % (name, size) for name, size in sorted(attributes.dims.items())] +
         ["--inputs=" + name for name in attributes.inputs] +
-        ["--outputs=" + name for name in attributes.outputs]
+        ["--outputs=" + name for name in attributes.outputs] +
+        (["--signature=" + attributes.signature] if attributes.signature else [])
     )
 
 def _check_name(attribute, name):

@@ -27,7 +27,7 @@ _RULE_OPTIONS = {
 }
 
 # What the vendor's command has no option for, and cannot be left out either: it would be another model.
-_NOT_IGNORABLE = ("dims", "input_shapes", "inputs", "outputs")
+_NOT_IGNORABLE = ("dims", "input_shapes", "inputs", "outputs", "signature")
 
 # What it has no option for, with the value that says nothing.
 _NO_OPTION = {

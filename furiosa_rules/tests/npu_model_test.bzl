@@ -196,6 +196,8 @@ _REFUSED = [
     ("dim_0", {"dims": {"height": 0}}, "dims: \"0\" of \"height\" is not a size like \"640\""),
     ("open_shape", {"input_shapes": {"a": "1x?"}}, "input_shapes: \"1x?\" of \"a\" is not a shape like \"1x3x640x640\""),
     ("shape_option", {"copts": ["--input-shape=a=1x3"]}, "copts: --input-shape is not for npu_model; use input_shapes"),
+    ("signature_of_lines", {"signature": "a\nb"}, "names no signature"),
+    ("signature_option", {"copts": ["--signature=a"]}, "copts: --signature is not for npu_model; use signature"),
     ("cut_at_nothing", {"outputs": [""]}, "outputs: \"\" names no tensor"),
     ("line_break", {"copts": ["-v\n-v"]}, "holds a line break"),
     ("hermetic_option", {"copts": ["--hermetic"]}, "copts: --hermetic is not for npu_model; use data, beside which the compiler reads nothing"),
@@ -235,6 +237,7 @@ def npu_model_test_suite(name):
         input_shapes = {"b": "1x8", "a": [1, 3, "640", 640]},
         inputs = ["-a", "b"],
         outputs = ["boxes", "scores,of,all"],
+        signature = "serving_default",
     )
     model("chosen_by_select", input_shapes = select({"//conditions:default": {"a": "1x3"}}))
     model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95", optimize = 2)
@@ -287,6 +290,7 @@ def npu_model_test_suite(name):
                 "--inputs=b",
                 "--outputs=boxes",
                 "--outputs=scores,of,all",
+                "--signature=serving_default",
             ],
         )),
         "selection_by_select": (_compile_test, "chosen_by_select", dict(

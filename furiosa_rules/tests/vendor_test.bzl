@@ -88,6 +88,7 @@ _REFUSED_MODELS = [
         "into `ignores` of the compiler's toolchain",
     ),
     ("outputs", dict(outputs = ["boxes"]), "outputs: the vendor's furiosa-compiler has no such option; give it a model with static shapes"),
+    ("signature", dict(signature = "s"), "signature: the vendor's furiosa-compiler has no such option"),
     ("optimize", dict(optimize = 2), "optimize is '2', but the vendor's furiosa-compiler has no such option"),
     ("compatibility", dict(compatibility = "0.6.3"), "compatibility is '0.6.3', but the vendor's furiosa-compiler has no such option"),
     ("auto", dict(batch_size = "auto"), "batch_size is 'auto', but the vendor's furiosa-compiler has no such option; give a number"),

@@ -270,7 +270,8 @@ class Compilation:
         if not chosen:
             return None
         shapes = [enf_pb2.InputShape(name=n, shape=s) for n, s in sorted(chosen.input_shapes.items())]
-        return enf_pb2.Selection(input_shapes=shapes, inputs=chosen.inputs, outputs=chosen.outputs)
+        cut = {"inputs": chosen.inputs, "outputs": chosen.outputs}
+        return enf_pb2.Selection(input_shapes=shapes, signature=chosen.signature, **cut)
 
 
 def _layer(origins: list[Operator], source_format: str) -> Operator:

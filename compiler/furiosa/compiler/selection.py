@@ -21,16 +21,17 @@ class Selection:
 
     ``input_shapes``: whole shapes by the names of inputs.  ``dims``: sizes by the names that the file gives to open dimensions.
     ``inputs`` and ``outputs``: names of tensors at which the model is cut, none for the file's own; a name that holds commas
-    and is no tensor's stands for several.
+    and is no tensor's stands for several.  ``signature``: the key of one of a TFLite model's signatures, empty for its only entry.
     """
 
     input_shapes: Mapping[str, Shape] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    signature: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.input_shapes or self.dims or self.inputs or self.outputs)
+        return bool(self.input_shapes or self.dims or self.inputs or self.outputs or self.signature)
 
 
 EVERYTHING = Selection()
@@ -41,6 +42,7 @@ def selection(
     dims: Mapping[str, str | int] | None = None,
     inputs: Iterable[str] = (),
     outputs: Iterable[str] = (),
+    signature: str = "",
 ) -> Selection:
     """The selection of an API: shapes are texts like "1x3x640x640" or sequences of whole numbers.
 
@@ -53,11 +55,14 @@ def selection(
     for what, value in (("input_shapes", input_shapes), ("dims", dims)):
         if value is not None and not (isinstance(value, Mapping) and all(isinstance(n, str) for n in value)):
             raise InvalidConfig(f"{what}: {value!r} is no dictionary of names")
+    if not isinstance(signature, str):
+        raise InvalidConfig(f"signature: {signature!r} is no name")
     return Selection(
         {n: _shape(n, s) for n, s in (input_shapes or {}).items()},
         {n: _size(f"dimension {n}", d) for n, d in (dims or {}).items()},
         tuple(inputs),
         tuple(outputs),
+        signature,
     )
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66uriosa/enf/enf.proto\x12\x0b\x66uriosa.enf\"1\n\x0cQuantization\x12\r\n\x05scale\x18\x01 \x01(\x02\x12\x12\n\nzero_point\x18\x02 \x01(\x05\"\x9d\x01\n\x10TensorDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\r\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0c\n\x04\x61xes\x18\x04 \x01(\t\x12/\n\x0cquantization\x18\x05 \x01(\x0b\x32\x19.furiosa.enf.Quantization\x12\r\n\x05space\x18\x06 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\x04\"\x96\x03\n\x08Metadata\x12\x18\n\x10\x63ompiler_version\x18\x01 \x01(\t\x12\x12\n\ntarget_npu\x18\x02 \x01(\t\x12\x12\n\nbatch_size\x18\x03 \x01(\r\x12\x15\n\rsource_format\x18\x04 \x01(\t\x12\x15\n\rsource_sha256\x18\x05 \x01(\x0c\x12\x17\n\x0fsram_peak_bytes\x18\x06 \x01(\x04\x12\x12\n\ndram_bytes\x18\x07 \x01(\x04\x12\x1a\n\x12working_dram_bytes\x18\x08 \x01(\x04\x12\x12\n\nlatency_us\x18\t \x01(\x01\x12\x10\n\x08npu_macs\x18\n \x01(\x04\x12\x12\n\ntotal_macs\x18\x0b \x01(\x04\x12\x15\n\rnpu_operators\x18\x0c \x01(\r\x12\x16\n\x0ehost_operators\x18\r \x01(\r\x12\x15\n\rcompatibility\x18\x0e \x01(\t\x12\x10\n\x08optimize\x18\x0f \x01(\r\x12)\n\tselection\x18\x10 \x01(\x0b\x32\x16.furiosa.enf.Selection\x12\x14\n\x0cunknown_macs\x18\x11 \x01(\r\"[\n\tSelection\x12-\n\x0cinput_shapes\x18\x01 \x03(\x0b\x32\x17.furiosa.enf.InputShape\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0f\n\x07outputs\x18\x03 \x03(\t\")\n\nInputShape\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"j\n\tInterface\x12-\n\x06inputs\x18\x01 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12.\n\x07outputs\x18\x02 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\"R\n\x04Plan\x12 \n\x05steps\x18\x01 \x03(\x0b\x32\x11.furiosa.enf.Step\x12(\n\x05setup\x18\x02 \x01(\x0b\x32\x19.furiosa.enf.CommandRange\"i\n\x04Step\x12-\n\x08\x63ommands\x18\x01 \x01(\x0b\x32\x19.furiosa.enf.CommandRangeH\x00\x12*\n\thost_call\x18\x02 \x01(\x0b\x32\x15.furiosa.enf.HostCallH\x00\x42\x06\n\x04step\",\n\x0c\x43ommandRange\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\xad\x01\n\x08HostCall\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12-\n\x06inputs\x18\x04 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12.\n\x07outputs\x18\x05 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12\x14\n\x0c\x65stimated_us\x18\x06 \x01(\x01\"\xaf\x01\n\nMemoryPlan\x12\x14\n\x0csram_address\x18\x01 \x03(\x04\x12\x11\n\tsram_size\x18\x02 \x03(\x04\x12\x12\n\nsram_first\x18\x03 \x03(\r\x12\x11\n\tsram_last\x18\x04 \x03(\r\x12\x13\n\x0bsram_tensor\x18\x05 \x03(\t\x12\x14\n\x0c\x64ram_address\x18\x06 \x03(\x04\x12\x11\n\tdram_size\x18\x07 \x03(\x04\x12\x13\n\x0b\x64ram_tensor\x18\x08 \x03(\t\"T\n\x08\x44\x65\x62ugMap\x12.\n\toperators\x18\x01 \x03(\x0b\x32\x1b.furiosa.enf.SourceOperator\x12\x18\n\x10\x63ommand_operator\x18\x02 \x03(\r\"f\n\x0eSourceOperator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07op_type\x18\x02 \x01(\t\x12\x11\n\tplaced_on\x18\x03 \x01(\t\x12\x0c\n\x04macs\x18\x04 \x01(\x04\x12\x14\n\x0cunknown_macs\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66uriosa/enf/enf.proto\x12\x0b\x66uriosa.enf\"1\n\x0cQuantization\x12\r\n\x05scale\x18\x01 \x01(\x02\x12\x12\n\nzero_point\x18\x02 \x01(\x05\"\x9d\x01\n\x10TensorDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\r\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0c\n\x04\x61xes\x18\x04 \x01(\t\x12/\n\x0cquantization\x18\x05 \x01(\x0b\x32\x19.furiosa.enf.Quantization\x12\r\n\x05space\x18\x06 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\x04\"\x96\x03\n\x08Metadata\x12\x18\n\x10\x63ompiler_version\x18\x01 \x01(\t\x12\x12\n\ntarget_npu\x18\x02 \x01(\t\x12\x12\n\nbatch_size\x18\x03 \x01(\r\x12\x15\n\rsource_format\x18\x04 \x01(\t\x12\x15\n\rsource_sha256\x18\x05 \x01(\x0c\x12\x17\n\x0fsram_peak_bytes\x18\x06 \x01(\x04\x12\x12\n\ndram_bytes\x18\x07 \x01(\x04\x12\x1a\n\x12working_dram_bytes\x18\x08 \x01(\x04\x12\x12\n\nlatency_us\x18\t \x01(\x01\x12\x10\n\x08npu_macs\x18\n \x01(\x04\x12\x12\n\ntotal_macs\x18\x0b \x01(\x04\x12\x15\n\rnpu_operators\x18\x0c \x01(\r\x12\x16\n\x0ehost_operators\x18\r \x01(\r\x12\x15\n\rcompatibility\x18\x0e \x01(\t\x12\x10\n\x08optimize\x18\x0f \x01(\r\x12)\n\tselection\x18\x10 \x01(\x0b\x32\x16.furiosa.enf.Selection\x12\x14\n\x0cunknown_macs\x18\x11 \x01(\r\"n\n\tSelection\x12-\n\x0cinput_shapes\x18\x01 \x03(\x0b\x32\x17.furiosa.enf.InputShape\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0f\n\x07outputs\x18\x03 \x03(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\")\n\nInputShape\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"j\n\tInterface\x12-\n\x06inputs\x18\x01 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12.\n\x07outputs\x18\x02 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\"R\n\x04Plan\x12 \n\x05steps\x18\x01 \x03(\x0b\x32\x11.furiosa.enf.Step\x12(\n\x05setup\x18\x02 \x01(\x0b\x32\x19.furiosa.enf.CommandRange\"i\n\x04Step\x12-\n\x08\x63ommands\x18\x01 \x01(\x0b\x32\x19.furiosa.enf.CommandRangeH\x00\x12*\n\thost_call\x18\x02 \x01(\x0b\x32\x15.furiosa.enf.HostCallH\x00\x42\x06\n\x04step\",\n\x0c\x43ommandRange\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"\xad\x01\n\x08HostCall\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12-\n\x06inputs\x18\x04 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12.\n\x07outputs\x18\x05 \x03(\x0b\x32\x1d.furiosa.enf.TensorDescriptor\x12\x14\n\x0c\x65stimated_us\x18\x06 \x01(\x01\"\xaf\x01\n\nMemoryPlan\x12\x14\n\x0csram_address\x18\x01 \x03(\x04\x12\x11\n\tsram_size\x18\x02 \x03(\x04\x12\x12\n\nsram_first\x18\x03 \x03(\r\x12\x11\n\tsram_last\x18\x04 \x03(\r\x12\x13\n\x0bsram_tensor\x18\x05 \x03(\t\x12\x14\n\x0c\x64ram_address\x18\x06 \x03(\x04\x12\x11\n\tdram_size\x18\x07 \x03(\x04\x12\x13\n\x0b\x64ram_tensor\x18\x08 \x03(\t\"T\n\x08\x44\x65\x62ugMap\x12.\n\toperators\x18\x01 \x03(\x0b\x32\x1b.furiosa.enf.SourceOperator\x12\x18\n\x10\x63ommand_operator\x18\x02 \x03(\r\"f\n\x0eSourceOperator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07op_type\x18\x02 \x01(\t\x12\x11\n\tplaced_on\x18\x03 \x01(\t\x12\x0c\n\x04macs\x18\x04 \x01(\x04\x12\x14\n\x0cunknown_macs\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +38,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METADATA']._serialized_start=250
   _globals['_METADATA']._serialized_end=656
   _globals['_SELECTION']._serialized_start=658
-  _globals['_SELECTION']._serialized_end=749
-  _globals['_INPUTSHAPE']._serialized_start=751
-  _globals['_INPUTSHAPE']._serialized_end=792
-  _globals['_INTERFACE']._serialized_start=794
-  _globals['_INTERFACE']._serialized_end=900
-  _globals['_PLAN']._serialized_start=902
-  _globals['_PLAN']._serialized_end=984
-  _globals['_STEP']._serialized_start=986
-  _globals['_STEP']._serialized_end=1091
-  _globals['_COMMANDRANGE']._serialized_start=1093
-  _globals['_COMMANDRANGE']._serialized_end=1137
-  _globals['_HOSTCALL']._serialized_start=1140
-  _globals['_HOSTCALL']._serialized_end=1313
-  _globals['_MEMORYPLAN']._serialized_start=1316
-  _globals['_MEMORYPLAN']._serialized_end=1491
-  _globals['_DEBUGMAP']._serialized_start=1493
-  _globals['_DEBUGMAP']._serialized_end=1577
-  _globals['_SOURCEOPERATOR']._serialized_start=1579
-  _globals['_SOURCEOPERATOR']._serialized_end=1681
+  _globals['_SELECTION']._serialized_end=768
+  _globals['_INPUTSHAPE']._serialized_start=770
+  _globals['_INPUTSHAPE']._serialized_end=811
+  _globals['_INTERFACE']._serialized_start=813
+  _globals['_INTERFACE']._serialized_end=919
+  _globals['_PLAN']._serialized_start=921
+  _globals['_PLAN']._serialized_end=1003
+  _globals['_STEP']._serialized_start=1005
+  _globals['_STEP']._serialized_end=1110
+  _globals['_COMMANDRANGE']._serialized_start=1112
+  _globals['_COMMANDRANGE']._serialized_end=1156
+  _globals['_HOSTCALL']._serialized_start=1159
+  _globals['_HOSTCALL']._serialized_end=1332
+  _globals['_MEMORYPLAN']._serialized_start=1335
+  _globals['_MEMORYPLAN']._serialized_end=1510
+  _globals['_DEBUGMAP']._serialized_start=1512
+  _globals['_DEBUGMAP']._serialized_end=1596
+  _globals['_SOURCEOPERATOR']._serialized_start=1598
+  _globals['_SOURCEOPERATOR']._serialized_end=1700
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,4 @@
-"""What of a source model is compiled, as command lines say it and as an ENF records it: shapes of open dimensions, cuts."""
+"""What of a source model is compiled, as command lines say it and as an ENF records it: shapes of open dimensions, cuts, a signature."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def add_options(p: ArgumentParser, inputs: str = "--inputs") -> None:
         default=[],
         help="cut the model: end at these tensors, e.g. before NonMaxSuppression (default: its outputs); may be repeated",
     )
+    p.add_argument(
+        "--signature",
+        metavar="NAME",
+        default="",
+        help="the signature of a TFLite model to compile, with its names of inputs and outputs; needed where it has several",
+    )
 
 
 def said(options: Namespace) -> dict[str, object]:
@@ -59,6 +65,7 @@ def said(options: Namespace) -> dict[str, object]:
         "dims": _pairs("--dim", options.dim, "640"),
         "inputs": options.cut_inputs,
         "outputs": options.cut_outputs,
+        "signature": options.signature,
     }
 
 
@@ -80,6 +87,7 @@ def recorded(selection: Selection) -> dict[str, object]:
         "input_shapes": {s.name: tuple(s.shape) for s in selection.input_shapes},
         "inputs": list(selection.inputs),
         "outputs": list(selection.outputs),
+        "signature": selection.signature,
     }
 
 
@@ -94,4 +102,5 @@ def text(selection: Selection) -> str:
     parts = [f"{s.name} is {'x'.join(map(str, s.shape))}" for s in selection.input_shapes]
     parts += [f"from {', '.join(selection.inputs)}"] * bool(selection.inputs)
     parts += [f"to {', '.join(selection.outputs)}"] * bool(selection.outputs)
+    parts += [f"signature {selection.signature}"] * bool(selection.signature)
     return "; ".join(parts) or "all of it, as it is"

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 # what a session's compile_config may hold: keyword arguments of the compiler, and their types
 OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float), "optimize": int}
 # and what of the model is compiled, see furiosa.compiler.selection
-SELECTION = {"input_shapes": Mapping, "dims": Mapping, "inputs": Sequence, "outputs": Sequence}
+SELECTION = {
+    "input_shapes": Mapping,
+    "dims": Mapping,
+    "inputs": Sequence,
+    "outputs": Sequence,
+    "signature": str,
+}
 
 
 def compile_model(

@@ -248,7 +248,8 @@ def create(
             multiply-accumulates that the NPU must do, 0 to 1; "optimize": how much is tried for a schedule of less
             time, 0 to 2; "input_shapes": {"images": (1, 3, 640, 640)} or {"images": "1x3x640x640"}, the shapes of inputs
             whose dimensions the model leaves open; "dims": {"height": 640}, the same by the names that the model has for
-            open dimensions; "inputs", "outputs": names of tensors at which the model is cut.
+            open dimensions; "inputs", "outputs": names of tensors at which the model is cut; "signature": the one of a
+            TFLite model's signatures that is meant, with its names of inputs and outputs.
         batch_size: samples in one inference, for a model that is not compiled yet (None for 1); for an ENF it
             must be the one that it was compiled with.
         compiler_config: the same as ``compile_config``, under the name of later SDK versions.

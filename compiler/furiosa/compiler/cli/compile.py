@@ -15,6 +15,7 @@ from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from furiosa.compiler.dfg.graph import Graph
     from furiosa.compiler.pipeline import Compilation
     from furiosa.compiler.tune.point import Point
     from furiosa.compiler.tune.search import Choice
@@ -110,7 +111,14 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
         _tell_table(compilation, options)
         raise
     progress.done()
+    if loud and chosen.selection.signature:
+        _tell_signature(compilation.dfg)
     return compilation, choice, progress
+
+
+def _tell_signature(graph: Graph) -> None:
+    inputs, outputs = ", ".join(t.name for t in graph.inputs), ", ".join(graph.output_names or ())
+    terminal.say(f"signature {graph.selection.signature}: inputs {inputs}; outputs {outputs}")
 
 
 def _tell_tried(point: Point) -> None:

@@ -32,20 +32,19 @@ def _opened(folder: Path, *arguments: str) -> set[str]:
     environment = {
         "PATH": "",
         "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "out"),
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-P", "-c", _WATCHED, str(log), *arguments]
     subprocess.run(command, cwd=folder, env=environment, check=True, timeout=300)
-    python = tuple(
-        os.path.join(p, "") for p in (*path, sys.prefix, sys.base_prefix) if not p.endswith(".zip")
-    )
+    own = tuple(os.path.join(p, "") for p in (*path, sys.prefix, sys.base_prefix, "/proc/self"))
     found = set()
     for event, what in json.loads(log.read_text()):
         path = os.path.join(os.path.abspath(folder / what), "")
         if event not in ("open", "os.listdir", "os.scandir"):
             found.add(event)
-        elif not what.isdigit() and not path.startswith(python):
+        elif not what.isdigit() and not path.startswith(own):
             found.add(what)
     return found
 

@@ -81,6 +81,7 @@ class Graph:
 
     ``format`` is "onnx" or "tflite"; ``source`` is the imported model that a frontend cuts host clusters from; ``selection`` is
     what was chosen of the file, as it was found there: shapes where a word of the user's makes them others, names at a cut.
+    Outputs are called like their tensors, or as ``output_names`` say where one tensor is several outputs, or an input, too.
     """
 
     format: str
@@ -90,6 +91,7 @@ class Graph:
     operators: list[Operator]
     source: Any = None
     selection: Selection = EVERYTHING
+    output_names: list[str] | None = None
 
     def copy(self) -> Graph:
         """Operators and tensors of its own; data, attributes and sources are shared."""

@@ -56,13 +56,14 @@ class Encoder:
 
     def interface(self) -> enf_pb2.Interface:
         """The tensors that users hand over and get."""
+        g = self.graph
         return enf_pb2.Interface(
-            inputs=[self.descriptor(t) for t in self.graph.inputs],
-            outputs=[self.descriptor(t) for t in self.graph.outputs],
+            inputs=[self.descriptor(t) for t in g.inputs],
+            outputs=[*map(self.descriptor, g.outputs, g.output_names or [t.name for t in g.outputs])],
         )
 
-    def descriptor(self, t: Tensor) -> enf_pb2.TensorDescriptor:
-        """A tensor at the interface, or between clusters."""
+    def descriptor(self, t: Tensor, name: str | None = None) -> enf_pb2.TensorDescriptor:
+        """A tensor at the interface, there of the given name, or between clusters."""
         if t.dtype not in CODE:
             raise InvalidModel(
                 f"tensor '{t.name}' has element type {t.dtype}, which cannot cross into or out of a program"
@@ -72,7 +73,9 @@ class Encoder:
                 f"tensor '{t.name}' has {len(t.shape)} dimensions, and one that crosses into or out of a program has at most "
                 f"{MAX_RANK}: merge dimensions with a Reshape"
             )
-        d = enf_pb2.TensorDescriptor(name=t.name, dtype=CODE[t.dtype], shape=t.shape, axes=self._axes(t))
+        d = enf_pb2.TensorDescriptor(
+            name=name or t.name, dtype=CODE[t.dtype], shape=t.shape, axes=self._axes(t)
+        )
         if t.quantization is not None and t.quantization.scale.size == 1:
             d.quantization.scale = float(t.quantization.scale.reshape(-1)[0])
             d.quantization.zero_point = int(t.quantization.zero_point.reshape(-1)[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat
 from furiosa.compiler.model_files import ModelFiles
@@ -30,7 +32,7 @@ def import_model(
     """
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
-    if selection and source_format(data) == "tflite":
+    if replace(selection, signature="") and source_format(data) == "tflite":
         raise InvalidConfig("cuts, and shapes of a TFLite model, cannot be chosen yet")
     if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
@@ -38,6 +40,8 @@ def import_model(
         return import_tflite(data, batch_size=batch_size, selection=selection)
     from furiosa.compiler.frontend.onnx.importer import import_onnx
 
+    if selection.signature:
+        raise InvalidConfig(f"--signature {selection.signature!r}: only TFLite models have signatures")
     return import_onnx(data, batch_size=batch_size, selection=selection, files=files)
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%furiosa/runtime/bundle/manifest.proto\x12\x0e\x66uriosa.bundle\"I\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.furiosa.bundle.Model\"\xae\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x12\n\ntarget_npu\x18\x05 \x01(\t\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x18\n\x10\x63ompiler_version\x18\x07 \x01(\t\x12\x15\n\rsource_format\x18\x08 \x01(\t\x12\x15\n\rsource_sha256\x18\t \x01(\t\x12&\n\x06inputs\x18\n \x03(\x0b\x32\x16.furiosa.bundle.Tensor\x12\'\n\x07outputs\x18\x0b \x03(\x0b\x32\x16.furiosa.bundle.Tensor\x12;\n\x11operator_coverage\x18\x0c \x01(\x0b\x32 .furiosa.bundle.OperatorCoverage\x12\x17\n\x0fsram_peak_bytes\x18\r \x01(\x04\x12\x12\n\ndram_bytes\x18\x0e \x01(\x04\x12\x12\n\nlatency_us\x18\x0f \x01(\x01\x12,\n\tselection\x18\x10 \x01(\x0b\x32\x19.furiosa.bundle.Selection\"^\n\tSelection\x12\x30\n\x0cinput_shapes\x18\x01 \x03(\x0b\x32\x1a.furiosa.bundle.InputShape\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0f\n\x07outputs\x18\x03 \x03(\t\")\n\nInputShape\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"x\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x32\n\x0cquantization\x18\x05 \x01(\x0b\x32\x1c.furiosa.bundle.Quantization\"1\n\x0cQuantization\x12\r\n\x05scale\x18\x01 \x01(\x02\x12\x12\n\nzero_point\x18\x02 \x01(\x05\"\x90\x01\n\x10OperatorCoverage\x12\x11\n\tmac_share\x18\x01 \x01(\x01\x12\x10\n\x08npu_macs\x18\x02 \x01(\x04\x12\x12\n\ntotal_macs\x18\x03 \x01(\x04\x12\x15\n\rnpu_operators\x18\x04 \x01(\r\x12\x16\n\x0ehost_operators\x18\x05 \x01(\r\x12\x14\n\x0cunknown_macs\x18\x06 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%furiosa/runtime/bundle/manifest.proto\x12\x0e\x66uriosa.bundle\"I\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.furiosa.bundle.Model\"\xae\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x12\n\ntarget_npu\x18\x05 \x01(\t\x12\x12\n\nbatch_size\x18\x06 \x01(\r\x12\x18\n\x10\x63ompiler_version\x18\x07 \x01(\t\x12\x15\n\rsource_format\x18\x08 \x01(\t\x12\x15\n\rsource_sha256\x18\t \x01(\t\x12&\n\x06inputs\x18\n \x03(\x0b\x32\x16.furiosa.bundle.Tensor\x12\'\n\x07outputs\x18\x0b \x03(\x0b\x32\x16.furiosa.bundle.Tensor\x12;\n\x11operator_coverage\x18\x0c \x01(\x0b\x32 .furiosa.bundle.OperatorCoverage\x12\x17\n\x0fsram_peak_bytes\x18\r \x01(\x04\x12\x12\n\ndram_bytes\x18\x0e \x01(\x04\x12\x12\n\nlatency_us\x18\x0f \x01(\x01\x12,\n\tselection\x18\x10 \x01(\x0b\x32\x19.furiosa.bundle.Selection\"q\n\tSelection\x12\x30\n\x0cinput_shapes\x18\x01 \x03(\x0b\x32\x1a.furiosa.bundle.InputShape\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0f\n\x07outputs\x18\x03 \x03(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\")\n\nInputShape\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\"x\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x32\n\x0cquantization\x18\x05 \x01(\x0b\x32\x1c.furiosa.bundle.Quantization\"1\n\x0cQuantization\x12\r\n\x05scale\x18\x01 \x01(\x02\x12\x12\n\nzero_point\x18\x02 \x01(\x05\"\x90\x01\n\x10OperatorCoverage\x12\x11\n\tmac_share\x18\x01 \x01(\x01\x12\x10\n\x08npu_macs\x18\x02 \x01(\x04\x12\x12\n\ntotal_macs\x18\x03 \x01(\x04\x12\x15\n\rnpu_operators\x18\x04 \x01(\r\x12\x16\n\x0ehost_operators\x18\x05 \x01(\r\x12\x14\n\x0cunknown_macs\x18\x06 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL']._serialized_start=133
   _globals['_MODEL']._serialized_end=563
   _globals['_SELECTION']._serialized_start=565
-  _globals['_SELECTION']._serialized_end=659
-  _globals['_INPUTSHAPE']._serialized_start=661
-  _globals['_INPUTSHAPE']._serialized_end=702
-  _globals['_TENSOR']._serialized_start=704
-  _globals['_TENSOR']._serialized_end=824
-  _globals['_QUANTIZATION']._serialized_start=826
-  _globals['_QUANTIZATION']._serialized_end=875
-  _globals['_OPERATORCOVERAGE']._serialized_start=878
-  _globals['_OPERATORCOVERAGE']._serialized_end=1022
+  _globals['_SELECTION']._serialized_end=678
+  _globals['_INPUTSHAPE']._serialized_start=680
+  _globals['_INPUTSHAPE']._serialized_end=721
+  _globals['_TENSOR']._serialized_start=723
+  _globals['_TENSOR']._serialized_end=843
+  _globals['_QUANTIZATION']._serialized_start=845
+  _globals['_QUANTIZATION']._serialized_end=894
+  _globals['_OPERATORCOVERAGE']._serialized_start=897
+  _globals['_OPERATORCOVERAGE']._serialized_end=1041
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,7 @@ class WholeModel:
         source_format: str,
         model: bytes,
         external: Mapping[str, memoryview],
+        signature: str,
         imported: Callable[[], bytes],
         names: Sequence[str],
         batch_size: int,
@@ -33,6 +34,7 @@ class WholeModel:
     ):
         self._format, self._external = source_format, external
         self._models = {"file": lambda: model, "imported": imported}
+        self._signatures = {"file": signature, "imported": ""}
         self._names, self._batch_size = names, batch_size
         self._outputs, self._units = outputs, units
         self._open: dict[tuple[str, bool], Reference] = {}
@@ -97,7 +99,11 @@ class WholeModel:
         key = model, optimised
         if key not in self._open:
             self._open[key] = open_reference(
-                self._format, self._models[model](), self._external, optimised=optimised
+                self._format,
+                self._models[model](),
+                self._external,
+                signature=self._signatures[model],
+                optimised=optimised,
             )
         # a model of one sample may have scalars for inputs, or none at all
         parts = [np.split(x, self._batch_size) if self._batch_size > 1 else [x] for x in inputs]

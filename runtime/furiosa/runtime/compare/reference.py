@@ -40,9 +40,11 @@ def open_reference(
     model: bytes,
     external: Mapping[str, memoryview] = MappingProxyType({}),
     *,
+    signature: str = "",
     optimised: bool = True,
 ) -> Reference:
-    """Loads a model; ``external`` are the files in which constants of an ONNX model lie, by what it calls them.
+    """Loads a model; ``external`` are the files in which constants of an ONNX model lie, by what it calls them, and ``signature``
+    is the one of a TFLite model that runs, which then has inputs and outputs by its names.
 
     Not ``optimised``: onnxruntime with no optimisation of the graph, LiteRT with its builtin kernels instead of XNNPACK.
 
@@ -51,7 +53,7 @@ def open_reference(
     """
     if source_format == "onnx":
         return OnnxReference(model, external, optimised)
-    return TfliteReference(model, optimised)
+    return TfliteReference(model, signature, optimised)
 
 
 class OnnxReference:
@@ -89,7 +91,7 @@ class OnnxReference:
 class TfliteReference:
     """LiteRT."""
 
-    def __init__(self, model: bytes, optimised: bool):
+    def __init__(self, model: bytes, signature: str, optimised: bool):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         from furiosa.runtime.host import thread_count
@@ -103,12 +105,16 @@ class TfliteReference:
                     model_content=model, num_threads=thread_count(), experimental_op_resolver_type=kernels
                 )
                 self._interpreter.allocate_tensors()
+                self._runner = self._interpreter.get_signature_runner(signature) if signature else None
         except (RuntimeError, ValueError) as e:
             raise Refused(f"LiteRT refuses it: {_line(e)}") from e
 
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
         interpreter = self._interpreter
         try:
+            if self._runner is not None:
+                found = self._runner(**dict(zip(names or (), inputs, strict=True)))
+                return [found[name] for name in sorted(found, key=str.encode)]
             for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
                 interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()

@@ -20,12 +20,15 @@ class Bodies:
 
     Args:
         model: the decoded Model table.
+        main: the subgraph whose operators they are, which is nobody's body.
         op_type: gives the type and the custom code of an operator, of its number and its table.
     """
 
-    def __init__(self, model: Table, op_type: Callable[[int, Table], tuple[str, str | None]]) -> None:
+    def __init__(
+        self, model: Table, main: int, op_type: Callable[[int, Table], tuple[str, str | None]]
+    ) -> None:
         self._subgraphs: list[Table] = model["subgraphs"]
-        self._op_type = op_type
+        self._main, self._op_type = main, op_type
         self._left = MAX_OPERATORS
 
     def of(self, attributes: dict[str, object], depth: int = 0) -> dict[str, Graph] | None:
@@ -44,7 +47,7 @@ class Bodies:
         return {name: graph for name, graph in graphs.items() if graph is not None}
 
     def _graph(self, index: int, depth: int) -> Graph | None:
-        if not 0 < index < len(self._subgraphs) or depth > MAX_DEPTH:
+        if index == self._main or not 0 <= index < len(self._subgraphs) or depth > MAX_DEPTH:
             return None
         table = self._subgraphs[index]
         self._left -= 1 + len(table["operators"])

@@ -56,7 +56,7 @@ class _Extractor:
         self.source = source
         with guarded(source.data):
             self.file = schema.Model.GetRootAs(source.data, 0)
-            self.subgraph = self.file.Subgraphs(0)
+            self.subgraph = self.file.Subgraphs(source.subgraph)
         self.tensors: list[schema.TensorT] = []
         self.index: dict[int, int] = {}  # id of a Tensor, or ~index of a variable of the source -> index
         self.codes: dict[int, int] = {}
@@ -75,8 +75,10 @@ class _Extractor:
             operators=tables,
             name="main",
         )
-        count = len(self.source.model["subgraphs"]) if any(map(_calls_subgraph, tables)) else 1
-        subgraphs = [main, *(self._subgraph(i) for i in range(1, count))]
+        subgraphs = [main]
+        if any(map(_subgraph_fields, tables)):
+            others = range(1, len(self.source.model["subgraphs"]))
+            subgraphs += [self._subgraph(i) for i in (*others, *([0] if self.source.subgraph else []))]
         with guarded(self.source.data):
             codes = [schema.OperatorCodeT.InitFromObj(self.file.OperatorCodes(k)) for k in self.codes]
         return schema.ModelT(
@@ -97,7 +99,7 @@ class _Extractor:
             table.builtinOptions.newShape = _int32(op.attributes["new_shape"])
 
     def _complete(self, table: schema.OperatorT) -> None:
-        """Renumbers the operator code, and moves custom options that lie behind the flatbuffer into it."""
+        """Renumbers the operator code and the first subgraph, and moves custom options from behind the flatbuffer into it."""
         known = len(self.source.model["operator_codes"])
         if table.opcodeIndex >= known:
             raise InvalidModel(
@@ -106,7 +108,12 @@ class _Extractor:
         table.opcodeIndex = self.codes.setdefault(table.opcodeIndex, len(self.codes))
         offset, size = table.largeCustomOptionsOffset, table.largeCustomOptionsSize
         table.largeCustomOptionsOffset = table.largeCustomOptionsSize = 0
-        if offset > 1:
+        if self.source.subgraph:  # the first subgraph of the file comes last, as the main one is another
+            for options, name in _subgraph_fields(table):
+                numbers = np.asarray(getattr(options, name))
+                moved = np.where(numbers == 0, len(self.source.model["subgraphs"]), numbers)
+                setattr(options, name, moved if moved.ndim else moved.item())
+        if table.customOptions is None and offset > 1:
             table.customOptions = self.source.behind(offset, size, "an operator's custom options")
 
     def _operands(self, indices: np.ndarray | None, operands: list[Tensor | None]) -> np.ndarray:
@@ -122,12 +129,32 @@ class _Extractor:
         """The new index of tensor ``i`` of the source; a variable of the source has no Tensor."""
         if key in self.index:
             return self.index[key]
-        known = len(self.source.model["subgraphs"][0]["tensors"])
+        table = self._table(i)
+        index = self._add(key, table, tensor)
+        details = table.quantization.details if table.quantization is not None else None
+        for name in ("scales", "zeroPoints"):
+            parameter = getattr(details, name, _OMITTED)  # the number of a tensor
+            if parameter >= 0:
+                setattr(details, name, self._parameter(parameter))
+        return index
+
+    def _table(self, i: int) -> schema.TensorT:
+        known = len(self.source.model["subgraphs"][self.source.subgraph]["tensors"])
         if not 0 <= i < known:
             raise InvalidModel(f"an operator refers to tensor {i}, but the model has {known} tensors")
         with guarded(self.source.data):
-            table = schema.TensorT.InitFromObj(self.subgraph.Tensors(i))
-        return self._add(key, table, tensor)
+            return schema.TensorT.InitFromObj(self.subgraph.Tensors(i))
+
+    def _parameter(self, i: int) -> int:
+        """The new index of a constant that the quantisation of a tensor refers to."""
+        if ~i in self.index:
+            return self.index[~i]
+        table = self._table(i)
+        data = self.source.buffer(table.buffer, f"the quantisation of a tensor by tensor {i}")
+        table.quantization = None
+        index = self._add(~i, table, None)
+        table.buffer = 0 if data is None else self._buffer(data)
+        return index
 
     def _boundary(self, tensor: Tensor) -> int:
         """The index of an input or output, which no operator needs to touch."""
@@ -145,6 +172,7 @@ class _Extractor:
         table.buffer, table.shapeSignature = 0, None
         if tensor is not None:
             table.shape = _int32(tensor.shape)
+            table.isVariable = False  # a variable that is only read is a constant
             if tensor.data is not None:
                 table.buffer = self._buffer(tensor.data)
         self.index[key] = len(self.tensors)
@@ -177,7 +205,7 @@ def _int32(values: Sequence[int]) -> np.ndarray:
     return np.array(values, np.int32)
 
 
-def _calls_subgraph(table: schema.OperatorT) -> bool:
-    """Whether an operator names another subgraph (IF, WHILE, CALL_ONCE, STABLEHLO_REDUCE, …)."""
+def _subgraph_fields(table: schema.OperatorT) -> list[tuple[object, str]]:
+    """Where an operator names other subgraphs (IF, WHILE, CALL_ONCE, STABLEHLO_REDUCE, …): an options object and a field."""
     options = (table.builtinOptions, table.builtinOptions2)
-    return any("subgraph" in name.lower() for o in options if o is not None for name in vars(o))
+    return [(o, name) for o in options if o is not None for name in vars(o) if "subgraph" in name.lower()]

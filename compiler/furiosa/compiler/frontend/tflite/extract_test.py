@@ -113,6 +113,41 @@ def test_bad_intermediates(index: int) -> None:
         whole(b.build([x], [y]))
 
 
+def test_quantisation_by_other_tensors_takes_them_along() -> None:
+    """Scales of blocks are a tensor of their own, which has another number in the host's model."""
+    b = ModelBuilder()
+    unused = b.tensor("unused", [1], "float32", data=[1])
+    x, y = b.tensor("x", [1, 32], "float32"), b.tensor("y", [1, 2], "float32")
+    scales = b.tensor("scales", [2, 1], "float16", data=[0.5, 2])
+    w = b.tensor("w", [2, 32], "int4", data=bytes(range(32)))
+    details = schema.BlockwiseQuantizationT(scales=scales, zeroPoints=-1, blockSize=32)
+    kind = schema.QuantizationDetails.BlockwiseQuantization
+    b.graph.tensors[w].quantization = schema.QuantizationParametersT(detailsType=kind, details=details)
+    b.operator("FULLY_CONNECTED", [x, w, -1], [y], options("FullyConnectedOptions"))
+    b.graph.tensors[unused].name = "unused"
+    graph, again = whole(b.build([x], [y]))
+    assert graph.operators[0].inputs[1].quantization is None
+    model = schema.ModelT.InitFromPackedBuf(again)
+    tensors = {t.name.decode(): t for t in model.subgraphs[0].tensors}
+    found = tensors["w"].quantization.details
+    scale = model.subgraphs[0].tensors[found.scales]
+    assert (found.zeroPoints, found.blockSize, scale.name) == (-1, 32, b"scales") and "unused" not in tensors
+    assert np.frombuffer(model.buffers[scale.buffer].data, np.float16).tolist() == [0.5, 2]
+    details.scales = 9
+    with pytest.raises(InvalidModel, match="refers to tensor 9, but the model has 5 tensors"):
+        whole(b.build([x], [y]))
+
+
+def test_custom_options_in_the_operator_come_before_those_behind_the_file() -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    own = {"customOptions": list(b"ab"), "largeCustomOptionsOffset": 8, "largeCustomOptionsSize": 4}
+    b.operator("CUSTOM:NumericVerify", [x, x], [y], **own)
+    graph, again = whole(b.build([x], [y]))
+    (op,) = schema.ModelT.InitFromPackedBuf(again).subgraphs[0].operators
+    assert bytes(op.customOptions) == graph.operators[0].attributes["custom_options"] == b"ab"
+
+
 def test_shape_beyond_32_bits() -> None:
     """A tensor of no elements may be of any length, and a batch size doubles it."""
     b = ModelBuilder()

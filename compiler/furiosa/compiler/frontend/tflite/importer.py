@@ -12,7 +12,7 @@ from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes
+from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes, signatures, versions
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 from furiosa.compiler.selection import EVERYTHING, Selection
 
@@ -20,16 +20,22 @@ SCHEMA_VERSION = 3
 _WEIGHTS_INSIDE = "LiteRT's interpreter does not read it, so export the model with its weights inside"
 MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
 MAX_RANK = 64  # of NumPy's arrays
+# The operators whose kernels write to their variables; any custom one may.
+_STATEFUL = (
+    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM", "LSTM", "RNN", "SVDF",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+)  # fmt: skip
 # Bits of an element where the type's name does not end with them.
 _BITS = {"bool": 8, "resource": 0, "variant": 0, "string": 0}
 
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """What a host cluster is cut out of: the decoded Model table and the bytes of the file."""
+    """What a host cluster is cut out of: the decoded Model table, the bytes of the file, and which subgraph was imported."""
 
     model: Table
     data: memoryview
+    subgraph: int
 
     def buffer(self, index: int, where: str) -> np.ndarray | None:
         """The bytes of a buffer, uint8 [n], or None if it is empty.
@@ -43,9 +49,11 @@ class Source:
         if index >= len(buffers):
             raise InvalidModel(f"{where} refers to buffer {index}, but the model has {len(buffers)} buffers")
         buffer = buffers[index]
+        if len(buffer["data"]):
+            return buffer["data"]
         if buffer["offset"] > 1:  # 1 is a placeholder
             return self.behind(buffer["offset"], buffer["size"], where)
-        return buffer["data"] if len(buffer["data"]) else None
+        return None
 
     def behind(self, offset: int, size: int, where: str) -> np.ndarray:
         """Bytes that lie behind the flatbuffer, as in a file beyond 2 GiB."""
@@ -57,12 +65,13 @@ class Source:
 def import_tflite(
     data: bytes | memoryview, *, batch_size: int = 1, selection: Selection = EVERYTHING
 ) -> Graph:
-    """Imports the first subgraph of a TFLite model; the others are reached only by its control flow operators.
+    """Imports the subgraph of a TFLite model that the selection's signature names, or the first; the others are reached only by
+    its control flow operators.
 
     Operators stand in the file's order, with their builtin options as attributes: enums by name ("SAME", "RELU6"),
     vectors as lists.  A custom operator has op_type "CUSTOM", "custom_code" and "custom_options" (bytes).  An input
-    that is left out, or is a variable (state that lives in the operator), is None.  ``Operator.source`` is the
-    operator's index in the subgraph.
+    that is left out, or is a variable (state that lives in the operator), is None; a variable that its operator only reads is
+    a constant, as nothing ever writes it.  ``Operator.source`` is the operator's index in the subgraph.
 
     A tensor whose type numpy lacks ("int4", "string", "resource", …) has that name as its dtype, a sparse constant
     has dtype "sparse"; the data of such a constant are the stored bytes, uint8 [n].
@@ -75,7 +84,7 @@ def import_tflite(
     Raises:
         InvalidFormat: not a whole TFLite file.
         InvalidModel: a dynamic shape, an unknown custom operator, a reference to what is not there.
-        InvalidConfig: the batch size is below 1.
+        InvalidConfig: the batch size is below 1, no such signature, or several and none is named.
     """
     if batch_size < 1:
         raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
@@ -88,7 +97,8 @@ def import_tflite(
     if not model["subgraphs"]:
         raise InvalidModel("the TFLite model has no subgraph")
     limits.check_operators(sum(len(subgraph["operators"]) for subgraph in model["subgraphs"]))
-    graph = _Importer(Source(model, view)).graph()
+    graph = _Importer(model, view, signatures.entry(model, selection.signature)).graph()
+    graph.selection = Selection(signature=selection.signature)
     if batch_size != 1:
         from furiosa.compiler.frontend.tflite.batch import apply_batch
 
@@ -97,17 +107,21 @@ def import_tflite(
 
 
 class _Importer:
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.subgraph = source.model["subgraphs"][0]
+    def __init__(self, model: Table, data: memoryview, entry: signatures.Entry) -> None:
+        self.source = source = Source(model, data, entry.subgraph)
+        self.entry = entry
+        self.subgraph = source.model["subgraphs"][entry.subgraph]
         self.tables: list[Table] = self.subgraph["tensors"]
-        self.names: set[str] = set()
-        self.variables: set[int] = set()
-        self.bodies = bodies.Bodies(source.model, self._op_type)
+        # what users call them; tensors of the same names inside have to give way
+        given = (*entry.inputs, *entry.outputs) if entry.is_named else ()
+        self.given = {i: n for n, i in reversed(given)}
+        self.names = set(self.given.values())
+        self.variables: dict[int, bool] = {}  # by index, whether it is an operator's state
+        self.bodies = bodies.Bodies(source.model, entry.subgraph, self._op_type)
 
     def graph(self) -> Graph:
-        inputs = [self._index(i, "the inputs") for i in self.subgraph["inputs"].tolist()]
-        outputs = [self._index(i, "the outputs") for i in self.subgraph["outputs"].tolist()]
+        inputs = [self._index(i, "the inputs") for _, i in self.entry.inputs]
+        outputs = [self._index(i, "the outputs") for _, i in self.entry.outputs]
         operators = self.subgraph["operators"]
         produced = {i for op in operators for i in op["outputs"].tolist()}
         self.not_constant = produced | set(inputs)
@@ -122,6 +136,7 @@ class _Importer:
             outputs=[self.tensors[i] for i in outputs],
             operators=[op for i, table in enumerate(operators) if (op := self._operator(i, table, written))],
             source=self.source,
+            output_names=[n for n, _ in self.entry.outputs] if self.entry.is_named else None,
         )
         for i in outputs:
             if i not in written and not self.tensors[i].is_constant:
@@ -146,7 +161,7 @@ class _Importer:
     # Tensors
 
     def _tensor(self, index: int, table: Table) -> Tensor:
-        name = self._unique(table["name"] or "", index)
+        name = self.given.get(index) or self._unique(table["name"] or "", index)
         if table["type"] not in names(schema.TensorType):
             raise InvalidModel(f'tensor "{name}" has the unknown type {table["type"]}')
         dtype = names(schema.TensorType)[table["type"]].lower()
@@ -172,7 +187,12 @@ class _Importer:
             )
         n_bytes = 0 if 0 in shape else least
         data = None
-        if index not in self.not_constant and not table["is_variable"]:
+        if table["is_variable"]:
+            if self.source.buffer(table["buffer"], f'tensor "{name}"') is not None:
+                raise InvalidModel(
+                    f'tensor "{name}" is a variable with data in the file, which LiteRT refuses: make it a constant or a variable'
+                )
+        elif index not in self.not_constant:
             data = self._constant(name, table, shape, dtype, n_bytes)
             if data is not None and table["sparsity"] is not None:
                 dtype = "sparse"
@@ -197,10 +217,11 @@ class _Importer:
             raw = np.frombuffer(b"", np.uint8)
         if dtype == "string" or table["sparsity"] is not None:
             return raw
-        if len(raw) != n_bytes:
+        if len(raw) < n_bytes:
             raise InvalidModel(
                 f'constant "{name}" holds {len(raw)} bytes; shape {list(shape)} of {dtype} takes {n_bytes}'
             )
+        raw = raw[:n_bytes]
         if not hasattr(np, "bool_" if dtype == "bool" else dtype):
             return raw
         return np.frombuffer(raw, np.dtype(dtype).newbyteorder("<")).reshape(shape)
@@ -216,20 +237,22 @@ class _Importer:
             raise InvalidModel(f'tensor "{name}" has a scale that is negative or not finite')
         if high == 0:
             return None
-        axis = None if len(scale) == 1 else q["quantized_dimension"]
-        if axis is not None and not (0 <= axis < len(shape) and shape[axis] == len(scale)):
+        axis = q["quantized_dimension"]
+        if (
+            shape
+            and not 0 <= axis < len(shape)
+            or len(scale) > 1
+            and (not shape or shape[axis] != len(scale))
+        ):
             raise InvalidModel(
                 f'tensor "{name}" has {len(scale)} scales along dimension {axis}, but its shape is {list(shape)}'
             )
-        zero_points = q["zero_point"].tolist()
-        if len(zero_points) not in (0, 1, len(scale)):
-            raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_points)} zero points')
-        if any(not -(2**31) <= z < 2**31 for z in zero_points):
-            raise InvalidModel(f'tensor "{name}" has a zero point beyond 32 bits')
+        zero_points = q["zero_point"]
         if len(zero_points) != len(scale):
-            zero_points = (zero_points or [0]) * len(scale)
-        zero_point = np.array(zero_points, np.int32)
-        return Quantization(scale, zero_point, axis)
+            raise InvalidModel(f'tensor "{name}" has {len(scale)} scales, but {len(zero_points)} zero points')
+        if any(not -(2**31) <= z < 2**31 for z in zero_points.tolist()):
+            raise InvalidModel(f'tensor "{name}" has a zero point beyond 32 bits')
+        return Quantization(scale, zero_points.astype(np.int32), axis if len(scale) > 1 else None)
 
     def _refuse_dynamic(self, index: int) -> None:
         """Refuses an input whose signature leaves more than the batch (dimension 0, stored as 1) open."""
@@ -253,11 +276,8 @@ class _Importer:
                 inputs.append(None)
                 continue
             i = self._index(i, where)
-            if self.tables[i]["is_variable"]:
-                if i in self.variables:
-                    raise InvalidModel(f"{where} shares the variable {i} with another operator")
-                self.variables.add(i)
-                inputs.append(None)
+            if self.tables[i]["is_variable"] and i not in written:
+                inputs.append(self._variable(i, op_type, where))
                 continue
             if i not in written and not self.tensors[i].is_constant:
                 raise InvalidModel(
@@ -288,6 +308,40 @@ class _Importer:
         outputs[0].shape, outputs[0].data = value.shape, value
         return None
 
+    def _variable(self, i: int, op_type: str, where: str) -> Tensor | None:
+        """What an operator is given for a variable: None where that is its state, else what it holds from the beginning.
+
+        Raises:
+            InvalidModel: another operator has it for its state or writes it, or its type has no zero.
+        """
+        is_state, tensor = op_type in _STATEFUL, self.tensors[i]
+        if i in self.variables and (is_state or self.variables[i]):
+            raise InvalidModel(
+                f'{where} shares the variable "{tensor.name}", an operator\'s state, with another operator'
+            )
+        self.variables[i] = is_state
+        if is_state:
+            return None
+        if i in self.not_constant:
+            raise InvalidModel(
+                f'{where} reads the variable "{tensor.name}", which a later operator writes: values that live from run to run '
+                f"are not supported"
+            )
+        if tensor.data is None:
+            value = (
+                int(tensor.quantization.zero_point[0])
+                if tensor.dtype == "int8" and tensor.quantization
+                else 0
+            )
+            try:
+                tensor.data = np.full(tensor.shape, value, tensor.dtype)
+            except TypeError:
+                raise InvalidModel(
+                    f'{where} reads the variable "{tensor.name}" of type {tensor.dtype}'
+                ) from None
+            tensor.data.flags.writeable = False
+        return tensor
+
     def _op_type(self, index: int, table: Table) -> tuple[str, str | None]:
         """The builtin operator's name, and the custom code of a custom operator."""
         codes = self.source.model["operator_codes"]
@@ -303,6 +357,7 @@ class _Importer:
             raise InvalidModel(
                 f"operator {index} has the builtin code {number}, which the TFLite schema does not know"
             )
+        versions.check(op_type, codes[k]["version"], f"operator {index} ({op_type})")
         return op_type, (codes[k]["custom_code"] or "") if op_type == "CUSTOM" else None
 
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from furiosa.compiler.dfg.graph import Graph
 from furiosa.compiler.errors import CompileError, InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.tflite.importer import import_tflite
-from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, operators, options
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder, conv_model, operators, options, run
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +80,37 @@ def test_missing_options_mean_defaults() -> None:
     assert graph.operators[0].attributes["fused_activation_function"] == "NONE"
 
 
-def test_variables_are_not_inputs() -> None:
+def test_variables_of_operators_that_write_them_are_left_out() -> None:
     b = ModelBuilder()
-    x = b.tensor("x", [1, 4], "float32")
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
     state = b.tensor("state", [1, 4], "float32", isVariable=True)
-    y = b.tensor("y", [1, 4], "float32")
-    b.operator("ADD", [x, state], [y])
-    with pytest.raises(
-        InvalidModel, match="has 2 inputs; it needs 2"
-    ):  # an Add of state is none the NPU could do
-        import_tflite(b.build([x], [y]))
-    b = ModelBuilder()
-    x = b.tensor("x", [1, 4], "float32")
-    state = b.tensor("state", [1, 4], "float32", isVariable=True)
-    y = b.tensor("y", [1, 4], "float32")
     b.operator("SVDF", [x, state], [y], options("SVDFOptions", rank=1))
     (op,) = import_tflite(b.build([x], [y])).operators
     assert op.inputs[1] is None and op.attributes["rank"] == 1
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 0), ("int8", 5), ("int32", 0)])
+def test_variables_that_are_only_read_hold_what_they_begin_with(dtype: str, value: int) -> None:
+    quantized = {"scale": 0.5, "zero_point": 5} if dtype == "int8" else {}
+    b = ModelBuilder()
+    x, y, z = (b.tensor(n, [1, 3], dtype, **quantized) for n in "xyz")
+    state = b.tensor("state", [1, 3], dtype, isVariable=True, **quantized)
+    b.operator("SUB", [x, state], [y])
+    b.operator("ADD", [state, y], [z])
+    model = b.build([x], [z])
+    first, second = import_tflite(model).operators
+    assert first.inputs[1].data.tolist() == [[value] * 3] and second.inputs[0] is first.inputs[1]
+    given = np.array([[3, -2, 7]], dtype)
+    np.testing.assert_array_equal(run(model, [given])[0], given)
+
+
+def test_an_input_that_is_a_variable_is_an_input() -> None:
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 3], "float32"), b.tensor("y", [1, 3], "float32")
+    state = b.tensor("state", [1, 3], "float32", isVariable=True)
+    b.operator("SUB", [x, state], [y])
+    graph = import_tflite(b.build([x, state], [y]))
+    assert [t.name for t in graph.operators[0].inputs] == ["x", "state"] and not graph.inputs[1].is_constant
 
 
 def test_state_outside_of_operators_is_refused() -> None:
@@ -113,7 +127,22 @@ def test_state_outside_of_operators_is_refused() -> None:
     state = b.tensor("state", [1, 4], "float32", isVariable=True)
     b.operator("SVDF", [x, state], [y], options("SVDFOptions", rank=1))
     b.operator("SVDF", [y, state], [z], options("SVDFOptions", rank=1))
-    refused(b.build([x], [z]), "shares the variable 3 with another operator")
+    refused(b.build([x], [z]), 'shares the variable "state", an operator.s state, with another operator')
+    b.graph.operators.pop()
+    b.operator("ADD", [y, state], [z])
+    refused(
+        b.build([x], [z]),
+        r'1 \(ADD\) shares the variable "state", an operator.s state, with another operator',
+    )
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 4], "float32"), b.tensor("y", [1, 4], "float32")
+    state = b.tensor("state", [1, 4], "float32", isVariable=True)
+    b.operator("ADD", [x, state], [y])
+    b.operator("ADD", [x, x], [state])
+    refused(
+        b.build([x], [y]),
+        r'reads the variable "state", which a later operator writes: values that live from run',
+    )
     refused(relu(dtype="string"), 'the input "x" is of type string, but only dense numbers')
 
 
