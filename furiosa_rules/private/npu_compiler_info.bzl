@@ -14,6 +14,7 @@ NpuCompilerInfo = provider(
         "supports_tune": "bool: `tune` predicts what a model does at many batch sizes.",
         "supports_verify": "bool: `enf verify FILE --stamp STAMP` checks an ENF.",
         "target_npus": "list of strings: the NPUs it compiles for.",
+        "verifier": "FilesToRunProvider: what runs `enf verify FILE --stamp STAMP`; the compiler where it is no other.",
         "vendor_command": "string: which of the vendor's commands it is, e.g. `furiosa-compiler`; empty for a compiler with this repository's command line.",
         "worker_protocol": "string: `json` or `proto` where it runs as a persistent worker, else empty.",
     },

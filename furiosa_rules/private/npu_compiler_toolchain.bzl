@@ -55,6 +55,13 @@ _ATTRS = {
         doc = "The NPUs the compiler knows; `npu_model` refuses others before anything is built.",
         default = ["warboy", "warboy-2pe"],
     ),
+    "verifier": attr.label(
+        doc = "What runs `enf verify` where that is not the compiler: a program with the same command line that also has the " +
+              "runtimes of host clusters, and so can try them. It speaks the compiler's worker protocol.",
+        allow_files = True,
+        cfg = "exec",
+        executable = True,
+    ),
     "worker_protocol": attr.string(
         doc = "Where the compiler runs as a multiplex persistent worker (`COMPILER --persistent_worker`), the protocol that it speaks: " +
               "`json` or `proto`. It must honour the request's sandbox folder and answer cancellations.",
@@ -77,6 +84,7 @@ def _impl(ctx):
         supports_verify = ctx.attr.supports_verify,
         target_npus = ctx.attr.target_npus,
         vendor_command = "",
+        verifier = (ctx.attr.verifier or ctx.attr.compiler)[DefaultInfo].files_to_run,
         worker_protocol = ctx.attr.worker_protocol,
     )
     return [info, platform_common.ToolchainInfo(npu_compiler = info)]

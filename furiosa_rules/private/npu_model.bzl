@@ -21,6 +21,7 @@ def npu_model(
         data = None,
         copts = None,
         optimize = None,
+        host_trial = None,
         input_shapes = None,
         dims = None,
         inputs = None,
@@ -54,6 +55,8 @@ def npu_model(
         generated, and of other packages and repositories (docs/rules.md)
       copts: list of strings, more options for the compiler, one argument each; those that are the business of the rule are refused
       optimize: int, how much the compiler tries for a schedule of less time, 0 to 2; left out: 1 (docs/cli.md)
+      host_trial: bool, whether the check of the ENF loads and runs once, in a process of its own, each part of the model that runs on the
+        host (docs/cli.md); left out: `True`; `False` for a part that only the inputs of the model's users suit
       input_shapes: dict, the shapes of inputs whose dimensions the model leaves open, `{"images": "1x3x640x640"}` or, but in a
         `select()`, `{"images": [1, 3, 640, 640]}`; an open dimension 0 that is left out is 1 (docs/cli.md)
       dims: dict, the sizes of open dimensions by the names that an ONNX model has for them, `{"height": "640"}` or, but in a `select()`,
@@ -79,6 +82,7 @@ def npu_model(
         input_shapes = as_text(input_shapes),
         inputs = inputs,
         min_npu_coverage = min_npu_coverage,
+        host_trial = host_trial,
         optimize = optimize,
         outputs = outputs,
         signature = signature,
@@ -108,6 +112,7 @@ _ATTRS = SELECTION_ATTRS | {
         allow_files = True,
         cfg = reset_transition,
     ),
+    "host_trial": attr.bool(default = True),
     "min_npu_coverage": attr.string(),
     "optimize": attr.int(
         default = 1,
@@ -298,8 +303,10 @@ def _verify(ctx, toolchain, enf, stem):
     args.add("enf")
     args.add("verify", enf)
     args.add("--stamp", stamp)
+    if not ctx.attr.host_trial:
+        args.add("--no-host-trial")
     ctx.actions.run(
-        executable = toolchain.compiler,
+        executable = toolchain.verifier,
         arguments = [args],
         inputs = [enf],
         outputs = [stamp],

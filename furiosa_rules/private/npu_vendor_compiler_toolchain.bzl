@@ -64,6 +64,7 @@ def _impl(ctx):
         supports_verify = False,
         target_npus = ctx.attr.target_npus,
         vendor_command = ctx.attr.command_line,
+        verifier = None,
         worker_protocol = "",
     )
     return [info, platform_common.ToolchainInfo(npu_compiler = info)]

@@ -83,15 +83,19 @@ def _verify_test_impl(ctx):
     asserts.equals(env, [
         "enf",
         "verify",
-        "BIN/" + PACKAGE + "plain.enf",
+        "BIN/" + PACKAGE + ctx.attr.stem + ".enf",
         "--stamp",
-        "BIN/" + PACKAGE + "plain.enf.verified",
-    ], command_of(action))
+        "BIN/" + PACKAGE + ctx.attr.stem + ".enf.verified",
+    ] + ctx.attr.options, command_of(action))
     assert_portable(env, action)
-    asserts.equals(env, ["plain.enf.verified"], names_of(target[OutputGroupInfo]._validation))
+    asserts.true(env, action.argv[0].endswith("/furiosa_verifier"), "what verifies has the runtimes of host clusters")
+    asserts.equals(env, [ctx.attr.stem + ".enf.verified"], names_of(target[OutputGroupInfo]._validation))
     return analysistest.end(env)
 
-_verify_test = analysistest.make(_verify_test_impl)
+_verify_test = analysistest.make(_verify_test_impl, attrs = {
+    "options": attr.string_list(),
+    "stem": attr.string(default = "plain"),
+})
 
 def _pages_test_impl(ctx):
     """An action of its own, which compiles nothing, and which nothing else waits for."""
@@ -307,6 +311,9 @@ def npu_model_test_suite(name):
 
     tests.append(name + "_verify")
     _verify_test(name = tests[-1], target_under_test = "plain")
+    model("untried", host_trial = False)
+    tests.append(name + "_verify_without_trial")
+    _verify_test(name = tests[-1], options = ["--no-host-trial"], stem = "untried", target_under_test = "untried")
     tests.append(name + "_pages")
     _pages_test(name = tests[-1], target_under_test = "plain")
     tests.append(name + "_bare_compiler")

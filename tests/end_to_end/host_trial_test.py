@@ -139,7 +139,7 @@ def test_what_cannot_run_is_not_compiled(kind: str, capfd: pytest.CaptureFixture
         and err.startswith("ERROR: model: host cluster 1 of 1")
         and words in err
     )
-    assert err.endswith("; --no-host-trial does without the trial\n")
+    assert err.endswith("; --no-host-trial (of npu_model: host_trial = False) does without the trial\n")
     assert os.listdir() == ["model"]
 
 

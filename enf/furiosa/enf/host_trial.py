@@ -46,7 +46,9 @@ def check(enf: Enf, name: str) -> None:
         for sentence in try_host_clusters(enf):
             say(f"WARNING: {name}: {sentence}")
     except HostClusterRefused as e:
-        e.message = f"{name}: {e.message}; {_OPTION} does without the trial"
+        e.message = (
+            f"{name}: {e.message}; {_OPTION} (of npu_model: host_trial = False) does without the trial"
+        )
         raise
 
 
