@@ -126,7 +126,7 @@ def in_memory(content: Content) -> memoryview:
         return content
     if len(content) < CHUNK:
         return memoryview(read(content))
-    memory = allocate(len(content))
+    memory = allocate(len(content), is_filled=True)
     content.read_into(memory)
     content.check()
     return memory.toreadonly()
@@ -139,8 +139,8 @@ def chunks(content: Content) -> Iterator[bytes | memoryview]:
         yield piece if isinstance(piece, memoryview) else bytes(piece)
 
 
-def allocate(size: int) -> memoryview:
-    """Memory of zeros, which costs nothing until it is touched.
+def allocate(size: int, *, is_filled: bool = False) -> memoryview:
+    """Memory of zeros, which costs nothing until it is touched; ``is_filled`` where all of it will be, soon.
 
     Raises:
         MemoryError: there is not so much.
@@ -151,6 +151,7 @@ def allocate(size: int) -> memoryview:
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as e:
         raise MemoryError(f"{size} bytes: {e.strerror}") from None
-    with suppress(AttributeError, OSError):  # not on every system; saves most of the page faults
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    if is_filled:
+        with suppress(AttributeError, OSError):  # not on every system; saves most of the page faults
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)

@@ -44,7 +44,7 @@ class Enf:
         self.size = len(content)
         self.sections = container.read_table(content, checksums=False)
         is_file = isinstance(content, Part)
-        memory = files.allocate(self.size) if is_file else content
+        memory = files.allocate(self.size, is_filled=True) if is_file else content
         self.data = memory.toreadonly()
         large = [s for s in self.sections if s.name in _DATA and s.size > _LARGE]
         small = [s for s in self.sections if s not in large]

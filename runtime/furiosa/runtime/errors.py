@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from furiosa.enf.command import BAD_ARGUMENTS, INVALID_FORMAT, OTHER
 
@@ -147,6 +150,10 @@ class InvalidSessionOption(FuriosaRuntimeError):
     native_err = NativeError.INVALID_SESSION_OPTIONS
 
 
+class ResourceExhausted(FuriosaRuntimeError):
+    """The system has no memory, thread or file descriptor left; what was begun is undone, and may be tried again."""
+
+
 class SessionTerminated(FuriosaRuntimeError):
     """The asynchronous session behind a queue was closed."""
 
@@ -157,3 +164,24 @@ class BundleError(FuriosaRuntimeError):
     """A bundle that must not be used: one sentence that says what is wrong and where."""
 
     exit_code = INVALID_FORMAT
+
+
+@contextmanager
+def not_exhausted() -> Iterator[None]:
+    """Says in a ``ResourceExhausted`` what the system did not have inside."""
+    try:
+        yield
+    except MemoryError as e:
+        raise ResourceExhausted(f"not enough memory{f': {e}' if str(e) else ''}") from e
+    except OSError as e:
+        if e.errno in (errno.EMFILE, errno.ENFILE):
+            raise ResourceExhausted(
+                f"no file descriptor is left{f' to open {e.filename}' if e.filename else ''}: {_HINT[e.errno]}"
+            ) from e
+        raise
+
+
+_HINT = {
+    errno.EMFILE: "close some files, or raise this process's limit (ulimit -n)",
+    errno.ENFILE: "the whole system has too many open (sysctl fs.file-max)",
+}

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from furiosa.enf.reader import Enf
     from furiosa.runtime.program import Program
-    from furiosa.runtime.session import Session, Workers
+    from furiosa.runtime.session import Session
+    from furiosa.runtime.workers import Workers
 
 MAX_SPANS = 1 << 20  # that one recorder keeps: some hundred megabytes
 
@@ -117,8 +118,7 @@ def here() -> tuple[int, str]:
 def run(session: Session, workers: Workers, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """One inference by an idle worker, as ``Session.run`` does it, for all recorders that want it."""
     begun = perf_counter_ns()
-    with workers.take() as program:
-        return run_on(session, workers.enf, program, arrays, begun)
+    return workers.use(lambda program: run_on(session, workers.enf, program, arrays, begun))
 
 
 def run_on(

@@ -7,10 +7,8 @@ There is no driver for real hardware here, and the time that a run takes says no
 from __future__ import annotations
 
 import os
-import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,15 +18,22 @@ from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import device as devices
 from furiosa.runtime import recording
 from furiosa.runtime import source as sources
-from furiosa.runtime.errors import IncompatibleModel, InvalidInput, InvalidSessionOption, SessionClosed
+from furiosa.runtime.errors import (
+    IncompatibleModel,
+    InvalidInput,
+    InvalidSessionOption,
+    SessionClosed,
+    not_exhausted,
+)
 from furiosa.runtime.model import Model, find
-from furiosa.runtime.program import Program
 from furiosa.runtime.tensor import Tensor, TensorArray, TensorDesc, as_array
+from furiosa.runtime.workers import MAX_WORKERS, Workers
 
 if TYPE_CHECKING:
     from furiosa.enf.performance import Performance
     from furiosa.runtime.async_session import AsyncSession, CompletionQueue
     from furiosa.runtime.profiler import Profiler
+    from furiosa.runtime.program import Program
 
 Inputs = np.ndarray | np.generic | Tensor | TensorArray | Sequence[np.ndarray | np.generic | Tensor]
 
@@ -72,10 +77,11 @@ class Session(Model):
             SessionClosed: the session is closed.
             ModelDeployFailed, ModelExecutionFailed: a part of the model that runs on the host failed; HostProcessEnded of it, in a
                 process of its own.
+            ResourceExhausted: there is not enough memory; the next run may have it.
         """
-        return TensorArray(
-            [Tensor(d, a) for d, a in zip(self._outputs, self._execute(self.check(inputs)), strict=True)]
-        )
+        with not_exhausted():
+            results = self._execute(self.check(inputs))
+            return TensorArray([Tensor(d, a) for d, a in zip(self._outputs, results, strict=True)])
 
     def run_with(
         self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray | np.generic | Tensor]
@@ -84,7 +90,7 @@ class Session(Model):
 
         Raises:
             InvalidInput: no outputs, an unknown name, an input that is missing or does not fit.
-            UnsupportedTensorType, SessionClosed, ModelDeployFailed, ModelExecutionFailed: as ``run``.
+            UnsupportedTensorType, SessionClosed, ModelDeployFailed, ModelExecutionFailed, ResourceExhausted: as ``run``.
         """
         if outputs is None:
             raise InvalidInput("outputs must not be None: name at least one output")
@@ -94,8 +100,9 @@ class Session(Model):
         missing = [d.name for d in self._inputs if d.name not in inputs]
         if missing:
             raise InvalidInput(f"{self.input_num} tensors are expected, but '{missing[0]}' is missing")
-        results = self._execute(self.check([inputs[d.name] for d in self._inputs]))
-        return TensorArray([Tensor(d, results[self._outputs.index(d)]) for d in wanted])
+        with not_exhausted():
+            results = self._execute(self.check([inputs[d.name] for d in self._inputs]))
+            return TensorArray([Tensor(d, results[self._outputs.index(d)]) for d in wanted])
 
     def close(self) -> None:
         """Ends the session; runs of other threads that have begun still end well.  May be called again."""
@@ -135,12 +142,15 @@ class Session(Model):
         """
         arrays = self.check(inputs)
         workers = self._open_workers()
-        with workers.take_all() as programs:
-            for program in programs:
-                if recording.active:
-                    recording.run_on(self, workers.enf, program, arrays)
-                else:
-                    program.run(arrays)
+
+        def run(program: Program) -> None:
+            if recording.active:
+                recording.run_on(self, workers.enf, program, arrays)
+            else:
+                program.run(arrays)
+
+        with not_exhausted():
+            workers.use_all(run)
 
     def performance(self) -> Performance:
         """What one inference is estimated to take on the NPU, by the timing model: nothing is run or measured.
@@ -168,8 +178,7 @@ class Session(Model):
         workers = self._open_workers()
         if recording.active:
             return recording.run(self, workers, arrays)
-        with workers.take() as program:
-            return program.run(arrays)
+        return workers.use(lambda program: program.run(arrays))
 
     def __enter__(self) -> Self:
         return self
@@ -183,44 +192,6 @@ class Session(Model):
     def __repr__(self) -> str:
         state = "closed" if self._workers is None else "open"
         return f"Session({state}, NPU simulator of {self.target_npu}, batch size {self.batch_size})"
-
-
-class Workers:
-    """Up to ``count`` programs over one ENF; a thread takes an idle one or waits."""
-
-    def __init__(self, enf: reader.Enf, count: int, host_process: bool = False):
-        self.enf, self._host_process = enf, host_process
-        self.count = count
-        self._slots = threading.Semaphore(count)
-        self._idle = [Program(enf, host_process)]
-        self._is_closed = False
-
-    @contextmanager
-    def take(self) -> Iterator[Program]:
-        """A program for one thread at a time."""
-        with self._slots:
-            try:
-                program = self._idle.pop()
-            except IndexError:  # all are at work and a slot is free
-                program = Program(self.enf, self._host_process)
-            try:
-                yield program
-            finally:
-                self._idle.append(program)
-                if self._is_closed:
-                    self.close()
-
-    def close(self) -> None:
-        """Ends what idle programs have started, and of those at work when they are idle again."""
-        self._is_closed = True
-        for program in self._idle:
-            program.close()
-
-    @contextmanager
-    def take_all(self) -> Iterator[list[Program]]:
-        """All of them."""
-        with ExitStack() as stack:
-            yield [stack.enter_context(self.take()) for _ in range(self.count)]
 
 
 def create(
@@ -242,7 +213,7 @@ def create(
         device: npu0pe0 or npu0pe1 (target warboy), npu0pe0-1 (target warboy-2pe), warboy*1, warboy(2)*1, or
             several of one kind with commas; None for FURIOSA_DEVICES, else NPU_DEVNAME, else what the ENF was
             compiled for, else npu0pe0-1.  Every name stands for the simulator.
-        worker_num: how many inferences may run at once; None for one a device.  Each has a memory of its own.
+        worker_num: how many inferences may run at once, 1 to 4096; None for one a device.  Each has a memory of its own.
         compile_config: options of the compiler; an ENF needs none.  "compatibility": the vendor's SDK release whose
             operators the NPU may take, "0.6.3", "0.10" or "latest"; "min_npu_coverage": the least share of the
             multiply-accumulates that the NPU must do, 0 to 1; "optimize": how much is tried for a schedule of less
@@ -266,6 +237,7 @@ def create(
         BundleError: a bundle that cannot be used, or has no such model.
         CompilationFailed, InvalidCompilerConfig: the model cannot be compiled.
         InvalidSessionOption: a device, number of workers or batch size that cannot be.
+        ResourceExhausted: there is not enough memory, or no file descriptor.
 
     With FURIOSA_PROFILER_OUTPUT_PATH in the environment all inferences of the process are recorded, and a Chrome trace is
     written to that path at its end (see ``furiosa.runtime.profiler``).
@@ -274,13 +246,16 @@ def create(
         raise TypeError("compile_config and compiler_config are two names of one thing: give one of them")
     chosen = devices.choose(device)
     worker_num = _at_least_one("worker_num", worker_num)
+    if worker_num and worker_num > MAX_WORKERS:
+        raise InvalidSessionOption(f"worker_num is {worker_num}, but must be at most {MAX_WORKERS}")
     batch_size = _at_least_one("batch_size", batch_size)
     if "FURIOSA_PROFILER_OUTPUT_PATH" in os.environ:
         from furiosa.runtime.profiler import profile_process
 
         profile_process(os.environ["FURIOSA_PROFILER_OUTPUT_PATH"])
-    enf, name = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
-    return Session(enf, worker_num or (chosen.count if chosen else 1), name, host_process)
+    with not_exhausted():
+        enf, name = _load(model, chosen, compile_config or compiler_config or {}, batch_size)
+        return Session(enf, worker_num or (chosen.count if chosen else 1), name, host_process)
 
 
 def create_async(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from furiosa.runtime import errors, session
+from furiosa.runtime import workers as workers_of_sessions
 from furiosa.runtime.tensor import TensorArray
 from furiosa.runtime.testing import own_path
 from furiosa.runtime.testing.enf_files import build, descriptor, table_enf
@@ -306,7 +307,7 @@ def test_as_many_run_at_once_as_there_are_workers(monkeypatch, workers):
                 state["runs"] += 1
             return [-1 - inputs[0]]
 
-    monkeypatch.setattr(session, "Program", Slow)
+    monkeypatch.setattr(workers_of_sessions, "Program", Slow)
     with session.create(table_enf(), worker_num=workers) as s:
         threads = [threading.Thread(target=s.run, args=(X,)) for _ in range(6)]
         for t in threads:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from furiosa.enf.testing.traces import rows_of
-from furiosa.runtime import recording, session
+from furiosa.runtime import program, recording, session
 from furiosa.runtime.bench.cli import main
 from furiosa.runtime.testing.enf_files import table_enf
 
@@ -35,13 +35,13 @@ def runs(monkeypatch):
     """The arrays of all inferences."""
     seen = []
     for name in ("run", "run_timed"):
-        original = getattr(session.Program, name)
+        original = getattr(program.Program, name)
 
         def counted(self, inputs, *rest, original=original):
             seen.append(inputs)
             return original(self, inputs, *rest)
 
-        monkeypatch.setattr(session.Program, name, counted)
+        monkeypatch.setattr(program.Program, name, counted)
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,15 @@ def single_threaded() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _limit.restore_original_limits()
+
+
+def _forked() -> None:
+    """In the child of a fork, where no thread of the parent goes on and gives the threads back."""
+    global _lock, _users
+    _lock = threading.Lock()
+    if _users:
+        _users = 0
+        _limit.restore_original_limits()
+
+
+os.register_at_fork(after_in_child=_forked)

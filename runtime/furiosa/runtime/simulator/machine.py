@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Self
 
 import numpy as np
 
 from furiosa.enf.dtypes import ITEMSIZE
+from furiosa.enf.files import allocate
 from furiosa.enf.isa import Command, Region, Space
 from furiosa.enf.reader import Enf
 from furiosa.runtime.errors import IncompatibleModel
@@ -22,6 +21,7 @@ from furiosa.runtime.simulator.halves import halves
 
 # a command with less work than this (output elements times taps) is run by one thread: handing over would cost more
 PARALLEL_WORK = 1 << 19
+_WATCH = 1.0  # seconds after which who waits for a thread looks whether it still lives
 
 Bound = list[Callable[[], None]]  # one command as the parts that may run at the same time: one or two
 
@@ -71,34 +71,31 @@ class Simulator:
         return not self._is_set_up and self._enf.plan.setup.count > 0
 
     def set_up(self) -> None:
-        """Runs the plan's setup, which the first run does by itself otherwise."""
+        """Runs the plan's setup, which the first run does by itself otherwise; one that did not end is done again."""
+        self._run(self._enf.plan.setup.first, self._enf.plan.setup.count)
         self._is_set_up = True
-        self.run(self._enf.plan.setup.first, self._enf.plan.setup.count)
 
     def run(self, first: int, count: int) -> None:
         """Runs a range of commands, which the plan made one step; before the first, the plan's setup."""
         if not self._is_set_up:
             self.set_up()
+        self._run(first, count)
+
+    def _run(self, first: int, count: int) -> None:
         commands = []
         for i in range(first, first + count):
             bound = self._bound[i]
             if bound is None:
                 bound = self._bound[i] = self._bind(self._enf.commands[i])
             commands.append(bound)
-        with ExitStack() as stack:
-            stack.enter_context(np.errstate(all="ignore"))  # a stranger's infinities and NaN are data
-            assistant = None
-            if any(len(parts) > 1 for parts in commands):
-                stack.enter_context(single_threaded())
-                assistant = stack.enter_context(_Assistant())
-            for own, *other in commands:
-                if other:
-                    assistant.start(other[0])
-                try:
-                    own()
-                finally:
-                    if other:
-                        assistant.join()
+        with np.errstate(all="ignore"):  # a stranger's infinities and NaN are data
+            if all(len(parts) == 1 for parts in commands):
+                for (work,) in commands:
+                    work()
+                return
+            with _Assistant() as assistant:
+                for parts in commands:
+                    assistant.run(*parts)
 
     def _bind(self, command: Command) -> Bound:
         """The command with its operands resolved to memory and its parameters named."""
@@ -116,63 +113,100 @@ class Simulator:
         )
 
 
-def _zeros(size: int) -> np.ndarray:
-    """Bytes that cost nothing until they are touched; malloc may hand out used memory, which somebody has to clear."""
-    if not size:
-        return np.zeros(0, np.uint8)
-    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
-
-
 def _working_memory(size: int) -> np.ndarray:
     """Zeros in the place of the card's DRAM, and of the host memory that a program uses beyond it.
 
     Raises:
         IncompatibleModel: this machine has not as much; to find that out page by page would be to freeze it.
+        MemoryError: it has, but not now.
     """
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        if size <= available:
-            return _zeros(size)
-    except (MemoryError, OSError):
-        pass
-    raise IncompatibleModel(
-        f"the model needs {size} bytes of working memory, this machine has {available} in all and cannot give as much: "
-        "use a smaller batch"
-    )
+    if size > available:
+        raise IncompatibleModel(
+            f"the model needs {size} bytes of working memory, this machine has {available} in all: use a smaller batch"
+        )
+    return _zeros(size)
+
+
+def _zeros(size: int) -> np.ndarray:
+    """Bytes that cost nothing until they are touched; malloc may hand out used memory, which somebody has to clear."""
+    return np.frombuffer(allocate(size), np.uint8)
 
 
 class _Assistant:
-    """A second thread that runs one thing at a time beside the first; it ends with the block that it serves."""
+    """A second thread that runs one thing at a time beside the first; it ends with the block that it serves.
 
-    def __enter__(self) -> Self:
+    Where the system has no thread to spare, the first does everything.
+    """
+
+    def __init__(self) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._outcome: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="simulator")
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(
+            target=_serve, args=(self._work, self._outcome), name="simulator", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+        else:
+            if self._wait() is not None:  # it could not begin
+                self._thread = None
         return self
 
     def __exit__(self, *_: object) -> None:
         self._work.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def start(self, work: Callable[[], None]) -> None:
-        self._work.put(work)
+    def __del__(self) -> None:
+        self._work.put(
+            None
+        )  # an exception came between the thread's start and the block, or its end and this
 
-    def join(self) -> None:
-        """Blocks until the work is done; raises what it raised."""
-        outcome = self._outcome.get()
+    def run(self, own: Callable[[], None], other: Callable[[], None] | None = None) -> None:
+        """Runs both at the same time; raises what either of them raises, when neither runs any more."""
+        if other is None or self._thread is None:
+            own()
+            if other is not None:
+                other()
+            return
+        self._work.put(other)
+        try:
+            own()
+        finally:
+            outcome = self._wait()
         if outcome is not None:
             raise outcome
 
-    def _serve(self) -> None:
-        with np.errstate(all="ignore"):
-            while (work := self._work.get()) is not None:
-                outcome: BaseException | None = None
-                try:
-                    work()
-                except BaseException as e:  # noqa: BLE001 - handed to the caller's thread
-                    outcome = e
-                self._outcome.put(outcome)
+    def _wait(self) -> BaseException | None:
+        while True:
+            try:
+                return self._outcome.get(timeout=_WATCH)
+            except Empty:
+                if not self._thread.is_alive():
+                    return MemoryError("a thread has ended")  # for lack of the few bytes of a word
+
+
+def _serve(work: SimpleQueue[Callable[[], None] | None], outcomes: SimpleQueue[BaseException | None]) -> None:
+    """What the second thread does.  It holds BLAS back, for no signal handler interrupts it in that."""
+    try:
+        with np.errstate(all="ignore"), single_threaded():
+            outcomes.put(None)
+            while (function := work.get()) is not None:
+                outcomes.put(_outcome(function))
+    except BaseException as e:  # noqa: BLE001 - handed to the caller's thread
+        outcomes.put(e)
+
+
+def _outcome(function: Callable[[], None]) -> BaseException | None:
+    try:
+        function()
+    except BaseException as e:  # noqa: BLE001 - the same
+        return e
+    return None
 
 
 def _work(command: Command) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from furiosa.enf import enf_pb2, reader
+from furiosa.enf import enf_pb2, files, reader
 from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space
 from furiosa.runtime.errors import IncompatibleModel
 from furiosa.runtime.simulator import machine
@@ -114,8 +114,8 @@ def test_memory_that_the_machine_has_but_does_not_give(monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(machine.mmap, "mmap", refuse)
-    with pytest.raises(IncompatibleModel, match="cannot give as much: use a smaller batch"):
+    monkeypatch.setattr(files.mmap, "mmap", refuse)
+    with pytest.raises(MemoryError, match="64 bytes: Cannot allocate memory"):
         machine._working_memory(64)
 
 
