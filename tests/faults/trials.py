@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -58,6 +59,7 @@ def _child(trial: Trial, numbers: list[int], until: str | None, tally: Tally) ->
         try:
             os.close(read)
             os.setsid()
+            gc.freeze()  # trials collect garbage, and this process has none for them
             os.dup2(
                 os.open(os.devnull, os.O_WRONLY), 2
             )  # exceptions that the interpreter ignores, by its own word

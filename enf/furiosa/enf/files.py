@@ -25,14 +25,10 @@ class _File:
     """An open file and what it was like then."""
 
     def __init__(self, path: str):
-        # a FIFO would be waited for, until somebody writes to it
-        self.raw = open(  # noqa: SIM115 - closed when nobody needs it any more
-            path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
-        )
         self.path = path
-        status = os.fstat(self.raw.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        _regular(os.stat(path), path)  # a pipe would be waited for, until somebody writes to it
+        self.raw = open(path, "rb", buffering=0)  # noqa: SIM115 - closed when nobody needs it any more
+        status = _regular(os.fstat(self.raw.fileno()), path)
         self.size, self._written = status.st_size, status.st_mtime_ns
 
     def check(self) -> None:
@@ -48,6 +44,14 @@ class _File:
     def __del__(self) -> None:
         with suppress(AttributeError):  # it could not be opened
             self.raw.close()
+
+
+def _regular(status: os.stat_result, path: str) -> os.stat_result:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return status
 
 
 class Part:

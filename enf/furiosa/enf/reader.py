@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from google.protobuf.message import DecodeError
 
-from furiosa.enf import codec, container, enf_pb2, files, verify
+from furiosa.enf import codec, container, enf_pb2, files, threads, verify
 from furiosa.enf.container import Chunked, Section
 from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.files import Content, Part
@@ -141,13 +141,8 @@ class _Background:
 
     def __init__(self) -> None:
         self._is_done = False
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._try, name="checksum", daemon=True
-        )
-        try:
-            self._thread.start()
-        except RuntimeError:  # the system has no thread to spare
-            self._thread = None
+        thread = threading.Thread(target=self._try, name="checksum", daemon=True)
+        self._thread = thread if threads.start(thread) else None
 
     def wait(self) -> None:
         if self._thread is not None:

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from furiosa.enf import threads
 from furiosa.runtime.errors import (
     QueueWaitTimeout,
     ResourceExhausted,
@@ -159,17 +160,16 @@ class _Exchange:
         """
         try:
             for i in range(workers):
-                self.workers.append(
-                    threading.Thread(target=self._work, args=(session,), name=f"worker-{i}", daemon=True)
-                )
-                self.workers[-1].start()
-        except BaseException as e:
+                worker = threading.Thread(target=self._work, args=(session,), name=f"worker-{i}", daemon=True)
+                self.workers.append(worker)
+                if not threads.start(worker):
+                    raise ResourceExhausted(
+                        f"no thread is left for worker {i + 1} of {workers}: ask for fewer, or raise this process's limit "
+                        "(ulimit -u)"
+                    )
+        except BaseException:
             self.close_submitter()
             self.close_receiver()
-            if isinstance(e, RuntimeError):
-                raise ResourceExhausted(
-                    f"no thread is left for worker {i + 1} of {workers}: ask for fewer, or raise this process's limit (ulimit -u)"
-                ) from e
             raise
 
     def _work(self, session: Session) -> None:
@@ -372,7 +372,7 @@ def _at_exit() -> None:
     end = monotonic() + PATIENCE
     for exchange in exchanges:
         for worker in exchange.workers:
-            if worker.ident is not None:
+            with suppress(RuntimeError):  # it was never started
                 worker.join(max(end - monotonic(), 0))
 
 

@@ -59,6 +59,8 @@ class OnnxExecutor:
             self._session = onnxruntime.InferenceSession(
                 model, session_options(), providers=["CPUExecutionProvider"]
             )
+        except MemoryError:
+            raise
         except Exception as e:  # onnxruntime's errors have no common base
             raise ModelDeployFailed(f"{where}: onnxruntime refuses the host model: {e}") from e
         self._options = onnxruntime.RunOptions()
@@ -78,6 +80,8 @@ class OnnxExecutor:
             results = self._session.run([name for name, _, _ in self._outputs], feed, self._options)
         except NotImplementedByRuntime as e:
             raise ModelDeployFailed(f"{self._where}: onnxruntime cannot run the host model: {e}") from e
+        except MemoryError:
+            raise
         except Exception as e:
             raise ModelExecutionFailed(f"{self._where}: onnxruntime: {e}") from e
         for (name, shape, dtype), result in zip(self._outputs, results, strict=True):

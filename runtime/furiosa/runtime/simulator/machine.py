@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from furiosa.enf import threads
 from furiosa.enf.dtypes import ITEMSIZE
 from furiosa.enf.files import allocate
 from furiosa.enf.isa import Command, Region, Space
@@ -147,13 +148,10 @@ class _Assistant:
         )
 
     def __enter__(self) -> Self:
-        try:
-            self._thread.start()
-        except RuntimeError:
+        if (
+            not threads.start(self._thread) or self._wait() is not None
+        ):  # there is none, or it could not begin
             self._thread = None
-        else:
-            if self._wait() is not None:  # it could not begin
-                self._thread = None
         return self
 
     def __exit__(self, *_: object) -> None:
