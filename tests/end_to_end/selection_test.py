@@ -82,7 +82,12 @@ def test_two_ways_to_say_it_give_the_same_bytes_and_two_shapes_other_programs() 
 
 
 def test_everything_records_it(capfd: pytest.CaptureFixture[str]) -> None:
-    chosen = {"input_shapes": {"x": [1, 3, 8, 12]}, "inputs": [], "outputs": ["boxes", "scores"]}
+    chosen = {
+        "input_shapes": {"x": [1, 3, 8, 12]},
+        "inputs": [],
+        "outputs": ["boxes", "scores"],
+        "signature": "",
+    }
     compiled("open", *CUT, *SHAPE, "--report-json", "r.json")
     assert json.loads(Path("r.json").read_text())["selection"] == chosen
     assert main(["enf", "dump", "o.enf"]) == 0

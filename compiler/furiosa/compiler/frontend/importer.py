@@ -33,7 +33,9 @@ def import_model(
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
     if replace(selection, signature="") and source_format(data) == "tflite":
-        raise InvalidConfig("cuts, and shapes of a TFLite model, cannot be chosen yet")
+        raise InvalidConfig(
+            "shapes (--input-shape, --dim) and cuts (--inputs, --outputs) can be chosen of ONNX models only, and this is a TFLite model"
+        )
     if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
 
