@@ -220,9 +220,31 @@ RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 ROUND RSQRT SIN SOFTMAX SQRT SQUARE TANH
 """
 _BINARY = "ADD DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM MUL POW PRELU SQUARED_DIFFERENCE SUB"
 
+
 # The least number of inputs, and the rule; a rule gives None where it cannot tell.
+def _recurrent(weights: int, units: Callable[[Operator, Shape], int]) -> Callable[[Operator], Shape | None]:
+    """An operator that keeps a state, and makes so many ``units`` for each row of its input; ``weights`` are the input that says it.
+
+    What a file states is left as it is.
+    """
+
+    def rule(op: Operator) -> Shape | None:
+        if op.outputs[0].shape != () or len(op.inputs) <= weights or op.inputs[weights] is None:
+            return None
+        shape = _rank(op.inputs[weights].shape, 2, "weights")
+        return (*op.inputs[0].shape[:-1], units(op, shape))
+
+    return rule
+
+
+_LSTM = _recurrent(8, lambda op, recurrent: recurrent[1])
+_RNN = _recurrent(1, lambda op, weights: weights[0])
+
 _RULES: dict[str, tuple[int, Callable[[Operator], Shapes]]] = {
     **RULES,
+    **dict.fromkeys(("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), (1, _LSTM)),
+    **dict.fromkeys(("RNN", "UNIDIRECTIONAL_SEQUENCE_RNN"), (1, _RNN)),
+    "SVDF": (1, _recurrent(1, lambda op, weights: weights[0] // max(op.attributes["rank"], 1))),
     **dict.fromkeys(_UNARY.split(), (1, _first)),
     **dict.fromkeys(_BINARY.split(), (2, _broadcast)),
     **dict.fromkeys(("AVERAGE_POOL_2D", "L2_POOL_2D", "MAX_POOL_2D"), (1, _pool)),

@@ -103,3 +103,42 @@ def test_contradictions(case: str) -> None:
     data, message = BAD[case]
     with pytest.raises(InvalidModel, match=message):
         import_tflite(data)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "shape"),
+    [
+        ("LSTM", [2, 3]),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", [2, 5, 3]),
+        ("RNN", [2, 3]),
+        ("UNIDIRECTIONAL_SEQUENCE_RNN", [2, 5, 3]),
+        ("SVDF", [2, 3]),
+    ],
+)
+def test_shapes_that_files_leave_out_of_operators_with_a_state(op_type: str, shape: list[int]) -> None:
+    """As LiteRT computes them: 4 units of 3 inputs each."""
+    b = ModelBuilder()
+
+    def weights(*shape: int) -> int:
+        return b.tensor("w", list(shape), "float32", data=np.full(shape, 0.1))
+
+    def state(*shape: int) -> int:
+        return b.tensor("state", list(shape), "float32", isVariable=True)
+
+    x, y = b.tensor("x", shape, "float32"), b.tensor("y", [], "float32")
+    if op_type.endswith("LSTM"):
+        kind = "LSTMOptions" if op_type == "LSTM" else "UnidirectionalSequenceLSTMOptions"
+        inputs = [x, *(weights(4, 3) for _ in range(4)), *(weights(4, 4) for _ in range(4)), -1, -1, -1]
+        inputs += [*(weights(4) for _ in range(4)), -1, -1, state(2, 4), state(2, 4)]
+    elif op_type == "SVDF":
+        kind, inputs = "SVDFOptions", [x, weights(8, 3), weights(8, 6), weights(4), state(2, 48)]
+    else:
+        kind = "RNNOptions" if op_type == "RNN" else "SequenceRNNOptions"
+        inputs = [x, weights(4, 3), weights(4, 4), weights(4), state(2, 4)]
+    fields = {"rank": 2} if op_type == "SVDF" else {"fusedActivationFunction": 4}
+    b.operator(op_type, inputs, [y], options(kind, **fields))
+    model = b.build([x], [y])
+    (result,) = run(model, [np.ones(shape, np.float32)])
+    assert import_tflite(model).outputs[0].shape == result.shape == (*shape[:-1], 4)
+    b.graph.tensors[y].shape = [*shape[:-1], 4]  # what is stated stays
+    assert import_tflite(b.build([x], [y])).outputs[0].shape == result.shape
