@@ -86,7 +86,7 @@ def test_a_stamp_is_the_same_for_the_same_file(folder, capsys):
             4,
             r"race.enf: command 2 \(TABLE_LOOKUP\): it races with .*",
         ),
-        (["verify", cli.__file__], 4, ".*cli.py: not an ENF: .*magic number"),
+        (["verify", cli.__file__], 4, ".*cli.py: not an ENF: it is a text file"),
     ],
 )
 def test_errors(folder, capsys, argv, status, sentence):

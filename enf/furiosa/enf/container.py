@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 import xxhash
 
+from furiosa.enf import filetypes
 from furiosa.enf.errors import EnfFormatError
 from furiosa.enf.files import Content
 
@@ -178,7 +179,8 @@ def read_table(data: Content, *, checksums: bool = True) -> list[Section]:
     """
     head = bytearray(bytes(data[: HEADER.size + MAX_SECTIONS * ENTRY.size]))
     if len(head) < HEADER.size or not head.startswith(MAGIC):
-        raise EnfFormatError("not an ENF: the file does not start with the ENF magic number")
+        known = filetypes.what_is(bytes(data[: filetypes.HEAD])) if bytes(data[:4]) != MAGIC[:4] else None
+        raise EnfFormatError(f"not an ENF: {known or 'the file does not start with the ENF magic number'}")
     _, major, minor, header_size, file_size, count, reserved, checksum = HEADER.unpack_from(head)
     if major != MAJOR or minor > MINOR:
         raise EnfFormatError(

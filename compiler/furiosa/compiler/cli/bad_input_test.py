@@ -72,6 +72,22 @@ def test_another_format_under_a_models_name(capfd, name):
     check(["compile", name], INVALID_FORMAT, capfd, name)
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "run git lfs pull"),
+        (b"<!DOCTYPE html><html></html>\n", "an HTML page"),
+        (b"PK\x03\x04" + bytes(60), "a ZIP archive"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file"),
+        (b"\x18\0\0\0ORTM" + bytes(60), "onnxruntime's own format"),
+    ],
+)
+@pytest.mark.parametrize("name", ["m.onnx", "m.tflite"])
+def test_what_people_have_in_the_place_of_a_model(capfd, name, data, words):
+    Path(name).write_bytes(data)
+    check(["compile", name], INVALID_FORMAT, capfd, f"{name}: not an ONNX or TFLite file: it is ", words)
+
+
 def test_only_the_content_decides_on_the_format(quantized_model):
     Path("model.tflite").write_bytes(quantized_model)
     assert main(["compile", "model.tflite"]) == 0

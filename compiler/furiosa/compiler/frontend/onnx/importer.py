@@ -30,6 +30,7 @@ from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_siz
 from furiosa.compiler.frontend.onnx.inference import Inference
 from furiosa.compiler.model_files import ModelFiles, Undeclared
 from furiosa.compiler.selection import EVERYTHING, Selection
+from furiosa.enf import filetypes
 
 
 @dataclass(slots=True, eq=False)
@@ -157,10 +158,16 @@ def _parse(data: memoryview) -> tuple[onnx.ModelProto, dict[int, memoryview]]:
         small, big = wire.split(data)
         model = onnx.ModelProto.FromString(small)
     except (wire.Malformed, DecodeError) as e:
-        raise InvalidFormat(f"not a whole ONNX or TFLite file ({len(data)} bytes): {e}") from None
+        raise _no_model(data, f"not a whole ONNX or TFLite file ({len(data)} bytes): {e}") from None
     if not model.ir_version or not model.HasField("graph") or not (model.graph.node or model.graph.output):
-        raise InvalidFormat(f"not an ONNX or TFLite file: its {len(data)} bytes hold no ONNX graph")
+        raise _no_model(data, f"not an ONNX or TFLite file: its {len(data)} bytes hold no ONNX graph")
     return model, big
+
+
+def _no_model(data: memoryview, otherwise: str) -> InvalidFormat:
+    """What to say of bytes that are no model: what they are, where that can be told."""
+    known = filetypes.what_is(bytes(data[: filetypes.HEAD]))
+    return InvalidFormat(f"not an ONNX or TFLite file: {known}" if known else otherwise)
 
 
 class _Importer:
