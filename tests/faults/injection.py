@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Self
 
 # C functions that give something back: they need no memory
-_SAFE = frozenset(("release", "__exit__", "_release_save", "close", "unlink", "setprofile"))
+_SAFE = frozenset(("release", "__exit__", "_release_save", "close", "dup2", "unlink", "setprofile"))
 
 
 class Fault:

@@ -45,7 +45,13 @@ _KINDS: dict[str, tuple[Run, int]] = {
             _first_run(case, error, workers),
             step,
         )
-        for case, step in (("NPU", 23), ("NPU, two threads", 41), ("network", 211))
+        for case, step in (
+            ("NPU", 23),
+            ("NPU, two threads", 41),
+            ("network", 211),
+            ("onnxruntime", 17),
+            ("LiteRT", 19),
+        )
         for error in ERRORS
         for workers in (1, 2)
     },

@@ -99,13 +99,17 @@ class TfliteReference:
         from furiosa.runtime.host.tflite import NOISE
 
         kernels = OpResolverType.AUTO if optimised else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+        def load() -> Interpreter:
+            interpreter = Interpreter(
+                model_content=model, num_threads=thread_count(), experimental_op_resolver_type=kernels
+            )
+            interpreter.allocate_tensors()
+            return interpreter
+
         try:
-            with without_lines(NOISE):
-                self._interpreter = Interpreter(
-                    model_content=model, num_threads=thread_count(), experimental_op_resolver_type=kernels
-                )
-                self._interpreter.allocate_tensors()
-                self._runner = self._interpreter.get_signature_runner(signature) if signature else None
+            self._interpreter = without_lines(NOISE, load)
+            self._runner = self._interpreter.get_signature_runner(signature) if signature else None
         except (RuntimeError, ValueError) as e:
             raise Refused(f"LiteRT refuses it: {_line(e)}") from e
 

@@ -26,12 +26,18 @@ class TfliteExecutor:
     def __init__(self, model: bytes, call: HostCall, where: str):
         self._where = where
         threads = 1 if _SINGLE_THREADED in model else thread_count()
+
+        def load() -> Interpreter:
+            interpreter = Interpreter(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
+            return interpreter
+
         try:
-            with without_lines(NOISE):
-                self._interpreter = Interpreter(model_content=model, num_threads=threads)
-                self._interpreter.allocate_tensors()
+            self._interpreter = without_lines(NOISE, load)
             self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
             self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
+        except MemoryError:
+            raise
         except Exception as e:  # LiteRT's own, or of a name that is no UTF-8
             raise ModelDeployFailed(f"{where}: LiteRT refuses the host model: {e}") from e
         self._expected = expected(call.outputs)
@@ -47,6 +53,8 @@ class TfliteExecutor:
                 self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
             results = [self._interpreter.get_tensor(index) for index in self._outputs]
+        except MemoryError:
+            raise
         except Exception as e:
             raise ModelExecutionFailed(f"{self._where}: LiteRT: {e}") from e
         for (name, shape, dtype), result in zip(self._expected, results, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Self
 
 import numpy as np
@@ -22,7 +22,6 @@ from furiosa.runtime.simulator.halves import halves
 
 # a command with less work than this (output elements times taps) is run by one thread: handing over would cost more
 PARALLEL_WORK = 1 << 19
-_WATCH = 1.0  # seconds after which who waits for a thread looks whether it still lives
 
 Bound = list[Callable[[], None]]  # one command as the parts that may run at the same time: one or two
 
@@ -180,12 +179,7 @@ class _Assistant:
             raise outcome
 
     def _wait(self) -> BaseException | None:
-        while True:
-            try:
-                return self._outcome.get(timeout=_WATCH)
-            except Empty:
-                if not self._thread.is_alive():
-                    return MemoryError("a thread has ended")  # for lack of the few bytes of a word
+        return threads.receive(self._outcome, self._thread)
 
 
 def _serve(work: SimpleQueue[Callable[[], None] | None], outcomes: SimpleQueue[BaseException | None]) -> None:
