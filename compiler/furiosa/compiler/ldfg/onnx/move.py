@@ -239,7 +239,7 @@ def _fill(low: Lowering, unit: Unit, y: Tensor) -> int:
     """The value of a constant padding in the int8 form: quantised as the output is, or a byte as it stands."""
     value = unit.inputs[2] if len(unit.inputs) > 2 else None
     stored = 0.0 if value is None else value.data.reshape(-1)[0]
-    if not unit.dequantizes:
+    if unit.op.outputs[0].dtype in EIGHT_BIT:
         return int(stored) - 128 * (y.dtype == "uint8")
     if value is None:
         real = f32(unit.op.attributes.get("value", 0.0))

@@ -233,6 +233,8 @@ def softmax(low: Lowering, unit: Unit) -> None:
         {x.dtype, y.dtype} < set(EIGHT_BIT) and x.quantization and y.quantization and not is_fused(low, unit)
     ):
         what = "an activation" if unit.activation is not None else "several QuantizeLinear"
+        if unit.moves:
+            what = f"a {unit.moves[0].op.op_type}"
         reference = f"{what} after it, with which onnxruntime computes it in float32"
     batch = x.shape[0] if rank > 1 else 1
     facts = Facts(op.op_type, [x, y], [], batch=batch, reduced=classes, reference=reference)

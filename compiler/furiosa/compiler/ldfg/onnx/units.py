@@ -72,8 +72,8 @@ _QOPERATORS: dict[str, tuple[str, tuple[int, ...]]] = {
 # Past these, and no others, onnxruntime takes a QuantizeLinear up to what makes the values and a DequantizeLinear down to what reads
 # them (its transformer QDQPropagation; measured): to move or compare values and to quantise them are the same in either order.
 PASSED = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-# Exporters leave a Flatten without quantisation of its own, too; what it parts from its quantisation onnxruntime does not fuse.
-MOVES = (*PASSED, "Flatten")
+# Exporters leave other moves without quantisation of their own, too; what these part from its quantisation onnxruntime does not fuse.
+MOVES = (*PASSED, "DepthToSpace", "Expand", "Flatten", "Gather", "SpaceToDepth", "Tile")
 # operators that only move or compare values take 8-bit tensors as they are
 _BYTE_OPERATORS = {
     *(
@@ -372,7 +372,11 @@ def _adds_bias(
 
 def passes(op: Operator, t: Tensor) -> bool:
     """Whether an operator moves the values of ``t``, or takes the largest of some: in either order with QuantizeLinear the same."""
-    if op.op_type not in MOVES or op.inputs[0] is not t or len([y for y in op.outputs if y.name]) != 1:
+    if (
+        op.op_type not in (*MOVES, "Pad")
+        or op.inputs[0] is not t
+        or len([y for y in op.outputs if y.name]) != 1
+    ):
         return False
     return not op.attributes.get("domain") and all(i is None or i.is_constant for i in op.inputs[1:])
 
