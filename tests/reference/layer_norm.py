@@ -1,4 +1,4 @@
-"""LayerNormalization between quantised tensors, as onnxruntime computes it on a processor with AVX2: plainly, value by value."""
+"""LayerNormalization between quantised tensors, whole and in parts, as onnxruntime computes it on a processor with AVX2: value by value."""
 
 from __future__ import annotations
 
@@ -60,3 +60,27 @@ def layer_norm_onnxruntime(
             y = fma(f32(d[i] * inverse), weight[i], bias[i])
             result[i] = min(max(int(np.rint(f32(y / f32(s_y)))) + z_y, info.min), info.max)
     return out
+
+
+def mean_onnxruntime(values: list[np.float32]) -> np.float32:
+    """ReduceMean of a row in float32; its length is a multiple of 4.
+
+    Eight lanes; the upper four are added to the lower four, to these the last four values where they are left over; then the
+    first to the third, the second to the fourth, and these two.
+    """
+    whole = len(values) // LANES * LANES
+    lanes = list(values[:LANES]) if whole else []
+    for i in range(LANES, whole):
+        lanes[i % LANES] = f32(lanes[i % LANES] + values[i])
+    four = [f32(a + b) for a, b in zip(lanes[:4], lanes[4:])] if whole else list(values[:4])
+    if whole and whole < len(values):
+        four = [f32(a + b) for a, b in zip(four, values[whole:])]
+    total = f32(f32(four[0] + four[2]) + f32(four[1] + four[3]))
+    return f32(total / f32(len(values)))
+
+
+def centred_onnxruntime(row: np.ndarray, scale: float, zero_point: int) -> list[np.float32]:
+    """Sub(x, ReduceMean(x)) of a quantised row."""
+    real = [f32(f32(int(q) - zero_point) * f32(scale)) for q in row]
+    mean = mean_onnxruntime(real)
+    return [f32(v - mean) for v in real]

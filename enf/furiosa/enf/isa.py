@@ -639,6 +639,55 @@ INSTRUCTIONS: tuple[Instruction, ...] = (
         "the mean in float32.",
         relations.layer_norm,
     ),
+    *(
+        Instruction(
+            name,
+            opcode,
+            _PE,
+            (
+                Operand("input", "r", 2, _I8, "[rows, depth], depth a multiple of 4"),
+                *more,
+                Operand("output", "w", 2, _I8, result),
+            ),
+            (
+                Param("input_zero_point", "h", "zx", *_INT8),
+                Param("input_scale", "f", "sx", FLOAT32_MIN, 2.0**30),  # squares stay finite
+                Param("output_scale", "f", "sy", *_POSITIVE),
+                Param("output_zero_point", "h", "zero point of the output", *_INT8),
+                *_CLAMP,
+            ),
+            f"{doc}, as onnxruntime's float32 operators have it one by one.  x = (q - zx) * sx; m = S(x) / depth; d = x - m; "
+            f"y = clamp(rint({formula} / sy) + zy), a NaN the lowest value.  S adds in eight lanes, place i in lane i mod 8; "
+            "then lanes 4 to 7 to lanes 0 to 3, to those the last four places where depth is no multiple of 8, "
+            "and gives (lane 0 + lane 2) + (lane 1 + lane 3).",
+            relation,
+        )
+        for name, opcode, more, result, doc, formula, relation in (
+            (
+                "VARIANCE",
+                0x2E,
+                (),
+                "[rows, 1]",
+                "Variance of each row",
+                "S(d * d) / depth",
+                relations.variance,
+            ),
+            (
+                "STANDARDIZE",
+                0x2F,
+                (
+                    Operand("divisor", "r", 2, _I8, "[rows, 1]"),
+                    Operand(
+                        "table", "r", 1, ("float32",), "the divisors that its values -128 to 127 stand for"
+                    ),
+                ),
+                "[rows, depth]",
+                "Each row less its mean, divided by a number that the table has for the row's divisor",
+                "d / table[divisor + 128]",
+                relations.standardize,
+            ),
+        )
+    ),
     Instruction(
         "QUANTIZE",
         0x30,

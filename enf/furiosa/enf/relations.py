@@ -123,6 +123,24 @@ def layer_norm(p: Params, input: Region, weight: Region, bias: Region, output: R
     return _clamp(p) or same_shape(p, input, output)
 
 
+def variance(p: Params, input: Region, output: Region) -> str | None:
+    """There is one output a row, rows are of a multiple of 4, and the clamp is not empty."""
+    if output.shape != (input.shape[0], 1):
+        return f"{list(output.shape)} is not one output for each of {input.shape[0]} rows"
+    return _rows_of_four(input) or _clamp(p)
+
+
+def standardize(p: Params, input: Region, divisor: Region, table: Region, output: Region) -> str | None:
+    """There is one divisor a row, the table has 256 entries, rows are of a multiple of 4, and the clamp is not empty."""
+    if divisor.shape != (input.shape[0], 1) or table.shape != (256,):
+        return f"{list(divisor.shape)} is not one divisor for each of {input.shape[0]} rows, or the table has not 256 entries"
+    return _rows_of_four(input) or _clamp(p) or same_shape(p, input, output)
+
+
+def _rows_of_four(input: Region) -> str | None:
+    return f"rows of {input.shape[1]} elements, no multiple of 4" if input.shape[1] % 4 else None
+
+
 def resize(
     p: Params,
     input: Region,

@@ -50,7 +50,7 @@ def _contraction(command: Command, target: Target) -> Contraction | None:
 
 _ON_ARRAYS = {"CONV2D", "DEPTHWISE_CONV2D", "MATMUL", "MAX_POOL2D", "AVERAGE_POOL2D"}
 # over what is computed together: once for the sum, once to divide by it; for mean, variance, result
-_PASSES = {"SOFTMAX": 2, "L2_NORMALIZE": 2, "LAYER_NORM": 3}
+_PASSES = {"SOFTMAX": 2, "L2_NORMALIZE": 2, "LAYER_NORM": 3, "VARIANCE": 2, "STANDARDIZE": 2}
 _TABLES = {"TABLE_LOOKUP", "SOFTMAX"}
 
 

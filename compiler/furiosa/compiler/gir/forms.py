@@ -10,7 +10,7 @@ from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.gir.form import Form
 from furiosa.compiler.gir.move_forms import concat, pad, take, transpose
 from furiosa.compiler.gir.plain_forms import binary, lookup, unary
-from furiosa.compiler.gir.reduce_forms import along_middle, layer_norm, reduce, sum_of_tensors
+from furiosa.compiler.gir.reduce_forms import along_middle, of_rows, reduce, sum_of_tensors
 from furiosa.compiler.gir.resample_forms import conv_transpose, resize
 from furiosa.compiler.gir.window_forms import conv, depthwise, matmul, pool
 from furiosa.enf.target import Target
@@ -35,7 +35,7 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.dequantize": unary("DEQUANTIZE"),
     "npu.div": binary("DIV"),
     "npu.l2_normalize": along_middle("L2_NORMALIZE"),
-    "npu.layer_norm": layer_norm,
+    "npu.layer_norm": of_rows("LAYER_NORM"),
     "npu.matmul": matmul,
     "npu.max_pool2d": pool("MAX_POOL2D"),
     "npu.maximum": binary("MAXIMUM"),
@@ -47,8 +47,10 @@ FORMS: dict[str, Callable[[Operator, Target], list[Form]]] = {
     "npu.reshape": _none,
     "npu.softmax": along_middle("SOFTMAX"),
     "npu.resize": resize,
+    "npu.standardize": of_rows("STANDARDIZE"),
     "npu.sum": sum_of_tensors,
     "npu.table_lookup": lookup,
     "npu.take": take,
     "npu.transpose": transpose,
+    "npu.variance": of_rows("VARIANCE"),
 }

@@ -50,13 +50,19 @@ def along_middle(instruction: str) -> Callable[[Operator, Target], list[Form]]:
     return build
 
 
-def layer_norm(op: Operator, target: Target) -> list[Form]:
-    """Input and output [rows, depth]; a row stays whole, and its constants with it."""
-    x, *constants = op.inputs
-    y = op.outputs[0]
+def of_rows(instruction: str) -> Callable[[Operator, Target], list[Form]]:
+    """Output [rows, depth] or [rows, 1], input [rows, depth]; a row stays whole, with its own operands [rows, 1] and all constants."""
 
-    def operands(box: Box) -> tuple[list[Read], Params]:
-        parts = [Read(c, c.shape, whole(c.shape)) for c in constants]
-        return [Read(x, x.shape, box), *parts], op.attributes
+    def build(op: Operator, target: Target) -> list[Form]:
+        y = op.outputs[0]
 
-    return [make_form("LAYER_NORM", y, y.shape, operands, bands=(0,))]
+        def operands(box: Box) -> tuple[list[Read], Params]:
+            parts = [
+                Read(t, t.shape, whole(t.shape) if t.is_constant else (box[0], (0, t.shape[1])))
+                for t in op.inputs
+            ]
+            return parts, op.attributes
+
+        return [make_form(instruction, y, y.shape, operands, bands=(0,))]
+
+    return build

@@ -219,6 +219,8 @@ _TYPICAL: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {
     "SOFTMAX": (("int8", (2, 10, 3)), ("float32", (256,)), ("int8", (2, 10, 3))),
     "L2_NORMALIZE": (("int8", (2, 10, 3)), ("int8", (2, 10, 3))),
     "LAYER_NORM": (("int8", (3, 20)), ("float32", (20,)), ("float32", (20,)), ("int8", (3, 20))),
+    "VARIANCE": (("int8", (3, 20)), ("int8", (3, 1))),
+    "STANDARDIZE": (("int8", (3, 20)), ("int8", (3, 1)), ("float32", (256,)), ("int8", (3, 20))),
     "QUANTIZE": (("float32", (1, 2, 3, 4)), ("int8", (1, 2, 3, 4))),
     "DEQUANTIZE": (("int8", (1, 2, 3, 4)), ("float32", (1, 2, 3, 4))),
 }

@@ -13,6 +13,7 @@ from furiosa.runtime.simulator.kernels import (
     elementwise,
     layer_norm,
     matmul,
+    moments,
     move,
     normalize,
     pool,
@@ -60,6 +61,8 @@ KERNELS: dict[str, Callable[[Views, Arguments], Callable[[], None]]] = {
     "SOFTMAX": _plain(softmax.softmax),
     "L2_NORMALIZE": _plain(normalize.l2_normalize),
     "LAYER_NORM": _plain(layer_norm.layer_norm),
+    "VARIANCE": _plain(moments.variance),
+    "STANDARDIZE": _plain(moments.standardize),
     "QUANTIZE": _plain(quantize.quantize),
     "DEQUANTIZE": _plain(quantize.dequantize),
 }

@@ -38,7 +38,7 @@ def find(
         op = producer.get(t)
         if op is not None and op.op_type == DEQUANTIZE:
             dequantizes[op] = None
-        elif op is None or t in results or not _takes(op) or len(members) == MAX_OPERATORS:
+        elif op is None or t in results or not takes(op) or len(members) == MAX_OPERATORS:
             return None
         elif op not in members:
             members[op] = None
@@ -79,7 +79,7 @@ def _single(t: Tensor) -> bool:
     return t.is_constant and t.dtype == "float32" and t.size == 1
 
 
-def _takes(op: Operator) -> bool:
+def takes(op: Operator) -> bool:
     """Whether an operator is a function of numbers: of one, or of two."""
     if op.attributes.get("domain", "") not in ("", "com.microsoft") or len(op.outputs) != 1:
         return False
@@ -108,14 +108,19 @@ def chain(low: Lowering, unit: Unit) -> None:
     x, y = unit.inputs[0], unit.output
     low.check(rules.UNARY, Facts(unit.op.op_type, [x, y], []))
     numbers = {op.outputs[0]: arithmetic.real_values(*low.quantization(x)) for op in unit.dequantizes}
+    image = low.has_image(x) and len(x.shape) == 4
+    lookup(low, x, y, evaluate(unit.chain, numbers, unit.op.outputs[0])[None], None, image=image)
+
+
+def evaluate(operators: list[Operator], numbers: dict[Tensor, np.ndarray], result: Tensor) -> np.ndarray:
+    """float32 [256]: what operators make of the 256 values of tensors that are given."""
     with np.errstate(all="ignore"):
-        for op in unit.chain:
+        for op in operators:
             given = [
                 None if t is None else numbers[t] if t in numbers else t.data.reshape(1) for t in op.inputs
             ]
             numbers[op.outputs[0]] = _result(op, given)
-    image = low.has_image(x) and len(x.shape) == 4
-    lookup(low, x, y, numbers[unit.op.outputs[0]][None], None, image=image)
+    return numbers[result]
 
 
 def _result(op: Operator, given: list[np.ndarray | None]) -> np.ndarray:

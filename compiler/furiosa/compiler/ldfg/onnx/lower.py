@@ -10,7 +10,7 @@ from collections.abc import Callable
 from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
-from furiosa.compiler.ldfg.onnx import chains, moved_reals, units
+from furiosa.compiler.ldfg.onnx import chains, moments, moved_reals, units
 from furiosa.compiler.ldfg.onnx.contraction import conv, gemm
 from furiosa.compiler.ldfg.onnx.conv_transpose import conv_transpose
 from furiosa.compiler.ldfg.onnx.elementwise import add, by_constant, div, maximum, mul
@@ -51,7 +51,7 @@ def lower_onnx(graph: Graph, release: str) -> Lowering:
     graph, odd, apart = annotate(graph)
     low = Lowering(graph, release)
     moved: units.Moved = {}
-    finders = (chains.find, moved_reals.find)
+    finders = (chains.find, moved_reals.find, moments.find)
     all_units = units.units(low.graph, low.producer, low.consumers, moved, apart, *finders)
     for real, integers in moved.items():
         low.same_values(integers.tensor, real)
@@ -98,10 +98,9 @@ def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:
     if unit.output is not None and unit.output.is_constant:
         return  # weights that are moved: whoever reads them has them moved already
     low.check_elements(unit.operators)
-    kind = units.plain_type(op)
-    function = chains.chain if unit.chain else LOWERINGS.get(kind)
+    function = _function(unit)
     rule, found = None, ""
-    for member in unit.chain:
+    for member in unit.operators if unit.steps else unit.chain:
         low.check_release(member)
     if op.op_type == HOST_REGION:
         rule = rules.dense_tensors
@@ -118,9 +117,17 @@ def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:
         raise Refused(failures((rule,), Facts(op.op_type, [], [], attribute=found)))
     low.gap = "" if unit.fused else units.gap(op, low.producer, low.consumers, low.results)
     with low.transaction():
-        low.apply(kind, function, unit)
-        for move in unit.moves:
-            low.apply(move.op.op_type, LOWERINGS[move.op.op_type], move)
+        for step in unit.steps or [unit]:
+            low.apply(units.plain_type(step.op), _function(step), step)
+            for move in step.moves:
+                low.apply(move.op.op_type, LOWERINGS[move.op.op_type], move)
+
+
+def _function(unit: Unit) -> Callable[[Lowering, Unit], None] | None:
+    """What lowers a unit; None where nothing does."""
+    if unit.function is not None:
+        return unit.function
+    return chains.chain if unit.chain else LOWERINGS.get(units.plain_type(unit.op))
 
 
 LOWERINGS: dict[str, Callable[[Lowering, Unit], None]] = {

@@ -42,6 +42,10 @@ class Unit:
     moves: list[Unit] = field(
         default_factory=list
     )  # of the result, before its QuantizeLinear: see quantized_moves
+    function: Callable[..., None] | None = None  # what lowers it, where its operator's type does not tell
+    steps: list[Unit] = field(
+        default_factory=list
+    )  # units that are lowered one after the other, or none (moments.py)
     # from its quantisation, for onnxruntime: by a Flatten, or as its QuantizeLinear stands for several
     apart: bool = False
 
@@ -127,8 +131,9 @@ def units(
     apart: set[Operator],
     find_chain: Callable[..., Unit | None],
     find_move: Callable[..., Unit | None],
+    find_moments: Callable[..., Unit | None],
 ) -> list[Unit]:
-    """The units in topological order; ``find_chain`` is chains.find, ``find_move`` moved_reals.find.
+    """The units in topological order; ``find_chain`` is chains.find, ``find_move`` moved_reals.find, ``find_moments`` moments.find.
 
     A DequantizeLinear may belong to several; what no unit absorbs is one itself.  ``moved`` gets the real tensors that moves of
     dequantised ones make; ``apart`` are those of ``stated.Stated``.
@@ -151,7 +156,8 @@ def units(
                     absorbed[member] = unit
     for op in graph.operators:
         if op.op_type == QUANTIZE and op not in absorbed:
-            unit = find_chain(op, producer, consumers, results)
+            unit = find_moments(op, producer, consumers, results, absorbed)
+            unit = unit or find_chain(op, producer, consumers, results)
             if unit is not None:
                 absorbed.update((m, unit) for m in unit.operators if m.op_type != DEQUANTIZE)
     out: list[Unit] = []
