@@ -17,7 +17,7 @@ from furiosa.compiler.ldfg.onnx.common import (
     window,
     window_problem,
 )
-from furiosa.compiler.ldfg.onnx.units import EIGHT_BIT, SLOPES, Unit
+from furiosa.compiler.ldfg.onnx.units import ACTIVATIONS, EIGHT_BIT, SLOPES, Unit
 
 
 def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
@@ -31,26 +31,27 @@ def _weight_problem(x: Tensor, w: Tensor, y: Tensor) -> str:
     return ""
 
 
-def _bias(
-    low: Lowering, unit: Unit, b: Tensor | None, x: Tensor, w: Tensor, channels: int
-) -> tuple[Tensor | np.ndarray | None, str]:
-    """A bias in steps of the sums, and why there is none; empty where there is.
+_HARMLESS = 2.0**-13  # LSB of the result: what rounding a bias to steps of the sums may move it by
 
-    onnxruntime quantises real constants itself: float32(b / float32(s_x * s_w)), ties to even (its WeightBiasQuantization); not where it
-    fuses nothing, and computes in float32 then.
+
+def quantized_bias(
+    low: Lowering, unit: Unit, b: Tensor | None, step: np.ndarray, by_reference: bool
+) -> tuple[Tensor | np.ndarray | None, str]:
+    """A bias in steps of the sums, float32 [1 or channels] each, and why there is none; empty where there is.
+
+    Real constants onnxruntime quantises itself, ``by_reference``: float32(b / float32(s_x * s_w)), ties to even (its
+    WeightBiasQuantization).  Where it does not, they are taken if as many steps are the same, and refused by a rule otherwise.
     """
-    if b is None or b.dtype != "float32" or not b.is_constant or b.shape != (channels,):
+    if b is None or b.dtype != "float32" or not b.is_constant or (step.size > 1 and b.shape != step.shape):
         return b, ""
-    if w.quantization.scale.size not in (1, channels):
-        return b, ""  # another rule says so
-    step = normalization.steps(low, x, w)
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.rint(b.data / step)
+        moved = np.abs(b.data.astype(float) - steps * step.astype(float)) / low.quantization(unit.output)[0]
     if not np.all(np.abs(steps) < normalization.LARGEST):  # false for a NaN
         return b, "a bias that no int32 of the sums' scale can hold"
-    stays_real = unit.apart or (unit.activation is not None and unit.activation.op_type in SLOPES)
-    if stays_real and np.any(step / low.quantization(unit.output)[0] > normalization.COARSE):
-        return b, "a bias of real numbers and sums of coarse steps"
+    clips = unit.activation is None or unit.activation.op_type in ACTIVATIONS
+    if not (by_reference and clips and not unit.apart) and np.any(moved > _HARMLESS):
+        return b, ""
     return steps.astype(np.int32), ""
 
 
@@ -98,7 +99,7 @@ def conv(low: Lowering, unit: Unit) -> None:
     if unit.normalization and not problem and quantized:
         folded, problem = _normalized(low, unit, x, w, b, y)
     elif not problem and quantized:
-        b, problem = _bias(low, unit, b, x, w, w.shape[0])
+        b, problem = quantized_bias(low, unit, b, normalization.steps(low, x, w), by_reference=True)
     slope = _slope(unit.activation)
     if slope is not None and not (slope.size in (1, w.shape[0]) and np.all((slope >= 0) & (slope <= 1))):
         problem = problem or f"a {unit.activation.op_type} with a slope outside of 0 to 1"
@@ -203,7 +204,8 @@ def gemm(low: Lowering, unit: Unit) -> None:
     constant = w.is_constant
     quantized = all(t.quantization is not None for t in (x, w, y))
     if alpha == a.get("beta", 1.0) == 1 and not reference and quantized:
-        b, reference = _bias(low, unit, b, x, w, y.shape[-1] if y.shape else 1)
+        vector = b is not None and b.shape == y.shape[-1:]
+        b, reference = quantized_bias(low, unit, b, normalization.steps(low, x, w), by_reference=vector)
     several = constant and w.quantization is not None and w.quantization.scale.size > 1
     problem = "weights per channel that are no matrix" if several and len(w.shape) != 2 else ""
     activations = [x, y] if constant else [x, w, y]

@@ -9,7 +9,7 @@ from furiosa.compiler.ldfg import rules, transposed
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import normalization
 from furiosa.compiler.ldfg.onnx.common import bounds, pair
-from furiosa.compiler.ldfg.onnx.contraction import parameters
+from furiosa.compiler.ldfg.onnx.contraction import parameters, quantized_bias
 from furiosa.compiler.ldfg.onnx.units import Unit
 
 
@@ -37,15 +37,21 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
     depthwise = w.shape[0] == groups
     reference, bias_steps = "", None
     quantized = x.quantization is not None and w.quantization is not None
+    channels = w.shape[1] * groups
     if quantized and w.quantization.axis in (None, 1) and (b is None or b.is_constant):
         each = normalization.steps(low, x, w)
         each = np.tile(each, groups) if each.size > 1 else each
-        bias_steps, reference = normalization.bias_in_steps(b, each, w.shape[1] * groups)
+        if b is not None and b.dtype == "float32":
+            b, reference = quantized_bias(low, unit, b, each, by_reference=each.size == 1)
+            bias_steps = b
+        else:
+            bias_steps, reference = normalization.bias_in_steps(b, each, channels)
     facts = Facts(
         op.op_type,
         [x, y],
-        [w, b],
+        [w, *unit.inputs[2:]],
         w,
+        b if isinstance(b, Tensor) else None,
         spatial_rank=rank,
         channel_axis=1,
         reference=reference,

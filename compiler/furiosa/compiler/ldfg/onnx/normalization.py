@@ -11,7 +11,7 @@ from furiosa.compiler.ldfg.onnx.units import Unit
 
 f32 = np.float32
 LARGEST = 2.0**30  # of a bias: the sum with it stays in int32
-COARSE = 0.5  # results a step of the sum: above it a rounded bias would be off by more than one
+_COARSE = 0.5  # results a step of the sum: above it a rounded bias would be off by more than one
 
 
 @rules.requires(rules.NORMALIZATION)
@@ -61,6 +61,6 @@ def fold(
         factor = gamma / np.sqrt(variance + op.attributes.get("epsilon", 1e-5))
         folded = (scale.astype(float) * factor).astype(f32)
         shifted, problem = _rounded(bias + (beta / factor - mean) / step.astype(float))
-    if problem or not np.all(np.abs(folded) <= COARSE):
+    if problem or not np.all(np.abs(folded) <= _COARSE):
         return bias, scale, problem or "a BatchNormalization with too large a factor"
     return shifted, folded, ""
