@@ -7,6 +7,8 @@ import pytest
 
 from furiosa.compiler.frontend.onnx.testing import model, run, tensor
 from furiosa.compiler.pipeline import Compilation, Options
+from furiosa.compiler.report import table
+from furiosa.compiler.report.report import report, to_json
 from furiosa.enf import container
 from furiosa.runtime import session
 
@@ -46,6 +48,12 @@ def test_quantised_operators_around_a_region_stay_on_the_npu() -> None:
     compilation = Compilation(data, Options()).run()
     placed = {op.op_type: v.placed_on for op, v in compilation.ldfg.verdicts.items()}
     assert placed["Conv"] == "npu" and placed["HostRegion"] == "host"
+    # people read of the operators that they wrote
+    said = to_json(report(compilation, "m.onnx", 0)) + "\n".join(
+        table.placement(compilation.ldfg, everything=True)
+    )
+    assert "NonZero + Shape" in said and "HostRegion" not in said
+    assert not any("HostRegion" in op.op_type for op in compilation.debug_map.operators)
     x = np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32)
     with session.create(container.to_bytes(compilation.enf)) as sess:
         import onnxruntime

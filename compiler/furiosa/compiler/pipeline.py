@@ -199,7 +199,9 @@ class Compilation:
         for op in self.ldfg.graph.operators:
             placed_on = self.ldfg.verdicts[op].placed_on
             work = macs(op, self.dfg.format)
-            row = debug.operators.add(name=op.name, op_type=op.op_type, placed_on=placed_on, macs=work or 0)
+            row = debug.operators.add(
+                name=op.name, op_type=op.written_type, placed_on=placed_on, macs=work or 0
+            )
             if work is None:
                 row.unknown_macs = True
         layers: dict[int, int] = {}  # operators that were lowered together share their origins
@@ -281,7 +283,7 @@ def _layer(origins: list[Operator], source_format: str) -> Operator:
 
 def _unknown(operators: list[tuple[Operator, str]]) -> str:
     """Operators with the reasons why their multiply-accumulates cannot be known; not more than three."""
-    shown = [f"{op.op_type} '{op.name}' ({reason})" for op, reason in operators[:3]]
+    shown = [f"{op.written_type} '{op.name}' ({reason})" for op, reason in operators[:3]]
     more = len(operators) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from furiosa.compiler.selection import EVERYTHING, Selection
 
+MAX_KINDS = 3  # of operators that run together, those that are named
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantization:
@@ -73,6 +75,15 @@ class Operator:
     attributes: dict[str, Any] = field(default_factory=dict)
     source: Any = None
     bodies: dict[str, Graph] | None = None
+
+    @property
+    def written_type(self) -> str:
+        """The type for people: that of the model's own operators where several run together as one (``frontend.onnx.regions``)."""
+        members = getattr(self.attributes.get("function"), "node", None)
+        if not members:
+            return self.op_type
+        kinds = list(dict.fromkeys(node.op_type for node in members))
+        return " + ".join(kinds[:MAX_KINDS]) + (" + …" if len(kinds) > MAX_KINDS else "")
 
 
 @dataclass(slots=True, eq=False)

@@ -71,7 +71,7 @@ def _tensor(t: Tensor) -> str:
 def _operator(op: Operator) -> str:
     constants = sum(t.size * ITEMSIZE.get(t.dtype, 1) for t in op.inputs if t is not None and t.is_constant)
     lines = [
-        op.op_type,
+        op.written_type,
         *([_short(op.name)] if op.name else []),
         *([f"{constants:,} B constant"] if constants else []),
     ]

@@ -60,7 +60,7 @@ def report(
         "npu_macs": metadata.npu_macs,
         "total_macs": metadata.total_macs,
         "unknown_macs": [
-            {"name": op.name, "op_type": op.op_type, "reason": reason}
+            {"name": op.name, "op_type": op.written_type, "reason": reason}
             for op, reason in unknown_macs(compilation.dfg)
         ],
         "npu_operators": metadata.npu_operators,
@@ -115,7 +115,7 @@ def _operator(compilation: Compilation, op: Any) -> dict[str, Any]:
     verdict = compilation.ldfg.verdicts[op]
     return {
         "name": op.name,
-        "op_type": op.op_type,
+        "op_type": op.written_type,
         "placed_on": verdict.placed_on,
         "macs": macs(op, compilation.dfg.format),
         "host_us": verdict.host_us,

@@ -62,7 +62,7 @@ def _sum(place: str, operators: int, macs: int, total: int) -> str:
 
 def _unknown(lowering: Lowering) -> list[str]:
     """A line for each kind of operator whose multiply-accumulates are not in the sums."""
-    kinds = Counter((op.op_type, reason) for op, reason in unknown_macs(lowering.graph))
+    kinds = Counter((op.written_type, reason) for op, reason in unknown_macs(lowering.graph))
     return [
         f"  not counted: the multiply-accumulates of {n} {kind}: {reason}"
         for (kind, reason), n in kinds.most_common(UNKNOWN_ROWS)
@@ -84,7 +84,7 @@ def _kinds(on_host: list[_Placed]) -> list[str]:
     groups: dict[tuple[str, str], list[_Placed]] = {}
     for p in on_host:
         broken = ", ".join(r.rule for r in p.verdict.reasons)
-        groups.setdefault((p.op.op_type, broken), []).append(p)
+        groups.setdefault((p.op.written_type, broken), []).append(p)
     rows = sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
     lines = [f"  {len(ps):>4} x {kind:<24} {_us(ps):>14}  {broken}" for (kind, broken), ps in rows]
     if len(lines) > HOST_ROWS:
@@ -104,7 +104,7 @@ def _rules(on_host: list[_Placed]) -> list[str]:
         op, reason = cases[hints.index(Counter(hints).most_common(1)[0][0])]
         lines.append(f"  {rule}: {_sentence(reason)}")
         lines.append(
-            f"      {op.op_type} '{_short(op.name, 40)}': found {_short(reason.actual, 100)}; allowed {reason.allowed}"
+            f"      {op.written_type} '{_short(op.name, 40)}': found {_short(reason.actual, 100)}; allowed {reason.allowed}"
         )
     if len(broken) > RULE_ROWS:
         lines.append(f"  … and {len(broken) - RULE_ROWS} more, -v shows all")
@@ -112,12 +112,18 @@ def _rules(on_host: list[_Placed]) -> list[str]:
 
 
 def _each(on_host: list[_Placed]) -> list[str]:
-    lines = []
+    """Every operator on the host under each rule that it breaks; what a rule says and advises stands once for all of them."""
+    said: dict[tuple[str, str], list[tuple[_Placed, Reason]]] = {}
     for p in on_host:
-        lines.append(f"  {p.op.op_type} '{p.op.name}', about {_us([p])}")
         for r in p.verdict.reasons:
-            found = f"found {r.actual}; allowed {r.allowed}"
-            lines += [f"      {r.rule}: {_sentence(r)}", f"          {found}"]
+            said.setdefault((r.rule, _sentence(r)), []).append((p, r))
+    lines = []
+    for (rule, sentence), cases in sorted(said.items(), key=lambda c: -len(c[1])):
+        count = f" ({len(cases)} operators)" if len(cases) > 1 else ""
+        lines.append(f"  {rule}: {sentence}{count}")
+        for p, r in cases:
+            where = f"{p.op.written_type} '{p.op.name}', about {_us([p])}"
+            lines.append(f"      {where}: found {r.actual}; allowed {r.allowed}")
     return lines
 
 

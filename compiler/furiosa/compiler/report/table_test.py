@@ -62,22 +62,20 @@ def test_of_several_hints_the_commonest_is_shown():
 
 
 def test_everything():
+    """A rule that several operators break is said once."""
     assert table.placement(lowering(*MIXED[:3]), everything=True)[2:] == [
-        "  CAST 'n1', about 1.2 us",
-        "      some-rule: Numbers must be even. Round them.",
-        "          found 3; allowed 2, 4",
-        "      second-rule: Names must be short.",
-        "          found longname; allowed name",
-        "  CAST 'n2', about 1.2 us",
-        "      some-rule: Numbers must be even. Round them.",
-        "          found 3; allowed 2, 4",
+        "  some-rule: Numbers must be even. Round them. (2 operators)",
+        "      CAST 'n1', about 1.2 us: found 3; allowed 2, 4",
+        "      CAST 'n2', about 1.2 us: found 3; allowed 2, 4",
+        "  second-rule: Names must be short.",
+        "      CAST 'n1', about 1.2 us: found longname; allowed name",
     ]
 
 
 def test_everything_has_all_that_was_found():
     long = Reason("some-rule", "No.", "1" * 1000, "2", "")
     assert table.placement(lowering(("CAST", "host", [long])), everything=True)[-1] == (
-        f"          found {'1' * 1000}; allowed 2"
+        f"      CAST 'n0', about 1.2 us: found {'1' * 1000}; allowed 2"
     )
 
 

@@ -170,6 +170,7 @@ class _Extractor:
 
     def _add(self, key: int, table: schema.TensorT, tensor: Tensor | None) -> int:
         table.buffer, table.shapeSignature = 0, None
+        table.name = _utf8(table.name)
         if tensor is not None:
             table.shape = _int32(tensor.shape)
             table.isVariable = False  # a variable that is only read is a constant
@@ -199,6 +200,11 @@ class _Extractor:
         for table in subgraph.operators or ():
             self._complete(table)
         return subgraph
+
+
+def _utf8(name: bytes | str | None) -> bytes | str | None:
+    """A name that the runtime can decode; one that is UTF-8 stays as it is."""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
 
 
 def _int32(values: Sequence[int]) -> np.ndarray:

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
 from furiosa.compiler.errors import CompileError, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.tflite.extract import extract
@@ -222,3 +223,16 @@ def test_float_with_several_operators() -> None:
     s = b.tensor("s", [1, 4], "float32")
     b.operator("SOFTMAX", [m], [s], options("SoftmaxOptions", beta=1.0))
     assert_same(b.build([x], [s]))
+
+
+def test_a_name_that_is_no_utf8() -> None:
+    """LiteRT's Python interface could not even list the tensors of such a model."""
+    b = ModelBuilder()
+    x, y = b.tensor("x", [2], "float32"), b.tensor("y", [2], "float32")
+    for i, name in ((x, b"in\xec"), (y, b"\xffout")):
+        b.graph.tensors[i].name = name
+    b.operator("ABS", [x], [y])
+    graph = import_tflite(b.build([x], [y]))
+    model = extract(graph, graph.operators, graph.inputs, graph.outputs)
+    interpreter = Interpreter(model_content=model)
+    assert [d["name"] for d in interpreter.get_input_details()] == ["in\\xec"]
