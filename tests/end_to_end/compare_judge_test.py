@@ -14,6 +14,7 @@ from furiosa.compiler import pipeline
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.frontend.onnx import importer
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.report import places
 from furiosa.runtime.compare import end_to_end, explain, judge, reference, report
@@ -246,6 +247,21 @@ def test_another_model_than_that_of_the_file(tmp_path: Path, monkeypatch: pytest
     result = compare(str(path))
     assert result.first_difference is None and not result.is_right
     assert result.outputs[0].whole.is_other
-    assert list(report.text(result))[-1].startswith(
-        "FAILED: output 'b/dq': what the compiler imported is not the model"
-    )
+    last = list(report.text(result))[-1]
+    assert last.startswith("FAILED: output 'b/dq' differs from onnxruntime's in ")
+    assert "what the compiler imported is not the model in the file" in last
+
+
+def test_an_output_that_is_an_input(tmp_path: Path) -> None:
+    """No layer makes it: it is compared from end to end alone."""
+    b = ModelBuilder()
+    x, y = b.tensor("x", [1, 3], "float32"), b.tensor("y", [1, 3], "float32")
+    b.operator("ABS", [x], [y])
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b.build([x], [x, y]))
+    result = compare(str(path))
+    same, made = result.outputs
+    assert result.is_right and same.tally is None and made.tally.elements == 9
+    assert same.whole.optimised.elements == 9 and not same.whole.optimised.differing
+    same.whole.optimised.differing = same.whole.optimised.largest = 1
+    assert not result.is_right and list(report.text(result))[-1].startswith("FAILED: output 'x' differs from")

@@ -349,7 +349,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (255, "-1 is not between 0", [source, "--max-lsb", "-1"]),
         (255, "invalid choice", [source, "--target-npu", "abacus"]),
         (2, "No such file", [tmp_path / "missing.onnx"]),
-        (4, "not a whole ONNX or TFLite file", [text]),
+        (4, "not an ONNX or TFLite file", [text]),
         (2, "does not exist, create it first", [source, "--json", tmp_path / "no" / "a.json"]),
     ]
     for code, sentence, arguments in cases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,6 +94,8 @@ class Graph:
     ``format`` is "onnx" or "tflite"; ``source`` is the imported model that a frontend cuts host clusters from; ``selection`` is
     what was chosen of the file, as it was found there: shapes where a word of the user's makes them others, names at a cut.
     Outputs are called like their tensors, or as ``output_names`` say where one tensor is several outputs, or an input, too.
+    ``samples`` has for each tensor that a batch size has made larger, by its name, the place of the samples in it: see
+    furiosa.compiler.frontend.batch.Along.
     """
 
     format: str
@@ -103,6 +106,7 @@ class Graph:
     source: Any = None
     selection: Selection = EVERYTHING
     output_names: list[str] | None = None
+    samples: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def copy(self) -> Graph:
         """Operators and tensors of its own; data, attributes and sources are shared."""

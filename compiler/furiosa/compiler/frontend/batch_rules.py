@@ -1,6 +1,7 @@
 """The vocabulary of the tables of batch rules: what shows that an operator keeps the samples of a batch apart.
 
-Each function gives the dimension along which the outputs have the samples, or raises Mixed; see furiosa.compiler.frontend.batch.
+Each function gives the dimension along which the outputs have the samples, or an Along, or raises Mixed; see
+furiosa.compiler.frontend.batch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
-from furiosa.compiler.frontend.batch import Batch, Mixed, Rule
+from furiosa.compiler.frontend.batch import Along, Batch, Mixed, Rule
 
 
 def constant(op: Operator, position: int, what: str) -> np.ndarray | None:
@@ -139,29 +140,41 @@ def matmul(op: Operator, batch: Batch, positions: tuple[int, int] = (0, 1)) -> i
     return axis - 1 if len(a.shape) == 1 and axis == rank - 1 else axis
 
 
-def moved(axis: int, shape: tuple[int, ...], out: tuple[int, ...]) -> int:
-    """Where the samples are after a reshape: what is ahead of them has as many elements as before.
+def moved(op: Operator, batch: Batch, shape: tuple[int, ...], out: tuple[int, ...]) -> Along:
+    """Where the samples are after a reshape of ``shape``: the order of all elements stays, so as many are ahead of them as before.
+
+    Where that is so of several dimensions, of one of size 1 or of the end of one and the beginning of the next, one is chosen.
 
     Raises:
-        Mixed: no such dimension.
+        Mixed: they would begin in the middle of a dimension's element.
     """
-    ahead = math.prod(shape[:axis])
-    for i in range(len(out)):
-        if math.prod(out[:i]) == ahead:
-            return i
-    raise Mixed(f"joins dimension {axis}, which has the samples, with what is ahead of it")
+    axis = only(op, batch)
+    ahead = math.prod(shape[:axis]) * batch.outer(op)
+    places = []
+    for i, size in enumerate(out):
+        outer, rest = divmod(ahead, math.prod(out[:i]))
+        if rest == 0 and outer and size % outer == 0:
+            places.append(Along(i, outer))
+    if not out:
+        raise Mixed("leaves no dimension for the samples")
+    if not places:
+        raise Mixed(
+            f"divides anew what is ahead of dimension {axis}, which has the samples, and what follows"
+        )
+    return batch.choose(sorted(places, key=lambda p: p.outer > 1))
 
 
-def reshape(op: Operator, batch: Batch, position: int = 1) -> int:
+def reshape(op: Operator, batch: Batch, position: int = 1) -> Along:
     """The order of elements stays; a constant target shape becomes that of the batch."""
-    axis = moved(only(op, batch), op.inputs[0].shape, op.outputs[0].shape)
     shape = list(op.outputs[0].shape)
     if 0 in shape:
+        only(op, batch)
         raise Mixed("makes a tensor of no elements")
+    place = moved(op, batch, op.inputs[0].shape, op.outputs[0].shape)
     if constant(op, position, "a target shape whose numbers") is not None:
-        shape[axis] *= batch.size
+        shape[place.axis] *= batch.size
         batch.change(op, position, np.array(shape))
-    return axis
+    return place
 
 
 def scale(op: Operator, batch: Batch, position: int, index: int) -> None:
@@ -211,7 +224,7 @@ def transpose(perm: Callable[[Operator], Iterable[int]]) -> Rule:
     return rule
 
 
-def gather(op: Operator, batch: Batch, axis: int, batch_dims: int = 0) -> int:
+def gather(op: Operator, batch: Batch, axis: int, batch_dims: int = 0) -> int | Along:
     """Slices of the first input along ``axis``, chosen by the second."""
     data, indices = op.inputs[:2]
     axis %= max(len(data.shape), 1)
@@ -224,8 +237,21 @@ def gather(op: Operator, batch: Batch, axis: int, batch_dims: int = 0) -> int:
     if indices in batch:
         return axis + batch.axis(indices)
     samples = batch.axis(data)
+    if samples == axis and indices.is_constant and indices.shape:
+        return _gather_in_each(op, batch)
     leave(samples, [axis], len(data.shape))
     return samples if samples < axis else samples - 1 + len(indices.shape)
+
+
+def _gather_in_each(op: Operator, batch: Batch) -> Along:
+    """Constant indices into the dimension that has the samples: those of each sample, one sample after the other."""
+    data, indices = op.inputs[:2]
+    (axis, outer), size = batch.place(data), data.shape[batch.axis(data)]
+    group = size // outer
+    within = np.where(indices.data < 0, indices.data + size, indices.data).astype(np.int64)
+    first = within // group * group * batch.size + within % group
+    batch.change(op, 1, np.concatenate([first + n * group for n in range(batch.size)]))
+    return Along(axis)
 
 
 def gather_nd(op: Operator, batch: Batch, batch_dims: int = 0) -> int:

@@ -21,10 +21,11 @@ class Part(NamedTuple):
 
 
 class Cuttable:
-    """A source model from which parts can be cut; tensors go by their names in the dfg."""
+    """A source model from which parts can be cut; tensors go by their names in the dfg, ``outputs`` those of the model."""
 
     def __init__(self, graph: Graph):
         self._graph = graph
+        self.outputs = tuple(t.name for t in graph.outputs)
         self._producer = {t: i for i, op in enumerate(graph.operators) for t in op.outputs}
         self._tensors = {t.name: t for t in (*graph.inputs, *self._producer) if t.name}
         first: dict[tuple, Tensor] = {}

@@ -58,7 +58,8 @@ class Layer:
     """A tensor that an operator of the source model makes.
 
     ``unit`` is what one step of the integers is worth where a float tensor holds integers times a scale, else None.  ``reason``
-    says why there is no ``place``.  For a QuantizeLinear ``computes`` names the operators between it and the quantised tensors
+    says why there is no ``place``.  ``outer`` says how the samples of a batch lie in their dimension, see
+    furiosa.compiler.frontend.batch.Along.  For a QuantizeLinear ``computes`` names the operators between it and the quantised tensors
     before.
     """
 
@@ -72,6 +73,7 @@ class Layer:
     unit: float | None
     place: Place | None
     reason: str
+    outer: int
 
     @property
     def is_border(self) -> bool:
@@ -144,6 +146,7 @@ def _outputs(graph: Graph) -> list[tuple[Layer, Operator, Tensor]]:
                     _unit(op),
                     None,
                     "",
+                    graph.samples.get(t.name, (0, 1))[1],
                 )
                 found.append((layer, op, t))
     return found

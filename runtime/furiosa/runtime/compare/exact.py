@@ -40,12 +40,15 @@ class Real(NamedTuple):
 
         An integer is, where the real number rounds to it or is within ``SLACK`` of doing so.  A tie rounds to even, unless ``theirs``
         rounds some of the tensor's ties to odd: then its arithmetic does not see that they are ties.  A float is right where it is no
-        further from the real number than ``theirs`` is anywhere in the tensor.
+        further from the real number than ``theirs`` is anywhere in the tensor, or two roundings of the largest number in it.
         """
         if self.scale is None:
             with np.errstate(invalid="ignore"):
                 error = np.abs(theirs - self.values)
-                allowed = np.max(error, where=np.isfinite(error), initial=0.0)
+                rounding = np.finfo(theirs.dtype).eps * np.max(
+                    np.abs(self.values), where=np.isfinite(self.values), initial=0.0
+                )
+                allowed = np.max(error, where=np.isfinite(error), initial=rounding)
                 return np.abs(ours - self.values) <= allowed
         low, high, zero_point = self.scale
         values = np.clip(self.values, low - zero_point, high - zero_point)

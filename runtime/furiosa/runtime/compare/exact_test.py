@@ -38,10 +38,13 @@ def test_a_tie_rounds_to_even_unless_the_reference_does_not_see_it() -> None:
 
 def test_a_float_is_right_no_further_away_than_the_reference_somewhere() -> None:
     real = Real(np.array([1.0, 2.0]), None)
-    theirs = np.array([1.0, 2.0 + 2e-7])
-    assert real.nearest(np.array([1.0 - 2e-7, 2.0]), theirs).all()
-    assert not real.nearest(np.array([1.0 - 3e-7, 2.0]), theirs)[0]
-    assert not real.nearest(np.array([np.nan, 2.0]), theirs)[0]
+    theirs = np.array([1.0, 2.0 + 5e-7], np.float32)
+    assert real.nearest(np.array([1.0 - 4e-7, 2.0], np.float32), theirs).all()
+    assert not real.nearest(np.array([1.0 - 6e-7, 2.0], np.float32), theirs)[0]
+    assert not real.nearest(np.array([np.nan, 2.0], np.float32), theirs)[0]
+    same = np.array([1.0, 2.0], np.float32)  # two roundings of 2.0 are 2.4e-7
+    assert real.nearest(np.array([1.0 - 2e-7, 2.0], np.float32), same).all()
+    assert not real.nearest(np.array([1.0 - 3e-7, 2.0], np.float32), same)[0]
 
 
 def test_rounded() -> None:

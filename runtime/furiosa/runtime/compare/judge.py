@@ -51,7 +51,9 @@ class Judge:
         self._format, self._model, self._batch_size = source_format, model, batch_size
         self._samples: dict[str, Samples] = {}
         self._layers, self._outputs = list(rows), list(outputs)
-        judged = {r for r in rows if r.tally is not None and self._can_judge(r)}
+        outer = {x.tensor: x.outer for x in layers}
+        self._names = {r: r.tensor for r in rows} | dict(zip(outputs, model.outputs, strict=True))
+        judged = {r for r in rows if r.tally is not None and self._can_judge(r, outer[r.tensor])}
         self.places = [x.place if r in judged else None for x, r in zip(layers, rows, strict=True)]
         self._borders = [x.tensor for x, r in zip(layers, rows, strict=True) if r in judged and x.is_border]
         self._units = {r: x.unit for x, r in zip(layers, rows, strict=True)} | dict(
@@ -59,29 +61,31 @@ class Judge:
         )
         self._rows: dict[str, list[Row]] = {}
         for row in (*(r for r in rows if r in judged), *(r for r in outputs if self._can_judge(r))):
-            self._rows.setdefault(row.tensor, []).append(row)
+            self._rows.setdefault(self._names[row], []).append(row)
         self._explainers: dict[str, Explainer] = {}
         order = {r.tensor: i for i, r in enumerate(rows)}
         wanted = sorted(self._rows, key=lambda name: order.get(name, -1))
         self._groups = [g for names in model.groups(wanted, self._borders, _GROUP) for g in self._open(names)]
 
-    def _can_judge(self, row: Row) -> bool:
-        single = self._model.shape(row.tensor)
-        if single is None or not self._model.is_made(row.tensor):
+    def _can_judge(self, row: Row, outer: int = 1) -> bool:
+        name = self._names[row]
+        single = self._model.shape(name)
+        if single is None or not self._model.is_made(name):
             row.leave_out(NOT_MADE)
             return False
-        layout = samples(single, row.shape, self._batch_size)
+        layout = samples(single, row.shape, self._batch_size, outer)
         if layout is None:
             row.leave_out(OTHER_SHAPE)
             return False
-        self._samples[row.tensor] = layout
+        self._samples[name] = layout
         return True
 
     def _open(self, names: Sequence[str]) -> list[_Group]:
         """One group or, where the reference refuses that, smaller ones."""
         part = self._model.part(names, self._borders)
         try:
-            return [_Group(part, open_reference(self._format, part.model))]
+            session = open_reference(self._format, part.model)
+            return [_Group(part._replace(model=b""), session)]  # which has a copy of it
         except Refused as e:
             return self._divided(part, e)
 
@@ -166,7 +170,7 @@ class Judge:
         ]
 
     def _ours(self, row: Row) -> np.ndarray:
-        return self._values[row.tensor] if row.whole is None else self._results[row]
+        return self._values[self._names[row]] if row.whole is None else self._results[row]
 
     def _judge(self, row: Row, theirs: np.ndarray) -> None:
         if row.tally is None:
@@ -183,7 +187,7 @@ class Judge:
 
     def _explain(self, row: Row, ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> None:
         """Counts which of the elements at the flat positions ``where`` are right nevertheless, and the others as wrong."""
-        explainer = self._explainer(row.tensor)
+        explainer = self._explainer(self._names[row])
         real = explainer.real()
         is_right = np.zeros(ours.size, bool) if real is None else real.nearest(ours, theirs).reshape(-1)
         left = where[~is_right[where]]

@@ -126,7 +126,7 @@ def explained(c: Comparison) -> Iterator[tuple[str, list[str]]]:
     for count, why in (
         (
             "nearest",
-            f"right though {name} differs, which rounds in floating point there: nearest to the real number",
+            f"right though {name} differs, which rounds in floating point there: nearest to the real number, or as near",
         ),
         ("unoptimised", f"right though {name} differs: {name} without its optimiser makes the same"),
     ):
@@ -192,9 +192,8 @@ def verdict(c: Comparison) -> Iterator[str]:
         yield f"FAILED: {_count(n, 'tensor')} with elements more than {c.max_lsb} LSB off."
     for r in c.unjudged[:1]:
         yield f"FAILED: {_count(len(c.unjudged), 'tensor')} could not be compared, the first '{r.tensor}': {r.reason}"
-    for o in c.outputs:
-        if o.whole is not None and o.whole.is_other:
-            yield f"FAILED: output '{o.tensor}': {o.whole.reason}"
+    for o in c.other_outputs:
+        yield f"FAILED: {whole(c, o)}"
 
 
 def to_junit_xml(c: Comparison, name: str) -> bytes:

@@ -96,6 +96,17 @@ class Comparison:
         return next((r for r in self.rows if r.wrong.largest > self.max_lsb), None)
 
     @property
+    def other_outputs(self) -> list[Row]:
+        """The outputs that no layer makes (constants, inputs) and that are not those of the reference, or that the compiler read as
+        something else.
+        """
+        return [o for o in self.outputs if o.whole is not None and self._is_other(o, o.whole)]
+
+    def _is_other(self, o: Row, whole: EndToEnd) -> bool:
+        far = whole.optimised is None or whole.optimised.largest > self.max_lsb
+        return whole.is_other or o.tally is None and not o.is_unjudged and far
+
+    @property
     def unjudged(self) -> list[Row]:
         """The tensors of which nobody can say whether they are right, unless all outputs equal the reference's."""
         if all(
@@ -108,8 +119,4 @@ class Comparison:
     @property
     def is_right(self) -> bool:
         """The verdict."""
-        return (
-            self.first_wrong is None
-            and not self.unjudged
-            and not any(o.whole and o.whole.is_other for o in self.outputs)
-        )
+        return self.first_wrong is None and not self.unjudged and not self.other_outputs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.frontend import batch as engine
 from furiosa.compiler.frontend import batch_rules as rules
-from furiosa.compiler.frontend.batch import Batch, Mixed, Rule
+from furiosa.compiler.frontend.batch import Along, Batch, Mixed, Rule
 from furiosa.compiler.frontend.batch_rules import constant
 
 
@@ -117,13 +119,12 @@ def _resize(op: Operator, batch: Batch) -> int:
     return axis
 
 
-def _flatten(op: Operator, batch: Batch) -> int:
+def _flatten(op: Operator, batch: Batch) -> Along:
     axis, shape = rules.only(op, batch), op.inputs[0].shape
     split = op.attributes.get("axis", 1)
     split += len(shape) if split < 0 else 0
-    if any(d != 1 for d in shape[0 if axis < split else split : axis]):
-        raise Mixed(f"joins dimension {axis}, which has the samples, with what is ahead of it")
-    return 0 if axis < split else 1
+    target, begin = (0, 0) if axis < split else (1, split)
+    return Along(target, math.prod(shape[begin:axis]) * batch.outer(op))
 
 
 def _gemm(op: Operator, batch: Batch) -> int:

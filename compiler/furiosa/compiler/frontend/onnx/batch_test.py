@@ -51,7 +51,33 @@ t = Transpose<perm = [1, 0, 2]>(x)  a, h, c = LSTM<hidden_size = 2>(t, w, r, , n
 s = Squeeze(a, one)  u = Transpose<perm = [1, 0, 2]>(s)  v = Squeeze(h, zero)  z = Unsqueeze(v, one)  y = Concat<axis = 1>(u, z)
 """
 TOKEN = "q = DequantizeLinear(c, s, z)  y = Concat<axis = 1>(q, x)"
+ROWS = """
+t = Transpose<perm = [1, 0, 2]>(x)  r = Reshape(t, i)  d = Add(r, c)  g = Gemm<transB = 1>(d, w, b)  p = Softmax<axis = 1>(g)
+u = Reshape(p, j)  y = Transpose<perm = [1, 0, 2]>(u)
+"""
+TWICE = """
+t = Transpose<perm = [1, 0, 2]>(x)  a = Reshape(t, i)  k = Gemm(a, w)  l = Reshape(k, j)  m = Add(l, t)
+n = Reshape(m, i)  o = Gemm(n, w)  q = Reshape(o, j)  y = Transpose<perm = [1, 0, 2]>(q)
+"""
+IN_PROJECTION = """
+t = Transpose<perm = [1, 0, 2]>(x)  f = Flatten<axis = 2>(t)  g = Gemm(f, w)  r = Reshape(g, i)  u = Unsqueeze(r, zero)
+v = Transpose<perm = [3, 1, 2, 0, 4]>(u)  s = Squeeze(v, three)  q = Gather<axis = 0>(s, first)  k = Gather<axis = 0>(s, second)
+h = Reshape(q, j)  e = Reshape(k, j)  d = Transpose<perm = [1, 0, 2]>(h)  b = Transpose<perm = [1, 2, 0]>(e)  a = MatMul(d, b)
+y = Reshape(a, o)
+"""
 GOOD = {
+    "rows of time and batch": one(ROWS, [1, 5, 4], [1, 5, 3], ints("i", 5, 4), floats("c", 5, 1), floats("w", 3, 4), floats("b", 3), ints("j", 5, 1, 3)),
+    "rows with a bias for each": one(ROWS, [1, 5, 4], [1, 5, 3], ints("i", 5, 4), floats("c", 5, 4), floats("w", 3, 4), floats("b", 5, 3), ints("j", 5, 1, 3)),
+    "rows of a larger batch": one(ROWS, [2, 5, 4], [2, 5, 3], ints("i", 10, 4), floats("c", 10, 4), floats("w", 3, 4), floats("b", 10, 3), ints("j", 5, 2, 3)),
+    "rows again and again": one(TWICE, [1, 5, 4], [1, 5, 4], ints("i", 5, 4), floats("w", 4, 4), ints("j", 5, 1, 4)),
+    "multi-head attention": one(IN_PROJECTION, [1, 5, 4], [1, 2, 5, 5], floats("w", 4, 12), ints("i", 5, 1, 3, 4), ints("zero", 0), ints("three", 3), tensor("first", 0, "int64"), tensor("second", 1, "int64"), ints("j", 5, 2, 2), ints("o", 1, 2, 5, 5)),
+    "pixel shuffle": one("r = Reshape(x, i)  t = Transpose<perm = [0, 1, 4, 2, 5, 3]>(r)  y = Reshape(t, j)", [1, 4, 2, 2], [1, 1, 4, 4], ints("i", 1, 1, 2, 2, 2, 2), ints("j", 1, 1, 4, 4)),
+    "groups as a batch": one("r = Reshape(x, i)  n = InstanceNormalization(r, a, b)  y = Reshape(n, j)", [1, 4, 3], [1, 4, 3], ints("i", 1, 2, 6), floats("a", 2), floats("b", 2), ints("j", 1, 4, 3)),
+    "a channel for each sample": one("r = Reshape(x, i)  n = BatchNormalization(r, a, b, m, v)  y = Reshape(n, j)", [1, 4, 3], [1, 4, 3], ints("i", 1, 4, 3), *(floats(n, 4) for n in "abm"), tensor("v", [1, 2, 3, 4], "float32"), ints("j", 1, 4, 3)),
+    "elements by their flat place": one("r = Reshape(x, i)  y = Gather<axis = 0>(r, j)", [1, 2, 3], [1, 2, 2], ints("i", -1), tensor("j", [[[0, 5], [-2, 3]]], "int64")),
+    "places of rows of time and batch": one("t = Transpose<perm = [1, 0, 2]>(x)  r = Reshape(t, i)  g = Gather<axis = 0>(r, k)  y = Gemm(g, w)", [1, 5, 4], [3, 2], ints("i", 5, 4), ints("k", 4, 0, -3), floats("w", 4, 2)),
+    "the only row": one("y = Gather(x, i)", [1, 4], [1, 4], ints("i", 0)),
+    "a flattened time": one("t = Transpose<perm = [1, 0, 2]>(x)  f = Flatten<axis = 2>(t)  n = Neg(f)  r = Reshape(n, i)  y = Transpose<perm = [1, 0, 2]>(r)", [1, 3, 4], [1, 3, 4], ints("i", 3, 1, 4)),
     "attention": one(ATTENTION, [1, 5, 12], [1, 5, 4], ints("i", 1, 5, 3, 2, 2), ints("j", 1, 5, 4), *(tensor(n, v, "int64") for v, n in enumerate(("zero", "one", "two")))),
     "heads joined with the batch": one(HEADS, [1, 5, 4], [1, 2, 5, 5], ints("i", 5, 2, 2), ints("j", 1, 2, 5, 5)),
     "windows": one(WINDOWS, [1, 4, 4, 3], [1, 2, 2, 3], ints("i", 1, 2, 2, 2, 2, 3), ints("j", 4, 4, 3), ints("k", 1, 2, 2, 3)),
@@ -146,7 +172,10 @@ BAD = {
     "reduce all": (one("y = ReduceMean(x)", [1, 4], [1, 1]), "works along dimension 0"),
     "transpose": (one("y = Transpose(x)", [1, 4], [4, 1]), "the output has the samples along dimension 1"),
     "concat": (one("y = Concat<axis = 0>(x, c)", [1, 4], [2, 4], floats("c", 1, 4)), "works along dimension 0"),
-    "gather": (one("y = Gather(x, i)", [1, 4], [1, 4], ints("i", 0)), "works along dimension 0"),
+    "gather": (one("t = Gather(x, i)  y = Unsqueeze(t, j)", [1, 4], [1, 4], tensor("i", 0, "int64"), ints("j", 0)), "works along dimension 0"),
+    "rows as samples": (one("t = Transpose<perm = [1, 0, 2]>(x)  y = Reshape(t, i)", [1, 5, 4], [5, 4], ints("i", 5, 4)), "the output has the samples along dimension"),
+    "another division": (one("t = Transpose<perm = [1, 0, 2]>(x)  r = Reshape(t, i)  y = Unsqueeze(r, j)", [1, 3, 4], [1, 4, 3], ints("i", 4, 3), ints("j", 0)), "divides anew what is ahead of dimension 1"),
+    "other orders": (one("t = Transpose<perm = [1, 0, 2]>(x)  a = Flatten<axis = 2>(t)  b = Reshape(x, i)  c = Add(a, b)  y = Unsqueeze(c, j)", [1, 3, 4], [1, 3, 4], ints("i", 3, 4), ints("j", 0)), "another order"),
     "slice": (one("y = Slice(x, i, i)", [4], [0], ints("i", 1)), "slices dimension 0"),
     "pad": (one("y = Pad(x, i)", [1, 2], [2, 2], ints("i", 1, 0, 0, 0)), "pads dimension 0"),
     "very old reshape": (one("y = Reshape<shape = [1, 2, 2]>(x)", [1, 4], [1, 2, 2], opset=4), "target shape as an attribute"),

@@ -7,7 +7,7 @@ import math
 from furiosa.compiler.dfg.graph import Graph, Operator
 from furiosa.compiler.frontend import batch as engine
 from furiosa.compiler.frontend import batch_rules as rules
-from furiosa.compiler.frontend.batch import Batch, Mixed, Rule
+from furiosa.compiler.frontend.batch import Along, Batch, Mixed, Rule
 from furiosa.compiler.frontend.batch_rules import constant
 
 
@@ -39,13 +39,13 @@ def _gather(op: Operator, batch: Batch) -> int:
     return rules.gather(op, batch, op.attributes["axis"], op.attributes["batch_dims"])
 
 
-def _reshape(op: Operator, batch: Batch) -> int:
-    axis = rules.reshape(op, batch)
+def _reshape(op: Operator, batch: Batch) -> Along:
+    place = rules.reshape(op, batch)
     if op.attributes["new_shape"]:
         shape = list(op.outputs[0].shape)
-        shape[axis] *= batch.size
+        shape[place.axis] *= batch.size
         op.attributes["new_shape"] = shape
-    return axis
+    return place
 
 
 def _squeezed(op: Operator) -> list[int]:
@@ -87,13 +87,13 @@ def _transpose_conv(op: Operator, batch: Batch) -> int:
     return 0
 
 
-def _fully_connected(op: Operator, batch: Batch) -> int:
+def _fully_connected(op: Operator, batch: Batch) -> Along:
     """The input is taken as a matrix of as many columns as the weights have."""
     axis, shape = rules.only(op, batch), op.inputs[0].shape
     rows = math.prod(shape) // op.inputs[1].shape[1]
     if math.prod(shape[: axis + 1]) > rows or 0 < axis == len(shape) - 1:
         raise Mixed(f"sums over dimension {axis}, which has the samples")
-    return rules.moved(axis, shape, op.outputs[0].shape)
+    return rules.moved(op, batch, shape, op.outputs[0].shape[:-1])
 
 
 def _batch_matmul(op: Operator, batch: Batch) -> int:
