@@ -78,7 +78,7 @@ def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:
         sources = [] if op in low.verdicts else [low.producer[t] for t in op.inputs if t in low.producer]
         before = [p for p in sources if p not in low.verdicts and _is_companion(low, p)]
         if before:
-            facts = Facts(before[0].op_type, [], [], neighbour=f"{op.op_type} '{op.name}'")
+            facts = Facts(before[0].op_type, [], [], neighbour=f"{op.written_type} '{op.name}'")
             waiting.append((before[0], failures((rules.beside_host,), facts)))
             continue
         waiting.pop()

@@ -36,7 +36,7 @@ def quantize(low: Lowering, unit: Unit) -> None:
         table(low, integers, y, lambda v: v)
         return
     reference = "" if x.dtype == "float32" else f"an input of type {x.dtype}"
-    neighbour = f"{source.op_type} '{source.name}'" if source is not None else ""
+    neighbour = f"{source.written_type} '{source.name}'" if source is not None else ""
     low.check(rules.QUANTIZE, Facts(op.op_type, [y], [], reference=reference, neighbour=neighbour))
     scale, zero_point = low.quantization(y)
     image = low.has_image(x) and len(x.shape) == 4

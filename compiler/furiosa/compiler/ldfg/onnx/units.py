@@ -232,7 +232,7 @@ def gap(
 
 
 def _called(op: Operator) -> str:
-    return f"{op.op_type} '{op.name}'"
+    return f"{op.written_type} '{op.name}'"
 
 
 def _normalizes(op: Operator, t: Tensor) -> bool:
