@@ -142,3 +142,23 @@ def test_what_the_npu_makes_for_the_host_crosses_in_8_bits() -> None:
     net.output(net.pair(net.node("Sinh", y), SCALE))
     placed = check(net, ["Sinh"])
     assert np.max(np.abs(placed.outputs[0][0])) > 0
+
+
+def test_two_pairs_in_a_row_stay_two_on_the_host() -> None:
+    """onnxruntime makes one of them; on the NPU both are done, and the numbers are those of the model wherever it is cut."""
+    net = Net()
+    x = net.pair(net.pair(net.node("Sin", net.input([1, 8, 6, 6])), 0.05, 3), 0.031, -7)
+    net.output(net.node("Sin", x))
+    check(net, ["Sin", "Sin"])
+    check(net, ["Sin", "Sin"], optimized=False)
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_real_numbers_of_the_host_that_are_quantised_and_read_again_after_the_npu(moved: bool) -> None:
+    """An output of a part of the host counts as a reader, so that onnxruntime does not fuse what makes it, nor quantises its bias."""
+    net = Net()
+    x = net.pair(net.input([1, 8, 6, 6]), 0.5)
+    y = net.node("Conv", x, net.weights((8, 8, 1, 1)), net.normal([8]))
+    q = net.pair(net.node("Transpose", y, perm=[0, 1, 3, 2]) if moved else y, 0.125)
+    net.output(net.node("MatMul", y, _on_npu(net, q, 0.125)))
+    check(net, ["Conv", "Transpose", "MatMul"] if moved else ["Conv", "MatMul"])

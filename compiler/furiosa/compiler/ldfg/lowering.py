@@ -81,6 +81,10 @@ class Lowering:
             Tensor, Tensor
         ] = {}  # ONNX: quantised tensors that the source has not -> its real ones
         self._integers: dict[Tensor, Tensor] = {}  # and back
+        # tensors whose values another one has as well, which they map to: what has been made of that serves both
+        self.twins: dict[Tensor, Tensor] = {}
+        # results of moves that whoever reads them on the host takes along, with the DequantizeLinear before them
+        self.taken_along: set[Tensor] = set()
         # host operators that each part of the host that reads their results does for itself
         self.companions: set[Operator] = set()
         self.consumers: dict[Tensor, list[Operator]] = {}
@@ -128,6 +132,7 @@ class Lowering:
 
     def plain(self, t: Tensor) -> Tensor:
         """The int8 (or float32) form in the source's layout."""
+        t = self._twin(t)
         form = self._made.plain.get(t)
         if form is not None:
             return form
@@ -158,14 +163,15 @@ class Lowering:
         self._made.plain[t] = form
         return form
 
+    def _twin(self, t: Tensor) -> Tensor:
+        """What stands for a tensor on the NPU; of twins on the host each stands for itself, so that none is lost there."""
+        other = self.twins.get(t)
+        return t if other is None or t in self._made.host or not self.is_made(other) else other
+
     def same_values(self, integers: Tensor, real: Tensor) -> None:
         """Says that a quantised tensor, which the source has not, and a real one hold the same values: either gives the other."""
         self._real[integers] = real
         self._integers[real] = integers
-
-    def stands_for_integers(self, real: Tensor) -> bool:
-        """Whether there is a quantised tensor of the same values, made or not."""
-        return real in self._integers
 
     def integers(self, real: Tensor) -> Tensor | None:
         """The quantised tensor of the same values that has been made."""
@@ -183,6 +189,7 @@ class Lowering:
         """The int8 form with the channels last; ``t`` has four dimensions."""
         if self.channels_last:
             return self.plain(t)
+        t = self._twin(t)
         form = self._made.image.get(t)
         if form is None:
             plain = self.plain(t)
@@ -197,6 +204,7 @@ class Lowering:
         """A tensor [N, C, W] as one of height 1, [N, C, 1, W], over which windows slide; any other as it is."""
         if len(t.shape) != 3:
             return t
+        t = self._twin(t)
         if t not in self._made.spatial:
             plain = self.plain(t)
             wide = self.spatial_result(t)
@@ -221,13 +229,13 @@ class Lowering:
 
     def has_image(self, t: Tensor) -> bool:
         """Whether the channels-last form is at hand or free."""
+        t = self._twin(t)
         return self.channels_last or t in self._made.image or (t.is_constant and len(t.shape) == 4)
 
     def is_made(self, t: Tensor) -> bool:
         """Whether any form of the tensor is there."""
-        return t.is_constant or any(
-            t in made for made in (self._made.host, self._made.plain, self._made.image, self._made.spatial)
-        )
+        made = (self._made.host, self._made.plain, self._made.image, self._made.spatial)
+        return t.is_constant or any(t in m for m in made) or (t in self.twins and self.is_made(self.twins[t]))
 
     def host(self, t: Tensor) -> Tensor:
         """The tensor as the source says, for a host operator or as an output of the model."""
@@ -256,6 +264,7 @@ class Lowering:
 
     def forms(self, t: Tensor) -> list[tuple[Tensor, tuple[int, ...] | None]]:
         """The forms of a source tensor that were made, each with the permutation back to the source's layout, if any."""
+        t = self._twin(t)
         forms: dict[Tensor, tuple[int, ...] | None] = {}
         if t in self._made.plain:
             forms[self._made.plain[t]] = None

@@ -29,6 +29,7 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
     captured = [t for op in operators for t in op.inputs[len(op.source.input) :] if t is not None]
     for tensor in captured:  # subgraphs know these by name
         names.of(tensor)
+    copies = [names.apart(t) for t in outputs if t not in captured and _is_quantized_later(t, operators)]
     given = {id(t) for t in inputs}
     nodes = []
     constants: dict[int, Tensor] = {}
@@ -60,13 +61,35 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
         functions=functions,
         graph=onnx.GraphProto(
             name="main",
-            node=nodes,
+            node=[*nodes, *copies],
             input=borders[: len(inputs)],
             output=borders[len(inputs) :],
             initializer=small,
         ),
     )
     return wire.join(model.SerializeToString(deterministic=True), big)
+
+
+# Past these onnxruntime looks for the QuantizeLinear of what an operator makes
+_BEFORE_QUANTIZE = ("Clip", "MaxPool", "Relu", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def _is_quantized_later(t: Tensor, operators: list[Operator]) -> bool:
+    """Whether an output is also quantised, perhaps after a move or an activation.
+
+    onnxruntime counts the operators that read a tensor, not that it is an output (1.32): so it would fuse what makes this one with its
+    quantisation, and quantise the output itself or a bias.  In the whole model there is another reader.
+    """
+    if t.dtype != "float32" or t.is_constant:
+        return False
+    found = {t}
+    for op in operators:
+        if op.inputs and op.inputs[0] in found:
+            if op.op_type == "QuantizeLinear":
+                return True
+            if op.op_type in _BEFORE_QUANTIZE:
+                found.add(op.outputs[0])
+    return False
 
 
 class _Names:
@@ -81,12 +104,21 @@ class _Names:
     def of(self, tensor: Tensor) -> str:
         name = self._names.get(id(tensor))
         if name is None:
-            name, n = tensor.name, 0
-            while name in self._taken:
-                n += 1
-                name = f"{tensor.name}:{n}"
-            self._taken.add(name)
-            self._names[id(tensor)] = name
+            name = self._names[id(tensor)] = self._free(tensor.name)
+        return name
+
+    def apart(self, tensor: Tensor) -> onnx.NodeProto:
+        """Another name for what makes and reads a tensor from now on, and the node that copies it to the one it had."""
+        before = self.of(tensor)
+        self._names[id(tensor)] = self._free(before)
+        return onnx.helper.make_node("Identity", [self.of(tensor)], [before])
+
+    def _free(self, wanted: str) -> str:
+        name, n = wanted, 0
+        while name in self._taken:
+            n += 1
+            name = f"{wanted}:{n}"
+        self._taken.add(name)
         return name
 
 

@@ -25,8 +25,9 @@ def find(
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
+    twins: list[Operator],
 ) -> Unit | None:
-    """The unit of all operators between one quantised tensor and a QuantizeLinear; None where there is more to it."""
+    """The unit of all operators between one quantised tensor and a QuantizeLinear with its twins; None where there is more to it."""
     members: dict[Operator, None] = {}
     dequantizes: dict[Operator, None] = {}
     start, moves = _before_moves(quantize, producer, consumers, results)
@@ -47,16 +48,18 @@ def find(
     if len(sources) != 1 or len(members) < 2:
         return None
     (x,) = sources
-    inside = {*members, *moves, quantize}
+    inside = {*members, *moves, quantize, *twins}
     for op in members:
         y = op.outputs[0]
         if y.shape != x.shape or not inside.issuperset(consumers.get(y, [])):
             return None
     ordered = _ordered(members, producer)
-    made = [*dequantizes, *ordered, *moves, quantize]
+    made = [*dequantizes, *ordered, *moves, quantize, *twins]
     output, units = quantized_moves(moves, quantize.outputs[0]) if moves else (quantize.outputs[0], [])
     last = ordered[-1]
-    return Unit(last, [x], output, made, dequantizes=list(dequantizes), chain=ordered, moves=units)
+    unit = Unit(last, [x], output, made, dequantizes=list(dequantizes), chain=ordered, moves=units)
+    unit.twins = twins
+    return unit
 
 
 def _before_moves(

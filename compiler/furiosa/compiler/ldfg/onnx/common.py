@@ -102,7 +102,7 @@ def is_fused(low: Lowering, unit: Unit) -> bool:
         return False
     if unit.activation is None:
         return True
-    if unit.activation.op_type == "Clip" and any(t.shape != () for t in unit.operators[-1].inputs[1:3]):
+    if unit.activation.op_type == "Clip" and any(t.shape != () for t in unit.anchor.inputs[1:3]):
         return False
     return bounds(low, unit, unit.output) == (-128, 127)
 

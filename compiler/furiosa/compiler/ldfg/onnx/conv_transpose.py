@@ -36,13 +36,13 @@ def conv_transpose(low: Lowering, unit: Unit) -> None:
         problem = problem or transposed.count(strides)
     depthwise = w.shape[0] == groups
     reference, bias_steps = "", None
-    quantized = x.quantization is not None and w.quantization is not None
+    quantized = all(t.quantization is not None for t in (x, w, y))
     channels = w.shape[1] * groups
     if quantized and w.quantization.axis in (None, 1) and (b is None or b.is_constant):
         each = normalization.steps(low, x, w)
         each = np.tile(each, groups) if each.size > 1 else each
         if b is not None and b.dtype == "float32":
-            b, reference = quantized_bias(low, unit, b, each, by_reference=each.size == 1)
+            b, reference = quantized_bias(low, unit, b, each, by_reference=True)
             bias_steps = b
         else:
             bias_steps, reference = normalization.bias_in_steps(b, each, channels)

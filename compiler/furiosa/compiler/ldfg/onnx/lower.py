@@ -48,13 +48,16 @@ HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 def lower_onnx(graph: Graph, release: str) -> Lowering:
     """Lowers the graph unit by unit."""
-    graph, odd, apart = annotate(graph)
+    graph, odd, twins = annotate(graph)
     low = Lowering(graph, release)
     moved: units.Moved = {}
     finders = (chains.find, moved_reals.find, moments.find)
-    all_units = units.units(low.graph, low.producer, low.consumers, moved, apart, *finders)
+    all_units = units.units(low.graph, low.producer, low.consumers, moved, twins, *finders)
+    low.twins = {q.outputs[0]: first.outputs[0] for q, first in twins.items()}
     for real, integers in moved.items():
         low.same_values(integers.tensor, real)
+        if not integers.apart:
+            low.taken_along.add(real)
     for unit in all_units:
         low.current = unit.operators
         try:
@@ -89,8 +92,8 @@ def _to_host(low: Lowering, op: Operator, reasons: list[Reason]) -> None:
 
 
 def _is_companion(low: Lowering, op: Operator) -> bool:
-    """Whether an operator makes real numbers of integers."""
-    return op.op_type == DEQUANTIZE or low.stands_for_integers(op.outputs[0])
+    """Whether an operator makes real numbers of integers, for onnxruntime too."""
+    return op.op_type == DEQUANTIZE or op.outputs[0] in low.taken_along
 
 
 def _lower(low: Lowering, unit: Unit, odd: dict[Operator, Oddity]) -> None:

@@ -324,30 +324,48 @@ def test_a_pool_that_is_refused_late_leaves_no_form_behind() -> None:
     assert placed == ["host", "npu"]
 
 
-def test_equal_quantize_linear_are_one() -> None:
-    """As a quantiser writes one for each reader; a constant of the same value is the same, one with another zero point is not."""
+def _twins(*zeros: str) -> _Model:
+    """A Relu that is quantised once for each of the zero points, constants "a" and "b" of the same value and "c" of another."""
     m = _Model(1, 4, 8, 8)
     m.constants |= {"t": np.float32(0.5), "a": np.int8(1), "b": np.int8(1), "c": np.int8(2)}
     m.nodes.append(helper.make_node("Relu", [m.at], ["r"]))
-    for zero in "abc":
+    for zero in zeros:
         m.nodes.append(helper.make_node("QuantizeLinear", ["r", "t", zero], [f"q_{zero}"], name=f"q_{zero}"))
         m.nodes.append(helper.make_node("DequantizeLinear", [f"q_{zero}", "t", zero], [f"d_{zero}"]))
+    return m
+
+
+def test_equal_quantize_linear_are_computed_once() -> None:
+    """As a quantiser writes one for each reader."""
+    m = _twins("a", "b")
     m.nodes.append(helper.make_node("Add", ["d_a", "d_b"], ["sum"]))
-    lowering = m.lower(m.quantize("sum"), "d_c")
-    names = [op.name for op in lowering.graph.operators if op.name.startswith("q_")]
-    assert names == ["q_a", "q_c"]
+    lowering = m.lower(m.quantize("sum"), "q_b")
+    assert {v.placed_on for v in lowering.verdicts.values()} == {"npu"}
+    assert _kinds(lowering).count("table_lookup") == 1
     (add,) = [op for op in lowering.operators if op.op_type == "npu.add"]
     assert add.inputs[0] is add.inputs[1]
+    assert lowering.operators[-1].outputs[0].name == "q_b"  # an output has a tensor of its own
 
 
-def test_equal_quantize_linear_that_are_outputs_stay() -> None:
+def test_a_real_number_that_is_quantised_in_two_ways_is_no_unit() -> None:
+    m = _twins("a", "c")
+    m.nodes.append(helper.make_node("Add", ["d_a", "d_c"], ["sum"]))
+    lowering = m.lower(m.quantize("sum"))
+    placed = {op.op_type: v.placed_on for op, v in lowering.verdicts.items()}
+    assert (placed["Relu"], placed["Add"]) == ("host", "npu")
+
+
+def test_equal_quantize_linear_stay_apart_on_the_host() -> None:
+    """There onnxruntime has to find of them what is in the model."""
     m = _Model(1, 4, 8, 8)
-    m.constants |= {"t": np.float32(0.5), "a": np.int8(1)}
-    m.nodes.append(helper.make_node("Relu", [m.at], ["r"]))
-    for name in ("p", "q"):
-        m.nodes.append(helper.make_node("QuantizeLinear", ["r", "t", "a"], [name], name=name))
-    lowering = m.lower("p", "q")
-    assert [op.name for op in lowering.graph.operators if op.name in ("p", "q")] == ["p", "q"]
+    m.constants |= {"t": np.float32(0.5), "a": np.int8(1), "b": np.int8(1)}
+    m.nodes.append(helper.make_node("Sinh", [m.at], ["r"]))
+    for zero in "ab":
+        m.nodes.append(helper.make_node("QuantizeLinear", ["r", "t", zero], [f"q_{zero}"]))
+        m.nodes.append(helper.make_node("DequantizeLinear", [f"q_{zero}", "t", zero], [f"d_{zero}"]))
+    m.nodes.append(helper.make_node("Add", ["d_a", "d_b"], ["sum"]))
+    kinds = _kinds(m.lower(m.quantize("sum")))
+    assert kinds.count("QuantizeLinear") == 2 and kinds.count("add") == 1
 
 
 @pytest.mark.parametrize(

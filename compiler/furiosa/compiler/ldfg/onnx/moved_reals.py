@@ -10,12 +10,26 @@ from __future__ import annotations
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
-from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, EIGHT_BIT, MOVES, PASSED, Integers, Moved, Unit
+from furiosa.compiler.ldfg.onnx.units import (
+    DEQUANTIZE,
+    EIGHT_BIT,
+    MOVES,
+    PASSED,
+    QUANTIZE,
+    Integers,
+    Moved,
+    Unit,
+)
 
 _LONGEST = 64  # moves in a row: what reads the last on the host takes all of them along
 
 
-def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit | None:
+def find(
+    op: Operator,
+    producer: dict[Tensor, Operator],
+    consumers: dict[Tensor, list[Operator]],
+    moved: Moved,
+) -> Unit | None:
     """The unit of a move whose data comes dequantised; its result is added to ``moved``."""
     if op.op_type not in MOVES or op.outputs[0].dtype != "float32" or any(t.name for t in op.outputs[1:]):
         return None
@@ -33,7 +47,9 @@ def find(op: Operator, producer: dict[Tensor, Operator], moved: Moved) -> Unit |
         moved[y] = Integers(weights, source.dequantize, source.moves + 1)
         return Unit(op, [source.tensor], weights, members, dequantizes=[source.dequantize])
     integers = Tensor(y.name, y.shape, source.tensor.dtype, source.tensor.quantization)
+    # onnxruntime passes no move whose result somebody quantises again
     is_apart = source.apart or op.op_type not in PASSED
+    is_apart |= any(user.op_type == QUANTIZE for user in consumers.get(y, ()))
     moved[y] = Integers(integers, source.dequantize, source.moves + 1, is_apart)
     return Unit(op, [source.tensor, *op.inputs[1:]], integers, members, dequantizes=[source.dequantize])
 

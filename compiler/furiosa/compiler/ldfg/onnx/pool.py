@@ -62,7 +62,8 @@ def _maximum(
 def average_pool(low: Lowering, unit: Unit) -> None:
     """In float32, as onnxruntime; where the window is the whole input, as GlobalAveragePool, which is what runs there too.
 
-    Its integer operator adds the zero point before it rounds, QuantizeLinear after.
+    Its integer operator adds the zero point before it rounds, QuantizeLinear after.  Where it has none for the unit, the order of its sums
+    depends on the channels and the processor: a result may differ by one.
     """
     op = unit.op
     x, y = unit.inputs[0], unit.output

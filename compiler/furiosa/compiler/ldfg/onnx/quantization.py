@@ -27,6 +27,9 @@ def dequantize(low: Lowering, unit: Unit) -> None:
 def quantize(low: Lowering, unit: Unit) -> None:
     op = unit.op
     x, y = op.inputs[0], op.outputs[0]
+    twin = low.twins.get(y)
+    if twin is not None and low.is_made(twin) and low.producer[twin] not in low.verdicts:
+        return  # the NPU has it already
     source = low.producer.get(x)
     integers = low.integers(x)
     if source is not None and source.op_type == DEQUANTIZE and source.inputs[0].dtype in EIGHT_BIT:

@@ -24,18 +24,17 @@ class Stated(NamedTuple):
     """A graph with the quantisation that its operators state, at 8-bit and bias tensors.
 
     ``odd``: the operators whose quantisation is none of one constant pair for a tensor or a channel, the same for all of them;
-    ``apart``: QuantizeLinear that stand for several equal ones which onnxruntime keeps apart, so that it fuses none of them.
+    ``twins``: QuantizeLinear that quantise the same tensor by the same numbers as another before them, which they map to.
     """
 
     graph: Graph
     odd: dict[Operator, Oddity]
-    apart: set[Operator]
+    twins: dict[Operator, Operator]
 
 
 def annotate(graph: Graph) -> Stated:
-    """What the operators state; equal QuantizeLinear of one tensor are one.  The graph given stays as it is."""
+    """What the operators state.  The graph given stays as it is."""
     graph = graph.copy()
-    apart = _merge(graph)
     odd: dict[Operator, Oddity] = {}
     for op in graph.operators:
         for t, scale, zero_point, axis in _stated(op):
@@ -57,31 +56,16 @@ def annotate(graph: Graph) -> Stated:
         if moves_bytes(op) and op.inputs[0] is not None:
             for t in op.outputs:
                 t.quantization = t.quantization or op.inputs[0].quantization
-    return Stated(graph, odd, apart)
+    return Stated(graph, odd, _twins(graph))
 
 
-def _merge(graph: Graph) -> set[Operator]:
-    """Leaves the first of equal QuantizeLinear of one tensor, as quantisers write them for each reader; gives ``Stated.apart``.
-
-    onnxruntime finds them equal only where they have their zero point from the same tensor (a scale may be another of the same value).
-    """
-    by_name = {t for op in graph.operators for t in op.inputs[len(op.source.input) :]}  # read by subgraphs
-    kept = {*graph.outputs, *by_name}
+def _twins(graph: Graph) -> dict[Operator, Operator]:
+    """``Stated.twins``: some quantisers write a QuantizeLinear for each reader of a tensor."""
     first: dict[tuple, Operator] = {}
-    other: dict[Tensor, Tensor] = {}
-    apart: set[Operator] = set()
-    operators = []
-    for op in graph.operators:
-        op.inputs = [other.get(t, t) for t in op.inputs]
-        same = first.setdefault(quantizes(op), op) if op.op_type == "QuantizeLinear" else op
-        if same is op or op.outputs[0] in kept:
-            operators.append(op)
-            continue
-        other[op.outputs[0]] = same.outputs[0]
-        if op.inputs[2:] != same.inputs[2:]:
-            apart.add(same)
-    graph.operators = operators
-    return apart
+    pairs = [
+        (op, first.setdefault(quantizes(op), op)) for op in graph.operators if op.op_type == "QuantizeLinear"
+    ]
+    return {op: same for op, same in pairs if op is not same}
 
 
 _SMALL = 1024  # bytes of scales that are compared by value

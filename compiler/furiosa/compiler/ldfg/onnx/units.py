@@ -42,11 +42,12 @@ class Unit:
     moves: list[Unit] = field(
         default_factory=list
     )  # of the result, before its QuantizeLinear: see quantized_moves
+    twins: list[Operator] = field(default_factory=list)  # QuantizeLinear that make the output once more
     function: Callable[..., None] | None = None  # what lowers it, where its operator's type does not tell
     steps: list[Unit] = field(
         default_factory=list
     )  # units that are lowered one after the other, or none (moments.py)
-    # from its quantisation, for onnxruntime: by a Flatten, or as its QuantizeLinear stands for several
+    # from its quantisation, for onnxruntime: by a move that it does not pass, or for twins
     apart: bool = False
 
     @property
@@ -57,7 +58,7 @@ class Unit:
     @property
     def anchor(self) -> Operator:
         """The member in whose place the unit is lowered: all that it reads has been made, nothing reads it yet."""
-        return self.op if self.others else self.operators[-1]
+        return self.op if self.others else self.operators[-1 - len(self.twins)]
 
 
 # QOperator form: the type of the plain operator, and where its inputs stand
@@ -128,7 +129,7 @@ def units(
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
     moved: Moved,
-    apart: set[Operator],
+    twins: dict[Operator, Operator],
     find_chain: Callable[..., Unit | None],
     find_move: Callable[..., Unit | None],
     find_moments: Callable[..., Unit | None],
@@ -136,7 +137,7 @@ def units(
     """The units in topological order; ``find_chain`` is chains.find, ``find_move`` moved_reals.find, ``find_moments`` moments.find.
 
     A DequantizeLinear may belong to several; what no unit absorbs is one itself.  ``moved`` gets the real tensors that moves of
-    dequantised ones make; ``apart`` are those of ``stated.Stated``.
+    dequantised ones make; ``twins`` are those of ``stated.Stated``.
     """
     results = set(graph.outputs)
     absorbed: dict[Operator, Unit] = {}
@@ -145,19 +146,20 @@ def units(
             continue
         unit = (
             _qoperator(op)
-            or _qdq(op, producer, consumers, results, moved)
+            or _qdq(op, producer, consumers, results, moved, twins)
             or _bytes(op)
-            or find_move(op, producer, moved)
+            or find_move(op, producer, consumers, moved)
         )
         if unit is not None:
-            unit.apart |= not apart.isdisjoint(unit.operators)
             for member in unit.operators:
                 if member.op_type != DEQUANTIZE:
                     absorbed[member] = unit
     for op in graph.operators:
         if op.op_type == QUANTIZE and op not in absorbed:
             unit = find_moments(op, producer, consumers, results, absorbed)
-            unit = unit or find_chain(op, producer, consumers, results)
+            if unit is None:
+                beside = [q for q in consumers.get(op.inputs[0], ()) if twins.get(q) is op]
+                unit = find_chain(op, producer, consumers, results, beside)
             if unit is not None:
                 absorbed.update((m, unit) for m in unit.operators if m.op_type != DEQUANTIZE)
     out: list[Unit] = []
@@ -253,6 +255,7 @@ def _qdq(
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
     moved: Moved,
+    twins: dict[Operator, Operator],
 ) -> Unit | None:
     """The unit around an operator on real numbers, if its data comes dequantised and its result is quantised."""
     outputs = [t for t in op.outputs if t.name]
@@ -280,17 +283,19 @@ def _qdq(
         return None
     unique = list(dict.fromkeys(dequantizes))
     if len(outputs) > 1:
-        return _split(op, inputs, unique, list(members), outputs, consumers, results)
+        return _split(op, inputs, unique, list(members), outputs, consumers, results, twins)
     (result,) = outputs
-    after = _after(op, inputs, result, producer, consumers, results)
+    after = _after(op, inputs, result, producer, consumers, results, twins)
     if after is None:
         return None
     unit = Unit(op, inputs, after.quantize.outputs[0], [], after.activation, after.normalization, unique)
     if after.bias is not None:
         inputs.append(after.bias)
         members |= dict.fromkeys(after.dequantizes)
-    unit.operators = [*members, op, *after.operators, *after.moves, after.quantize]
+    unit.operators = [*members, op, *after.operators, *after.moves, after.quantize, *after.twins]
+    unit.twins = after.twins
     unit.apart = is_apart or any(move.op_type not in PASSED for move in after.moves)
+    unit.apart |= _kept_apart(after.quantize, after.twins, results)
     if after.moves:
         unit.output, unit.moves = quantized_moves(after.moves, unit.output)
     return unit
@@ -301,6 +306,7 @@ class _After:
     """What lies between an operator and the QuantizeLinear of its result."""
 
     quantize: Operator
+    twins: list[Operator]
     operators: list[Operator]  # an Add, a BatchNormalization, an activation
     moves: list[Operator]
     activation: Operator | None = None
@@ -318,19 +324,22 @@ def _after(
     producer: dict[Tensor, Operator],
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
+    twins: dict[Operator, Operator],
 ) -> _After | None:
     """None where the result is not quantised, or something else is done with it before."""
-    found = _After(op, [], [])
+    found = _After(op, [], [], [])
     at = result
     activations = ACTIVATIONS if op.op_type != "Conv" else (*ACTIVATIONS, *SLOPES)
     while True:
         users = consumers.get(at, [])
-        if len(users) != 1 or at in results:
+        if not users or at in results:
             return None
-        (user,) = users
-        if user.op_type == QUANTIZE and user.inputs[0] is at:
-            found.quantize = user
+        user, *others = users
+        if _quantizes(user, at) and all(twins.get(q) is user for q in others):
+            found.quantize, found.twins = user, others
             return found
+        if others:
+            return None
         first = not found.operators and not found.moves
         if first and op.op_type == "MatMul" and _adds_bias(user, at, inputs, producer, found):
             found.operators.append(user)
@@ -353,6 +362,19 @@ def _after(
         else:
             return None
         at = user.outputs[0]
+
+
+def _quantizes(op: Operator, t: Tensor) -> bool:
+    return op.op_type == QUANTIZE and op.inputs[0] is t
+
+
+def _kept_apart(quantize: Operator, twins: list[Operator], results: set[Tensor]) -> bool:
+    """Whether onnxruntime does not find that twins are the same, so fuses none of them.
+
+    It does where they have their zero point from the same tensor (of scales it compares the values), and make no output of the model.
+    """
+    same = all(q.inputs[2:] == quantize.inputs[2:] for q in twins)
+    return bool(twins) and (not same or any(q.outputs[0] in results for q in (quantize, *twins)))
 
 
 def _adds_bias(
@@ -410,14 +432,16 @@ def _split(
     outputs: list[Tensor],
     consumers: dict[Tensor, list[Operator]],
     results: set[Tensor],
+    twins: dict[Operator, Operator],
 ) -> Unit | None:
     """The unit around an operator with several results, if each of them is quantised and nothing else."""
-    quantizes = []
+    quantizes, more = [], []
     for t in outputs:
-        users = consumers.get(t, [])
-        if len(users) != 1 or t in results or users[0].op_type != QUANTIZE or users[0].inputs[0] is not t:
+        first, *others = consumers.get(t) or [op]
+        if t in results or not _quantizes(first, t) or not all(twins.get(q) is first for q in others):
             return None
-        quantizes.append(users[0])
+        quantizes.append(first)
+        more += others
     made = [q.outputs[0] for q in quantizes]
-    members = [*before, op, *quantizes]
+    members = [*before, op, *quantizes, *more]
     return Unit(op, inputs, made[0], members, dequantizes=dequantizes, others=made[1:])
