@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from furiosa.compiler import __version__
+from furiosa.compiler import __version__, limits
 from furiosa.compiler.cdfg import legality as cdfg_legality
 from furiosa.compiler.cdfg.cluster import Cluster, cluster
 from furiosa.compiler.dfg import legality as dfg_legality
@@ -48,6 +48,7 @@ CONVERSIONS = ("Cast", "CastLike", "DequantizeLinear", "QuantizeLinear", "CAST",
 WORK = {"macs": "multiply-accumulates", "operators": "operators (it has no multiply-accumulates)"}
 
 Progress = Callable[[str, str], None]
+Tell = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -103,8 +104,14 @@ class Compilation:
         self.pool = ConstantPool()
         self.dram: dict[Tensor, Buffer] = {}
 
-    def run(self, until: str = "enf", progress: Progress = lambda source, target: None) -> Compilation:
-        """Runs the stages up to ``until``; ``progress`` is told of each before it starts."""
+    def run(
+        self,
+        until: str = "enf",
+        progress: Progress = lambda source, target: None,
+        tell: Tell = lambda detail: None,
+    ) -> Compilation:
+        """Runs the stages up to ``until``; ``progress`` is told of each before it starts, ``tell`` how far a long one is."""
+        self._tell = tell
         source = source_format(self.data)
         for stage in STAGES:
             progress(source, stage)
@@ -124,7 +131,7 @@ class Compilation:
         dfg_legality.check(self.dfg)
 
     def _ldfg(self) -> None:
-        self.ldfg = lower(self.dfg, self.release)
+        self.ldfg = lower(self.dfg, self.release, self._tell)
         ldfg_legality.check(self.ldfg)
         estimate_host(self.ldfg, self.target)
         if self.options.min_npu_coverage:
@@ -156,7 +163,12 @@ class Compilation:
             if t not in self.dram and not t.is_constant:
                 self.dram[t] = Buffer(t.name, t.size * ITEMSIZE.get(t.dtype, 1), Space.DRAM)
         npu = [c for c in self.cdfg if c.kind == "npu"]
-        self.residents, self.gir = schedule(npu, self.target, self.pool, self.dram, self.options.optimize)
+        self.residents, self.gir = schedule(
+            npu, self.target, self.pool, self.dram, self.options.optimize, self._tell
+        )
+        limits.check_bytes(
+            self.pool.buffer.size, self._own, "the constants of the NPU's operators, each with its own,"
+        )
         for segment in self.gir.values():
             gir_legality.check(segment, self.target)
 
@@ -165,6 +177,7 @@ class Compilation:
         for buffer in self.dram.values():
             linearizer.dram_buffer(buffer)
         linearizer.setup(self.residents.works)
+        host_bytes = 0
         for c in self.cdfg:
             if c.kind == "npu":
                 segment = self.gir[c]
@@ -174,12 +187,21 @@ class Compilation:
             else:
                 model = extract_host_model(self.ldfg.graph, c.operators, c.inputs, c.outputs)
                 self.steps.append(HostStep(c, model, self._host_us(c)))
+                host_bytes += len(model)
+                limits.check_bytes(
+                    host_bytes, self._own, "the models of the host's parts, each with all that it reads,"
+                )
         self.lir = linearizer.finish()
         lir_legality.check(self.lir, self.steps, self.target)
         if self.dram_bytes > self.target.memory_bytes:
             raise OutOfDram(out_of_memory(self.target))
         if self.beyond_dram and "out-of-dram" in self.options.deny:
             raise OutOfDram(f"{self.beyond_dram} (denied: out-of-dram)")
+
+    @property
+    def _own(self) -> int:
+        """The bytes of the model itself; constants may lie beside its file."""
+        return len(self.data) + self.ldfg.constant_bytes
 
     def _enf(self) -> None:
         for t in self.ldfg.graph.outputs:

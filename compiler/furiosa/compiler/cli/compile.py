@@ -13,6 +13,7 @@ from furiosa.compiler.errors import CompileError, LowCoverage
 from furiosa.enf import host_trial
 from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
+from furiosa.enf.progress import Activity
 
 if TYPE_CHECKING:
     from furiosa.compiler.dfg.graph import Graph
@@ -63,7 +64,8 @@ def _compile(options: arguments.Namespace) -> None:
     if options.target_ir == "enf" and options.host_trial:
         host_trial.check(compilation.program, options.source)
     try:
-        with interrupt.cleaning_up(), Outputs() as outputs:
+        with interrupt.cleaning_up(), Outputs() as outputs, Activity(options.source) as activity:
+            activity.now("writing the output")
             _write(compilation, choice, options, outputs)
     except OSError as e:
         raise output.unwritable(e) from None
@@ -103,10 +105,11 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
         else:
             _tell_choice(choice, options, loud)
             chosen.batch_size = choice.batch_size
-    progress = terminal.Progress(last + 1, loud)
     compilation = Compilation(data, chosen, files=options.files)
     try:
-        compilation.run(STAGES[last], progress.stage)
+        with Activity(options.source) as activity:
+            progress = terminal.Progress(last + 1, loud, activity)
+            compilation.run(STAGES[last], progress.stage, activity.detail)
     except LowCoverage:
         _tell_table(compilation, options)
         raise

@@ -6,13 +6,15 @@ import sys
 import time
 
 from furiosa.enf.command import say
+from furiosa.enf.progress import Activity
 
 
 class Progress:
-    """Tells of each stage before it starts and how long it took; says nothing where ``loud`` is false."""
+    """Tells of each stage before it starts and how long it took, where it is ``loud``; ``activity`` hears of it in any case."""
 
-    def __init__(self, steps: int, loud: bool):
+    def __init__(self, steps: int, loud: bool, activity: Activity):
         self.steps, self.loud = steps, loud
+        self._activity = activity
         self._done = 0
         self._started = self._since = time.perf_counter()
         encoding = (getattr(sys.stderr, "encoding", None) or "").lower()
@@ -23,6 +25,7 @@ class Progress:
         self.done()
         self._done += 1
         self._since = time.perf_counter()
+        self._activity.now(f"compiling from {source} to {target}")
         if self.loud:
             say(f"[{self._done}/{self.steps}] {self._magnifier}Compiling from {source} to {target}")
 

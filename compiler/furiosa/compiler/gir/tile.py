@@ -74,6 +74,9 @@ class Stage:
     computes: list[Work] = field(default_factory=list)
     stores: list[Work] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.loads) + len(self.computes) + len(self.stores)
+
 
 def box_bytes(box: Box, dtype: str) -> int:
     n = ITEMSIZE[dtype]

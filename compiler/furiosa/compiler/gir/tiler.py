@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from furiosa.compiler import limits
 from furiosa.compiler.cdfg.cluster import Cluster
 from furiosa.compiler.dfg.graph import Operator, Tensor
 from furiosa.compiler.errors import OutOfSram
@@ -59,10 +60,12 @@ class Tiler(Memory):
 
         Raises:
             OutOfSram: not even the smallest band of an operator fits.
+            TooLarge: there is more work than a program may have.
         """
         self.begin(spilled)
         self._limits = self._band_limits()
         stages: list[Stage] = []
+        count = counted = 0
         starts = {c.first: c for c in cascades}
         inside = {place for c in cascades for place in range(c.first, c.last + 1)}
         for place, op in enumerate(self.cluster.operators):
@@ -78,6 +81,9 @@ class Tiler(Memory):
             if not self.forms[place]:
                 stages.append(self._rename(op))
             self.store_outputs(op, stages)
+            count += sum(map(len, stages[counted:]))
+            counted = len(stages)
+            limits.check_commands(count)
         return stages
 
     def _band_limits(self) -> list[int]:

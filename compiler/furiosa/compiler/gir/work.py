@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from furiosa.compiler.dfg.graph import Operator
+from furiosa.compiler.errors import OutOfSram
 from furiosa.compiler.gir.form import Form, Read
 from furiosa.compiler.gir.tile import Box, Buffer, Holder, View, Work, pad_rank
 from furiosa.enf import timing
 from furiosa.enf.isa import BY_NAME, Command, Engine, Region, Space, dense_strides
 from furiosa.enf.target import Target
+
+MAX_TRANSFERS = 1 << 16  # of one tile
 
 _NOWHERE = Buffer("nowhere", 0, Space.SRAM)
 
@@ -66,6 +71,11 @@ def dma(instruction: str, engine: int, source: View, destination: View, op: Oper
     joined = _joined(source, destination)
     rank = next(o.rank for o in BY_NAME[instruction].operands)
     lead = joined[0].shape[: max(len(joined[0].shape) - rank, 0)]
+    if (count := math.prod(lead)) > MAX_TRANSFERS:
+        raise OutOfSram(
+            f"operator '{op.name}' ({op.op_type}) would need {count} transfers between DRAM and SRAM; the limit is {MAX_TRANSFERS}: "
+            "use smaller tensors, or merge dimensions"
+        )
     out = []
     for index in np.ndindex(*lead):
         views = []

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import xxhash
 
+from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.dfg.legality import Illegal
 from furiosa.compiler.ldfg import arithmetic, rules, vendor
@@ -31,6 +33,9 @@ NCHW_TO_NHWC = (0, 2, 3, 1)
 NHWC_TO_NCHW = (0, 3, 1, 2)
 
 
+_Content = tuple[str, tuple[int, ...], int]  # element type, shape and hash of an array
+
+
 @dataclass(slots=True)
 class Made:
     """All that lowering has made so far; nothing else of a ``Lowering`` changes while its functions run."""
@@ -42,19 +47,24 @@ class Made:
     image: MutableMapping[Tensor, Tensor] = field(default_factory=dict)
     spatial: MutableMapping[Tensor, Tensor] = field(default_factory=dict)
     host: MutableMapping[Tensor, None] = field(default_factory=dict)  # an ordered set
+    arrays: MutableMapping[_Content, np.ndarray] = field(
+        default_factory=dict
+    )  # of constants; equal ones are one
+    nbytes: int = 0  # of the arrays
 
     def layer(self) -> Made:
         """One that shows the same and keeps for itself what is added."""
-        return Made([], *(ChainMap({}, getattr(self, name)) for name in _MAPS))
+        return Made([], *(ChainMap({}, getattr(self, name)) for name in _MAPS), self.nbytes)
 
     def take(self, layer: Made) -> None:
         """Adds what was added to a layer."""
         self.operators += layer.operators
+        self.nbytes = layer.nbytes
         for name in _MAPS:
             getattr(self, name).update(getattr(layer, name).maps[0])
 
 
-_MAPS = [f.name for f in fields(Made)][1:]
+_MAPS = [f.name for f in fields(Made)][1:-1]
 
 
 class Lowering:
@@ -95,6 +105,7 @@ class Lowering:
                     self.consumers.setdefault(t, []).append(op)
             for t in op.outputs:
                 self.producer[t] = op
+        self.constant_bytes = sum(t.data.nbytes for t in self.consumers if t.data is not None)
 
     @property
     def operators(self) -> list[Operator]:
@@ -302,7 +313,18 @@ class Lowering:
         return self.emit_to(op_type, inputs, Tensor(name, shape, dtype, quantization), **attributes)
 
     def constant(self, name: str, data: np.ndarray, quantization: Quantization | None = None) -> Tensor:
-        return Tensor(name, data.shape, data.dtype.name, quantization, data)
+        """A constant of an NPU operator.
+
+        Raises:
+            TooLarge: together they take more than the model gives reason for.
+        """
+        data = np.ascontiguousarray(data)
+        content = data.dtype.name, data.shape, xxhash.xxh3_128_intdigest(data.view(np.uint8).data)
+        if content not in self._made.arrays:
+            self._made.nbytes += data.nbytes
+            limits.check_bytes(self._made.nbytes, self.constant_bytes, "the constants of the NPU's operators")
+            self._made.arrays[content] = data
+        return Tensor(name, data.shape, data.dtype.name, quantization, self._made.arrays[content])
 
     def table(self, name: str, function: Any) -> Tensor:
         return self.constant(name, arithmetic.table(function))

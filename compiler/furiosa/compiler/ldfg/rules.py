@@ -11,6 +11,7 @@ operators (vendor.py); rules about arithmetic are where the reference runtime's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ DYNAMIC_QUANTIZATION = (
 )
 DYNAMIC_QUANTIZATION += ("MatMulInteger", "MatMulIntegerToFloat")
 MAX_COPY_RANK = 6  # of the command COPY
+MAX_COPIES = 1 << 12  # of one move
 
 
 @dataclass(slots=True)
@@ -451,12 +453,14 @@ def copy_dimensions(f: Facts) -> None:
 
 
 def copy_commands(f: Facts) -> None:
-    """A move of values takes at most 256 commands for one dimension; going backwards takes one for each index.
+    """A move of values takes at most 256 commands for one dimension, and 4096 in all; going backwards takes one for each index.
 
     Leave the order of the values as it is, or repeat them fewer times.
     """
     if max(map(len, f.runs), default=0) > MAX_RUNS:
         raise Failure(f"more than {MAX_RUNS}", f"<= {MAX_RUNS}")
+    if (count := math.prod(map(len, f.runs))) > MAX_COPIES:
+        raise Failure(f"{count} in all", f"<= {MAX_COPIES} in all")
 
 
 def reference_arithmetic(f: Facts) -> None:

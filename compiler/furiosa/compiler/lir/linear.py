@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Operator
 from furiosa.compiler.errors import OutOfDram
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Work
@@ -58,12 +59,17 @@ class Linearizer:
         """The address of a DRAM buffer, given at its first use.
 
         Raises:
-            OutOfDram: not even host memory is left.
+            OutOfDram: not even host memory is left, or there are too many buffers.
         """
         lin = self.linear
         if buffer not in lin.addresses:
             if buffer.size > self._target.memory_bytes - lin.dram_bytes:
                 raise OutOfDram(out_of_memory(self._target))
+            if len(lin.dram) == hazards.MAX_LIVE:
+                raise OutOfDram(
+                    f"the program needs more than {hazards.MAX_LIVE} tensors in DRAM: those that cross between host and NPU, and those "
+                    "that SRAM does not hold; split the model"
+                )
             lin.addresses[buffer] = lin.dram_bytes
             self._open[buffer] = self._dram.open(buffer.name, lin.dram_bytes, max(buffer.size, 1))
             lin.dram_bytes += -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT
@@ -86,9 +92,15 @@ class Linearizer:
         lin.sram_peak = lin.resident_bytes
 
     def segment(self, segment: Segment) -> tuple[int, int]:
-        """Appends a segment; returns (first command, number of commands)."""
+        """Appends a segment; returns (first command, number of commands).
+
+        Raises:
+            OutOfDram: as ``dram_buffer``.
+            TooLarge: there are more commands than a program may have.
+        """
         lin = self.linear
         first = len(lin.commands)
+        limits.check_commands(first + len(segment.works))
         births: dict[int, list[Lifetime]] = {}
         deaths: dict[int, list[Lifetime]] = {}
         for x in segment.lifetimes:

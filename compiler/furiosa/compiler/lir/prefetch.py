@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+import numpy as np
+
 from furiosa.compiler.gir.tile import ALIGNMENT, Buffer, Stage, Work
 from furiosa.compiler.gir.work import cycles
 from furiosa.enf.isa import Engine, Space
@@ -127,11 +129,7 @@ class _Room:
                 change[use] += _size(b)
                 change[use + 1] -= _size(b)
                 self._first[b] = use
-        self._taken = []
-        live = 0
-        for c in change[:-1]:
-            live += c
-            self._taken.append(live)
+        self._taken = np.cumsum(change[:-1], dtype=np.int64)
 
     def after(self, load: Work, use: int) -> int:
         """The first place behind all that a load must follow: earlier uses of what it reads from and writes to."""
@@ -148,12 +146,10 @@ class _Room:
         if first <= at:  # it lives already
             return at
         size = _size(buffer)
-        for i in range(first - 1, at - 1, -1):
-            if self._taken[i] + size > self._capacity:
-                at = i + 1
-                break
-        for i in range(at, first):
-            self._taken[i] += size
+        full = np.flatnonzero(self._taken[at:first] > self._capacity - size)
+        if full.size:
+            at += int(full[-1]) + 1
+        self._taken[at:first] += size
         self._first[buffer] = at
         return min(at, use)
 

@@ -6,6 +6,7 @@ tried.  The number of candidates is bounded, and nothing but the program and the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from furiosa.compiler.cdfg.cluster import Cluster
@@ -17,6 +18,7 @@ from furiosa.compiler.gir.groups import Choice, at_the_ends, in_sram, through_dr
 from furiosa.compiler.gir.residents import Residents, choose, spare
 from furiosa.compiler.gir.tile import Buffer
 from furiosa.compiler.gir.tiler import Tiler
+from furiosa.compiler.limits import TooLarge
 from furiosa.compiler.lir.allocate import peak_bytes
 from furiosa.compiler.lir.linear import Linearizer
 from furiosa.compiler.lir.prefetch import ahead
@@ -35,9 +37,14 @@ _SHARED = 1 / 4  # of a transfer's time that counts even where work hides it: ot
 
 
 def schedule(
-    clusters: list[Cluster], target: Target, pool: ConstantPool, dram: dict[Tensor, Buffer], level: int
+    clusters: list[Cluster],
+    target: Target,
+    pool: ConstantPool,
+    dram: dict[Tensor, Buffer],
+    level: int,
+    tell: Callable[[str], None] = lambda detail: None,
 ) -> tuple[Residents, dict[Cluster, Segment]]:
-    """The constants that stay in SRAM, and the segment of each NPU cluster.
+    """The constants that stay in SRAM, and the segment of each NPU cluster; ``tell`` hears how far it is.
 
     Raises:
         OutOfSram: an operator does not fit in any way.
@@ -46,12 +53,17 @@ def schedule(
     while True:
         residents = choose(clusters, target, pool, budget)
         tilers = {c: Tiler(c, target, pool, dram, residents, compares=level > 0) for c in clusters}
-        segments = {c: spill(tiler) for c, tiler in tilers.items()}
+        segments = {}
+        for i, (c, tiler) in enumerate(tilers.items()):
+            tell(f"what fits into SRAM, cluster {i + 1} of {len(clusters)}")
+            segments[c] = spill(tiler)
         if not residents.nbytes or not any(s.spilled for s in segments.values()):
             break
         budget = budget // 2 if budget > target.sram_bytes // 16 else 0
     if level:
-        segments = {c: _improve(tiler, segments[c], level) for c, tiler in tilers.items()}
+        for i, (c, tiler) in enumerate(tilers.items()):
+            tell(f"schedules, cluster {i + 1} of {len(clusters)}")
+            segments[c] = _improve(tiler, segments[c], level)
     return residents, segments
 
 
@@ -91,7 +103,7 @@ def _try(tiler: Tiler, choice: Choice, level: int) -> list[_Candidate]:
     """A choice of tensors in DRAM and cascades, with loads as far ahead as SRAM allows; none if it does not fit."""
     try:
         stages = tiler.tile(*choice)
-    except OutOfSram:
+    except (OutOfSram, TooLarge):
         return []
     out = []
     for share, late in _AHEAD:

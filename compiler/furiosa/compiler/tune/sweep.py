@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 
@@ -14,7 +15,8 @@ from furiosa.compiler.errors import CompileError
 from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.tune.point import Point, failed, measure
-from furiosa.enf.command import internal
+from furiosa.enf import progress
+from furiosa.enf.command import internal, say
 
 CHUNK = 1 << 16  # bytes read at a time
 
@@ -59,6 +61,7 @@ def sweep(
         except CompileError as e:
             return failed(npu, size, e)
 
+    started = time.monotonic()
     waiting = list(enumerate(points))[::-1]
     done: dict[int, Point] = {}
     running: dict[
@@ -72,7 +75,11 @@ def sweep(
                     fd, pid = _start(work, wanted)
                     running[fd] = place, pid, wanted, bytearray()
                     events.register(fd, selectors.EVENT_READ)
-                for key, _ in events.select():
+                found = events.select(progress.EVERY)
+                if not found:
+                    sizes = ", ".join(f"{size} on {npu}" for _, _, (npu, size), _ in running.values())
+                    say(f"{time.monotonic() - started:.0f} s so far, compiling for batch size {sizes}")
+                for key, _ in found:
                     place, pid, wanted, answer = running[key.fd]
                     if piece := os.read(key.fd, CHUNK):
                         answer += piece

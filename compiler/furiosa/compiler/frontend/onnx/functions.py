@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from furiosa.compiler import limits
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.onnx import checks
 
 _Key = tuple[str, str, str]  # domain, name, overload
@@ -35,7 +35,7 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
 
     size = _unfolded(model)
     limits.check_operators(size.operators)
-    limits.check_unfolded(
+    limits.check_bytes(
         size.nbytes, model.ByteSize(), "the model, with the bodies of its functions in place of calls,"
     )
     # The inliner knows nothing of default values.

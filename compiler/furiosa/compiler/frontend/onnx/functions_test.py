@@ -10,10 +10,10 @@ import pytest
 from onnx import helper
 
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend.limits import MOST_OPERATORS
 from furiosa.compiler.frontend.onnx import functions
 from furiosa.compiler.frontend.onnx.importer import import_onnx
 from furiosa.compiler.frontend.onnx.testing import tensor
+from furiosa.compiler.limits import MOST_OPERATORS
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
 
@@ -60,7 +60,7 @@ def test_functions_that_would_unfold_to_too_many_operators(depth: int) -> None:
 
 
 def test_the_number_is_that_of_what_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("furiosa.compiler.frontend.limits.MOST_OPERATORS", 32)
+    monkeypatch.setattr("furiosa.compiler.limits.MOST_OPERATORS", 32)
     import_onnx(_doubling(5).SerializeToString())
     with pytest.raises(InvalidModel, match="has 64 operators"):
         import_onnx(_doubling(6).SerializeToString())

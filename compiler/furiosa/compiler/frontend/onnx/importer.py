@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import onnx
 from google.protobuf.message import DecodeError
 
+from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
-from furiosa.compiler.frontend import ends, limits, open_dims
+from furiosa.compiler.frontend import ends, open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
     attributes,

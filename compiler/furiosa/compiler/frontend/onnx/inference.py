@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Tensor
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.onnx import attributes, checks, control, fold, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 
@@ -48,7 +48,7 @@ class Inference:
             dense += check_size(
                 sparse.values.name, tuple(sparse.dims), dtype_name(sparse.values.data_type, "a constant")
             )
-            limits.check_unfolded(dense, model.ByteSize(), "the sparse constants of the model")
+            limits.check_bytes(dense, model.ByteSize(), "the sparse constants of the model")
             self._add(reader.densify(sparse))
 
     def run(self) -> None:

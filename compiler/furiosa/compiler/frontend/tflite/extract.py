@@ -75,10 +75,7 @@ class _Extractor:
             operators=tables,
             name="main",
         )
-        subgraphs = [main]
-        if any(map(_subgraph_fields, tables)):
-            others = range(1, len(self.source.model["subgraphs"]))
-            subgraphs += [self._subgraph(i) for i in (*others, *([0] if self.source.subgraph else []))]
+        subgraphs = [main, *self._called(tables)]
         with guarded(self.source.data):
             codes = [schema.OperatorCodeT.InitFromObj(self.file.OperatorCodes(k)) for k in self.codes]
         return schema.ModelT(
@@ -99,7 +96,7 @@ class _Extractor:
             table.builtinOptions.newShape = _int32(op.attributes["new_shape"])
 
     def _complete(self, table: schema.OperatorT) -> None:
-        """Renumbers the operator code and the first subgraph, and moves custom options from behind the flatbuffer into it."""
+        """Renumbers the operator code, and moves custom options from behind the flatbuffer into it."""
         known = len(self.source.model["operator_codes"])
         if table.opcodeIndex >= known:
             raise InvalidModel(
@@ -108,11 +105,6 @@ class _Extractor:
         table.opcodeIndex = self.codes.setdefault(table.opcodeIndex, len(self.codes))
         offset, size = table.largeCustomOptionsOffset, table.largeCustomOptionsSize
         table.largeCustomOptionsOffset = table.largeCustomOptionsSize = 0
-        if self.source.subgraph:  # the first subgraph of the file comes last, as the main one is another
-            for options, name in _subgraph_fields(table):
-                numbers = np.asarray(getattr(options, name))
-                moved = np.where(numbers == 0, len(self.source.model["subgraphs"]), numbers)
-                setattr(options, name, moved if moved.ndim else moved.item())
         if table.customOptions is None and offset > 1:
             table.customOptions = self.source.behind(offset, size, "an operator's custom options")
 
@@ -190,8 +182,25 @@ class _Extractor:
             self.buffers.append(_Buffer(data=data.reshape(-1).view(np.uint8)))
         return self.stored[key]
 
+    def _called(self, tables: list[schema.OperatorT]) -> list[schema.SubGraphT]:
+        """The subgraphs that operators run, directly or through others, in the file's order; calls get the new numbers."""
+        count = len(self.source.model["subgraphs"])
+        calls = [call for table in tables for call in _calls(table)]
+        found: dict[int, schema.SubGraphT] = {}
+        for options, name in calls:  # which grows
+            for i in np.atleast_1d(getattr(options, name)).tolist():
+                if 0 <= i < count and i != self.source.subgraph and i not in found:
+                    found[i] = self._subgraph(i)
+                    calls += [call for table in found[i].operators or () for call in _calls(table)]
+        numbers = {i: n for n, i in enumerate([self.source.subgraph, *sorted(found)])}
+        for options, name in calls:
+            old = getattr(options, name)
+            new = [numbers.get(i, i) for i in np.atleast_1d(old).tolist()]
+            setattr(options, name, new[0] if isinstance(old, int) else _int32(new))
+        return [found[i] for i in sorted(found)]
+
     def _subgraph(self, i: int) -> schema.SubGraphT:
-        """A subgraph that control flow calls, unchanged but for the numbers of buffers and operator codes."""
+        """A subgraph as it is in the file but for the numbers of buffers and operator codes."""
         with guarded(self.source.data):
             subgraph = schema.SubGraphT.InitFromObj(self.file.Subgraphs(i))
         for table in subgraph.tensors or ():
@@ -211,7 +220,12 @@ def _int32(values: Sequence[int]) -> np.ndarray:
     return np.array(values, np.int32)
 
 
-def _subgraph_fields(table: schema.OperatorT) -> list[tuple[object, str]]:
-    """Where an operator names other subgraphs (IF, WHILE, CALL_ONCE, STABLEHLO_REDUCE, …): an options object and a field."""
-    options = (table.builtinOptions, table.builtinOptions2)
-    return [(o, name) for o in options if o is not None for name in vars(o) if "subgraph" in name.lower()]
+def _calls(table: schema.OperatorT) -> list[tuple[object, str]]:
+    """The options, and the names of those of their fields, by which an operator names subgraphs (IF, WHILE, CALL_ONCE, STABLEHLO_REDUCE, …)."""
+    options = [o for o in (table.builtinOptions, table.builtinOptions2) if o is not None]
+    return [
+        (o, name)
+        for o in options
+        for name, value in vars(o).items()
+        if "subgraph" in name.lower() and value is not None
+    ]

@@ -94,6 +94,35 @@ def test_control_flow_takes_its_subgraphs_along() -> None:
     assert run(again, [np.float32([3.5])])[0].tolist() == [10.5]
 
 
+def test_only_the_subgraphs_that_are_run_are_taken_along() -> None:
+    """Two IFs in a row: each has two branches, one of which runs a third subgraph."""
+    b = ModelBuilder()
+    condition = b.tensor("c", [1], "bool")
+    x, y, z = (b.tensor(n, [4], "float32") for n in "xyz")
+    b.operator("IF", [condition, x], [y], options("IfOptions", thenSubgraphIndex=5, elseSubgraphIndex=2))
+    b.operator("IF", [condition, y], [z], options("IfOptions", thenSubgraphIndex=1, elseSubgraphIndex=3))
+    for op_type in ("SQRT", "NEG", "ABS", "EXP"):
+        graph = b.subgraph()
+        graph.inputs, graph.outputs = [0], [1]
+        b.operator(op_type, [b.tensor("p", [4], "float32")], [b.tensor("q", [4], "float32")])
+    graph = b.subgraph()
+    graph.inputs, graph.outputs = [0], [1]
+    always = b.tensor("always", [1], "bool", [True])
+    inner = options("IfOptions", thenSubgraphIndex=4, elseSubgraphIndex=2)
+    b.operator("IF", [always, b.tensor("p", [4], "float32")], [b.tensor("q", [4], "float32")], inner)
+    graph.inputs, graph.outputs = [1], [2]
+    graph = import_tflite(b.build([condition, x], [z]))
+    (condition, x), (z,) = graph.inputs, graph.outputs
+    y = graph.operators[0].outputs[0]
+    first = extract(graph, graph.operators[:1], [condition, x], [y])
+    second = extract(graph, graph.operators[1:], [condition, y], [z])
+    assert [schema.Model.GetRootAs(m, 0).SubgraphsLength() for m in (first, second)] == [4, 3]
+    values = np.array([1, 4, 9, 16], np.float32)
+    for taken, functions in ((True, (np.exp, np.sqrt)), (False, (np.negative, np.abs))):
+        for part, function in zip((first, second), functions):
+            np.testing.assert_allclose(run(part, [np.array([taken]), values])[0], function(values), rtol=1e-5)
+
+
 def test_bad_references_of_other_subgraphs() -> None:
     b = count_to_ten()
     b.model.subgraphs[1].operators[0].opcodeIndex = 9

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
-from furiosa.compiler.frontend import limits
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes, signatures, versions
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model

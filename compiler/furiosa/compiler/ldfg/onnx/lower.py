@@ -46,7 +46,7 @@ MIN_OPSET = 7
 HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 
-def lower_onnx(graph: Graph, release: str) -> Lowering:
+def lower_onnx(graph: Graph, release: str, tell: Callable[[str], None]) -> Lowering:
     """Lowers the graph unit by unit."""
     graph, odd, twins = annotate(graph)
     low = Lowering(graph, release)
@@ -58,7 +58,8 @@ def lower_onnx(graph: Graph, release: str) -> Lowering:
         low.same_values(integers.tensor, real)
         if not integers.apart:
             low.taken_along.add(real)
-    for unit in all_units:
+    for i, unit in enumerate(all_units):
+        tell(f"operator {i + 1} of {len(all_units)}")
         low.current = unit.operators
         try:
             _lower(low, unit, odd)

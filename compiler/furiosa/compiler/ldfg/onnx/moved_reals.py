@@ -7,8 +7,6 @@ result reads a quantised tensor of the same scale.
 
 from __future__ import annotations
 
-import numpy as np
-
 from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
 from furiosa.compiler.ldfg.onnx.units import (
     DEQUANTIZE,
@@ -70,6 +68,4 @@ def _transposed(w: Tensor, y: Tensor, perm: list[int] | None) -> Tensor:
     perm = list(perm) if perm is not None else list(range(len(w.shape)))[::-1]
     q = w.quantization
     axis = None if q.axis is None else perm.index(q.axis)
-    data = np.ascontiguousarray(w.data.transpose(perm))
-    data.flags.writeable = False
-    return Tensor(w.name, y.shape, w.dtype, Quantization(q.scale, q.zero_point, axis), data)
+    return Tensor(w.name, y.shape, w.dtype, Quantization(q.scale, q.zero_point, axis), w.data.transpose(perm))

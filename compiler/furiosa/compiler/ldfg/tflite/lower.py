@@ -52,10 +52,11 @@ from furiosa.compiler.ldfg.tflite.unary import (
 from furiosa.compiler.ldfg.verdict import Refused, Verdict, failures
 
 
-def lower_tflite(graph: Graph, release: str) -> Lowering:
+def lower_tflite(graph: Graph, release: str, tell: Callable[[str], None]) -> Lowering:
     """Lowers the graph operator by operator."""
     lowering = Lowering(graph, release)
-    for op in lowering.graph.operators:
+    for i, op in enumerate(lowering.graph.operators):
+        tell(f"operator {i + 1} of {len(lowering.graph.operators)}")
         lowering.current = [op]
         function = LOWERINGS.get(op.op_type)
         if function is None:
