@@ -100,6 +100,7 @@ class Compilation:
         if not 0 <= options.min_npu_coverage <= 1:
             raise InvalidConfig(f"min NPU coverage {options.min_npu_coverage} is not between 0 and 1")
         self.data, self.options, self.files = data, options, files
+        self._tell: Tell = lambda detail: None
         self.steps: list[Step] = []
         self.pool = ConstantPool()
         self.dram: dict[Tensor, Buffer] = {}
