@@ -71,6 +71,73 @@ def hard_sigmoid(alpha: float, beta: float) -> Function:
     return lambda x: min(max(float(f32(f32(x) * f32(alpha)) + f32(beta)), 0.0), 1.0)
 
 
+def reciprocal(x: float) -> float:
+    """1 / x; infinity for 0."""
+    return float(f32(1) / f32(x)) if x else math.inf
+
+
+def sign(x: float) -> float:
+    return float((x > 0) - (x < 0))
+
+
+def softsign(x: float) -> float:
+    """x * (1 / (1 + |x|)), step by step in float32."""
+    return float(f32(x) * (f32(1) / (f32(1) + f32(abs(x)))))
+
+
+def threshold(alpha: float) -> Function:
+    """x above ``alpha``, else 0."""
+    return lambda x: x if x > float(f32(alpha)) else 0.0
+
+
+def shrink(bias: float, bound: float) -> Function:
+    """0 between -bound and bound; beyond it nearer to 0 by ``bias``."""
+
+    def function(x: float) -> float:
+        if abs(x) <= float(f32(bound)):
+            return 0.0
+        return float(f32(x) + f32(bias)) if x < 0 else float(f32(x) - f32(bias))
+
+    return function
+
+
+def selu(alpha: float, gamma: float) -> Function:
+    """gamma * (x or, below zero, alpha * (e^x - 1)), step by step in float32."""
+
+    def function(x: float) -> float:
+        below = f32(alpha) * (f32(exp(x)) - f32(1)) if x < 0 else f32(0)
+        return float(f32(gamma) * (f32(max(x, 0.0)) + min(below, f32(0))))
+
+    return function
+
+
+def celu(alpha: float) -> Function:
+    """x or, below zero, alpha * (e^(x / alpha) - 1), step by step in float32."""
+
+    def function(x: float) -> float:
+        grown = f32(alpha) * (f32(exp(float(f32(x) / f32(alpha)))) - f32(1))
+        return float(f32(max(x, 0.0)) + min(grown, f32(0)))
+
+    return function
+
+
+def swish(alpha: float) -> Function:
+    """x * sigmoid(alpha * x), step by step in float32."""
+    return lambda x: float(f32(x) * f32(sigmoid(float(f32(alpha) * f32(x)))))
+
+
+def mish(x: float) -> float:
+    """x * tanh(softplus(x)), step by step in float32."""
+    return float(f32(x) * f32(math.tanh(float(f32(softplus(x))))))
+
+
+def fast_gelu(x: float) -> float:
+    """x * (1/2 + tanh(x * (c * x * x + b)) / 2), step by step in float32."""
+    v = f32(x)
+    inner = v * (f32(0.044715 * math.sqrt(2 / math.pi)) * v * v + f32(math.sqrt(2 / math.pi)))
+    return float(v * (f32(0.5) + f32(0.5) * f32(math.tanh(float(inner)))))
+
+
 def hard_swish(x: float) -> float:
     """x * hard_sigmoid(x) with 1/6 and 1/2."""
     return float(f32(x) * f32(hard_sigmoid(1 / 6, 0.5)(x)))
