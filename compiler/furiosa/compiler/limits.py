@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from furiosa.compiler.errors import InvalidModel
 
-MOST_OPERATORS = 1 << 17
+MOST_OPERATORS = 1 << 18  # of the file's
+MOST_LOWERED = 1 << 16  # of the NPU, at some 30 KB each
 MOST_COMMANDS = 1 << 19  # of the NPU; the format of ENFs takes twice as many
 BEYOND = 1 << 28  # bytes that something may take beyond four times those of the model
 
@@ -24,6 +25,16 @@ def check_operators(count: int) -> None:
             f"the model has {_number(count)} operators, with those of functions and of graphs in operators; the limit is "
             f"{MOST_OPERATORS}: split the model"
         )
+
+
+def check_lowered(count: int) -> None:
+    """Checks the number of operators for the NPU.
+
+    Raises:
+        TooLarge: there are too many.
+    """
+    if count > MOST_LOWERED:
+        raise TooLarge(f"the NPU would run {count} operators; the limit is {MOST_LOWERED}: split the model")
 
 
 def check_commands(count: int) -> None:

@@ -51,6 +51,14 @@ def test_operators(monkeypatch: pytest.MonkeyPatch) -> None:
         _compile(m.build([names[0]], [names[-1]]))
 
 
+def test_operators_of_the_npu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_LOWERED", 10)
+    with pytest.raises(
+        InvalidModel, match="the NPU would run 22 operators; the limit is 10: split the model"
+    ):
+        _compile(_quantized(_chain(20, "r{i} = Add(d{i}, d{i})")))
+
+
 def test_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _quantized(_chain(20, "r{i} = Add(d{i}, d{i})"))
     count = len(_compile(data).lir.commands)

@@ -133,6 +133,7 @@ class Compilation:
 
     def _ldfg(self) -> None:
         self.ldfg = lower(self.dfg, self.release, self._tell)
+        limits.check_lowered(sum(op.op_type.startswith("npu.") for op in self.ldfg.operators))
         ldfg_legality.check(self.ldfg)
         estimate_host(self.ldfg, self.target)
         if self.options.min_npu_coverage:
