@@ -68,7 +68,8 @@ def _refusals(seed: int) -> Iterator[list[str]]:
 def _state(low: Lowering) -> list[Any]:
     """All that a lowering has made, and the graph that it works on."""
     made = [getattr(low._made, f.name) for f in fields(Made)]
-    return [*(list(m) if isinstance(m, list) else dict(m) for m in made), _described(low.graph)]
+    kept = [list(m) if isinstance(m, list) else m if isinstance(m, int) else dict(m) for m in made]
+    return [*kept, _described(low.graph)]
 
 
 def _described(graph: Graph) -> list[Any]:
