@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         "| fault | moments | wrong | hangs | crashes | what came of them | s |\n|---|---|---|---|---|---|---|"
     )
     findings = 0
-    for name in kinds.NAMES:
+    for name in kinds.KINDS:
         if not any(text in name for text in options.kinds):
             continue
         begun = time.monotonic()

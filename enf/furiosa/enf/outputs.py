@@ -15,7 +15,10 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO, NamedTuple, Self
+
+from furiosa.enf import leaving
 
 _TEMPORARY = (
     ".furiosa-"  # how temporary names begin; all are of one length, so that they fit where any name does
@@ -76,16 +79,18 @@ class Outputs:
             self._pending.append(_Pending(file, path, None, -1))
             return file
         final = os.path.realpath(path)
-        with _naming(path):
-            descriptor, temporary = _claim(final, _new_file)
-        try:
-            lock = os.dup(descriptor)
-            file = io.BufferedWriter(_Named(descriptor, path))
-            self._pending.append(_Pending(file, final, temporary, lock))
-        except BaseException:
-            _quietly(os.close, descriptor)
-            _quietly(os.unlink, temporary)
-            raise
+        with leaving.held():
+            with _naming(path):
+                descriptor, temporary = _claim(final, _new_file)
+            leaving.undo(temporary, partial(os.unlink, temporary))
+            try:
+                lock = os.dup(descriptor)
+                file = io.BufferedWriter(_Named(descriptor, path))
+                self._pending.append(_Pending(file, final, temporary, lock))
+            except BaseException:
+                _quietly(os.close, descriptor)
+                _remove(temporary)
+                raise
         return file
 
     def __enter__(self) -> Self:
@@ -99,7 +104,7 @@ class Outputs:
             for pending in self._pending:
                 _quietly(pending.file.close)
                 if pending.temporary is not None:
-                    _quietly(os.unlink, pending.temporary)
+                    _remove(pending.temporary)
                     os.close(pending.lock)
             self._pending.clear()
 
@@ -112,13 +117,15 @@ class Outputs:
             if pending.temporary is not None:
                 _take_after(pending.path, pending.lock)
             pending.file.close()
-        while self._pending:
-            _, path, temporary, lock = self._pending[0]
-            if temporary is not None:
-                with _naming(path):
-                    os.replace(temporary, path)
-                os.close(lock)
-            del self._pending[0]
+        with leaving.held():  # all of them or none
+            while self._pending:
+                _, path, temporary, lock = self._pending[0]
+                if temporary is not None:
+                    with _naming(path):
+                        os.replace(temporary, path)
+                    leaving.done(temporary)
+                    os.close(lock)
+                del self._pending[0]
 
 
 @contextmanager
@@ -168,13 +175,17 @@ def temporary_folder(place: str) -> Iterator[str]:
     Raises:
         OSError: it cannot be made.
     """
-    with _naming(place):
-        lock, temporary = _claim(place, _new_folder)
+    with leaving.held():
+        with _naming(place):
+            lock, temporary = _claim(place, _new_folder)
+        leaving.undo(temporary, partial(_remove_folder, temporary))
     try:
         yield temporary
     finally:
-        _remove_folder(temporary)
-        os.close(lock)
+        with leaving.held():
+            _remove_folder(temporary)
+            leaving.done(temporary)
+            os.close(lock)
 
 
 def is_temporary(name: str) -> bool:
@@ -265,6 +276,13 @@ def _is_at(descriptor: int, path: str) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def _remove(path: str) -> None:
+    """Removes a temporary, and with it the name, which another run may take from then on."""
+    with leaving.held():
+        _quietly(os.unlink, path)
+        leaving.done(path)
 
 
 def _remove_folder(path: str) -> None:

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from furiosa.enf import threads
 from furiosa.enf.command import say
 
 EVERY = 10.0  # seconds
@@ -30,15 +31,16 @@ class Activity:
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+        self._thread = thread if threads.start(thread) else None  # on a system without threads nothing is told
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _tell(self) -> None:
         while not self._ended.wait(EVERY):

@@ -7,9 +7,14 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 
+from furiosa.enf import leaving
 from furiosa.runtime.errors import HostProcessEnded
+
+STOPPING = 1.0  # seconds
 
 
 def end_with_parent(life: int) -> None:
@@ -38,23 +43,36 @@ def call(command: Callable[[], int], what: str) -> int:
     sys.stdout.flush()
     reading, life = os.pipe()
     try:
-        pid = os.fork()
+        with leaving.held():
+            pid = os.fork()
+            if pid:
+                leaving.undo(pid, partial(_stop, pid))
         if not pid:
             status = 1
             try:
                 os.close(life)
                 end_with_parent(reading)
+                leaving.watch()
                 status = command()
                 sys.stdout.flush()
             finally:
                 os._exit(status)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        leaving.done(pid)
     finally:
         os.close(reading)
         os.close(life)
     if status < 0:
         raise HostProcessEnded(f"{what} was ended by {signal.Signals(-status).name}", -status)
     return status
+
+
+def _stop(pid: int) -> None:
+    """Lets a child undo what it has begun before it ends with this process."""
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + STOPPING
+    while time.monotonic() < end and not os.waitpid(pid, os.WNOHANG)[0]:
+        time.sleep(1e-3)
 
 
 class Copy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from furiosa.enf import command, selection
+from furiosa.enf import command, leaving, selection
 from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 from furiosa.runtime.errors import InvalidInput
 
@@ -41,6 +41,7 @@ def run_command(make_parser: Callable[[], Parser], prog: str, argv: Sequence[str
 
     def parsed(given: list[str]) -> int | None:
         args = make_parser().parse_args(given)
+        leaving.watch()  # from here on native code of other libraries may run for long
         return args.run(args)
 
     return command.run(parsed, prog, argv)

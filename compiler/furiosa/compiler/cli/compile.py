@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from furiosa.compiler import __version__
-from furiosa.compiler.cli import arguments, interrupt, outcome, output, terminal
+from furiosa.compiler.cli import arguments, outcome, output, terminal
 from furiosa.compiler.errors import CompileError, LowCoverage
 from furiosa.enf import host_trial
 from furiosa.enf.command import say
@@ -64,7 +64,7 @@ def _compile(options: arguments.Namespace) -> None:
     if options.target_ir == "enf" and options.host_trial:
         host_trial.check(compilation.program, options.source)
     try:
-        with interrupt.cleaning_up(), Outputs() as outputs, Activity(options.source) as activity:
+        with Outputs() as outputs, Activity(options.source) as activity:
             activity.now("writing the output")
             _write(compilation, choice, options, outputs)
     except OSError as e:

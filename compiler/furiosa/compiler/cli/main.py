@@ -1,12 +1,13 @@
-"""The command ``furiosa``: finds the sub-command and runs it.  Nothing is imported that the sub-command does not need."""
+"""The command ``furiosa``: finds the sub-command and runs it.  Nothing is imported that the sub-command does not need, and
+before signals are seen to, next to nothing at all.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
 
-from furiosa.enf import command
-from furiosa.enf.command import BAD_ARGUMENTS, CommandError
+from furiosa.enf import leaving
 
 # sub-command -> (module, function taking the arguments and returning the exit status, line for -h)
 COMMANDS = {
@@ -27,13 +28,12 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs ``furiosa ARGV…`` and returns its exit status; ``argv`` is ``sys.argv[1:]`` where it is left out."""
 
-    def chosen(given: list[str]) -> int:
-        arguments = _expand(given)
-        if argv is None and arguments[:1] in (["compile"], ["tune"]):
-            from furiosa.compiler.cli.interrupt import leave_at_once
+    if argv is None:
+        leaving.on_signals()
+    from furiosa.enf import command
 
-            leave_at_once()
-        return _dispatch(arguments)
+    def chosen(given: list[str]) -> int:
+        return _dispatch(_expand(given))
 
     first = (sys.argv[1:] if argv is None else argv)[:1]
     status = command.run(chosen, " ".join(["furiosa", *(n for n in first if n in COMMANDS)]), argv)
@@ -68,6 +68,8 @@ def _dispatch(argv: list[str]) -> int:
 
         sys.stdout.write(version())
         return 0
+    from furiosa.enf.command import BAD_ARGUMENTS, CommandError
+
     if name is None:
         raise CommandError(
             BAD_ARGUMENTS, f"no command is given, one of: {', '.join(COMMANDS)}; see furiosa -h"
@@ -94,6 +96,8 @@ def _help() -> str:
 
 def _expand(argv: list[str]) -> list[str]:
     """Replaces each ``@FILE`` by the lines of FILE, as build tools write long command lines; lines are taken as they are."""
+    from furiosa.enf.command import BAD_ARGUMENTS, CommandError
+
     out = []
     for argument in argv:
         if not argument.startswith("@"):

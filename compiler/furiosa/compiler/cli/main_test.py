@@ -95,7 +95,7 @@ def test_interrupted(capsys, monkeypatch, tmp_path, quantized_model):
 def test_furiosa_compile_is_furiosa_compile(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["furiosa-compile", "--description"])
     monkeypatch.setattr(cli.gc, "freeze", lambda: None)  # the test's process goes on
-    monkeypatch.setattr("furiosa.compiler.cli.interrupt.leave_at_once", lambda: None)
+    monkeypatch.setattr("furiosa.enf.leaving.on_signals", lambda: None)
     assert cli.compile_main() == 0
     assert capsys.readouterr().out.startswith("Compiles ")
 

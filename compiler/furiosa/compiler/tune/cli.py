@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 
-from furiosa.compiler.cli import interrupt, outcome, output
+from furiosa.compiler.cli import outcome, output
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.tune import arguments
 from furiosa.compiler.tune.point import OK, Point
@@ -39,37 +39,36 @@ def _tune(options: arguments.Namespace) -> None:
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
     once = Compilation(data, chosen, files=options.files).run("cdfg")
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
-    with interrupt.cleaning_up():
-        points = sweep(
-            data,
-            chosen,
-            wanted,
-            files=options.files,
-            jobs=options.jobs,
-            tell=tell,
+    points = sweep(
+        data,
+        chosen,
+        wanted,
+        files=options.files,
+        jobs=options.jobs,
+        tell=tell,
+    )
+    result = Sweep(
+        os.path.basename(options.source),
+        hashlib.sha256(data).hexdigest(),
+        options.compatibility,
+        options.optimize,
+        as_json(once.selection) if once.selection else None,
+        points,
+    )
+    if not any(p.outcome == OK for p in points):
+        first = points[0]
+        raise CompileError(
+            f"no batch size compiles; {first.target_npu}, batch {first.batch_size}: {first.message}"
         )
-        result = Sweep(
-            os.path.basename(options.source),
-            hashlib.sha256(data).hexdigest(),
-            options.compatibility,
-            options.optimize,
-            as_json(once.selection) if once.selection else None,
-            points,
-        )
-        if not any(p.outcome == OK for p in points):
-            first = points[0]
-            raise CompileError(
-                f"no batch size compiles; {first.target_npu}, batch {first.batch_size}: {first.message}"
-            )
-        if not options.outputs:
-            sys.stdout.write(FORMATS[options.format or "table"](result))
-        try:
-            with Outputs() as outputs:
-                for path in options.outputs:
-                    form = options.format or SUFFIXES.get(os.path.splitext(path)[1], "table")
-                    outputs.open(path).write(FORMATS[form](result).encode("utf-8", "backslashreplace"))
-        except OSError as e:
-            raise output.unwritable(e) from None
+    if not options.outputs:
+        sys.stdout.write(FORMATS[options.format or "table"](result))
+    try:
+        with Outputs() as outputs:
+            for path in options.outputs:
+                form = options.format or SUFFIXES.get(os.path.splitext(path)[1], "table")
+                outputs.open(path).write(FORMATS[form](result).encode("utf-8", "backslashreplace"))
+    except OSError as e:
+        raise output.unwritable(e) from None
 
 
 class _Progress:

@@ -9,13 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 
 from furiosa.compiler.cli.outcome import INTERNAL_ERROR
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.compiler.tune.point import Point, failed, measure
-from furiosa.enf import progress
+from furiosa.enf import leaving, progress
 from furiosa.enf.command import internal, say
 
 CHUNK = 1 << 16  # bytes read at a time
@@ -72,8 +73,10 @@ def sweep(
             while waiting or running:
                 while waiting and len(running) < jobs:
                     place, wanted = waiting.pop()
-                    fd, pid = _start(work, wanted)
-                    running[fd] = place, pid, wanted, bytearray()
+                    with leaving.held():
+                        fd, pid = _start(work, wanted)
+                        running[fd] = place, pid, wanted, bytearray()
+                        leaving.undo(fd, partial(os.kill, pid, signal.SIGKILL))
                     events.register(fd, selectors.EVENT_READ)
                 found = events.select(progress.EVERY)
                 if not found:
@@ -87,13 +90,17 @@ def sweep(
                     events.unregister(key.fd)
                     os.close(key.fd)
                     del running[key.fd]
-                    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    with leaving.held():
+                        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                        leaving.done(key.fd)
                     done[place] = _point(wanted, status, bytes(answer))
                     tell(done[place])
         finally:  # of an error: nobody waits for the others any more
             for fd, (_, pid, _, _) in running.items():
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                with leaving.held():
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                    leaving.done(fd)
                 os.close(fd)
     return [done[place] for place in sorted(done)]
 

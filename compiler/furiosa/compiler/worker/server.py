@@ -23,7 +23,7 @@ from furiosa.compiler.worker import memory
 from furiosa.compiler.worker.memory import MIB, Limits
 from furiosa.compiler.worker.protocol import Either, ProtocolError, Request, Response
 from furiosa.enf import command as commands
-from furiosa.enf import host_trial, outputs
+from furiosa.enf import host_trial, leaving, outputs
 from furiosa.enf.command import BAD_ARGUMENTS, INTERRUPTED
 from furiosa.enf.errors import printable
 
@@ -76,6 +76,7 @@ def main(command: Command, flags: list[str]) -> int:
     except memory.BadFlag as e:
         sys.stderr.write(f"ERROR: worker: {e}\n")
         return BAD_ARGUMENTS
+    leaving.no_more()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how Bazel ends a worker
     warm_up()
     return serve(command, limits)
@@ -182,9 +183,7 @@ class _Server:
             for old, new in ((nothing, 0), (write, 1), (write, 2)):
                 os.dup2(old, new)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            from furiosa.compiler.cli.interrupt import leave_at_once
-
-            leave_at_once()
+            leaving.on_signals()
             outputs.tell(lambda path: os.write(making, os.fsencode(os.path.abspath(path)) + b"\0"))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             memory.confine(self._limits.request)

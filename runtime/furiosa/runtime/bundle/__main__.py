@@ -2,6 +2,8 @@
 
 import sys
 
+from furiosa.enf import leaving
 from furiosa.runtime.cli import bundler_main
 
+leaving.on_signals()
 sys.exit(bundler_main())

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
-from furiosa.enf import outputs
+from furiosa.enf import leaving, outputs
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
 from furiosa.enf.files import Content, FileChanged, in_memory, open_file
@@ -189,17 +189,21 @@ class Bundle:
             for name in self.files:
                 with outputs.replacing(os.path.join(temporary, name)) as f:
                     self.copy(name, f)
-            if exists:
-                _move_all(temporary, folder)
-                return
-            try:
-                os.rename(temporary, folder)
-            except OSError as e:
-                if e.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                    raise
-                raise FileExistsError(
-                    errno.EEXIST, "another process has written it meanwhile", folder
-                ) from None
+            with leaving.held():
+                _put(temporary, folder, exists)
+
+
+def _put(temporary: str, folder: str, exists: bool) -> None:
+    """Puts a folder, or what is in it, in its place."""
+    if exists:
+        _move_all(temporary, folder)
+        return
+    try:
+        os.rename(temporary, folder)
+    except OSError as e:
+        if e.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        raise FileExistsError(errno.EEXIST, "another process has written it meanwhile", folder) from None
 
 
 def _check_empty(folder: str) -> None:

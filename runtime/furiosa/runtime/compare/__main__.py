@@ -2,7 +2,9 @@
 
 import sys
 
+from furiosa.enf import leaving
 from furiosa.runtime.compare.cli import main
 
 if __name__ == "__main__":
+    leaving.on_signals()
     sys.exit(main())

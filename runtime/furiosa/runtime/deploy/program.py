@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 # Imported here and not when needed, so that ``run.py`` sees wheels that cannot be loaded.
+from furiosa.enf import leaving
 from furiosa.runtime import run_files, session
 from furiosa.runtime import source as sources
 from furiosa.runtime.bundle import manifest as manifests
@@ -21,6 +22,8 @@ _HOST_RUNTIMES = {"onnx": ("onnxruntime", "onnxruntime"), "tflite": ("ai_edge_li
 
 def main(folder: str, argv: Sequence[str] | None = None) -> int:
     """``run --model NAME --input X.npy``: one inference of a model in ``folder``/models; returns the exit code."""
+    if argv is None:
+        leaving.on_signals()
     return run_command(lambda: _parser(folder), "run", argv)
 
 
