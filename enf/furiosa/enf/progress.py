@@ -32,7 +32,9 @@ class Activity:
     def __enter__(self) -> Self:
         self._started = time.monotonic()
         thread = threading.Thread(target=self._tell, name="progress", daemon=True)
-        self._thread = thread if threads.start(thread) else None  # on a system without threads nothing is told
+        self._thread = (
+            thread if threads.start(thread) else None
+        )  # on a system without threads nothing is told
         return self
 
     def __exit__(
