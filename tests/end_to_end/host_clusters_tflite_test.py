@@ -191,7 +191,12 @@ def test_types_between_clusters(dtype: str) -> None:
     b.operator(
         "CAST", [x], [t], options("CastOptions", inDataType=schema.TensorType.FLOAT32, outDataType=code)
     )
-    b.operator("QUANTIZE", [x], [q])
+    # read before the NPU cluster too, or it would be made where it is read after that
+    back = b.tensor("back", SHAPE, "float32")
+    b.operator(
+        "CAST", [t], [back], options("CastOptions", inDataType=code, outDataType=schema.TensorType.FLOAT32)
+    )
+    b.operator("QUANTIZE", [back], [q])
     c = npu(b, host(b, q, "a"), "c")
     top = b.tensor("top", [1], scale=0.05)
     axes = b.tensor("axes", [3], "int32", data=[1, 2, 3])
