@@ -58,15 +58,11 @@ IMAGE = (1, 4, 6, 6)
 # a move keeps scale and zero point
 MOVED = {"scale": SCALE, "zero": ZERO}
 ONNX_CASES: dict[str, Onnx] = {
-    "Abs": Onnx([x(*IMAGE)], IMAGE),
     "Add": Onnx([x(*IMAGE), x(*IMAGE, scale=0.03, zero=-7)], IMAGE, scale=0.07),
     "AveragePool": Onnx([x(*IMAGE)], (1, 4, 3, 3), {"kernel_shape": [2, 2], "strides": [2, 2]}, **MOVED),
-    "Ceil": Onnx([x(*IMAGE)], IMAGE),
-    "Celu": Onnx([x(*IMAGE)], IMAGE, {"alpha": 1.3}),
     "Clip": Onnx([x(*IMAGE), const(-1.5, "float32"), const(2.25, "float32")], IMAGE),
     "Concat": Onnx([x(*IMAGE), x(*IMAGE)], (1, 8, 6, 6), {"axis": 1}, **MOVED),
     "Conv": Onnx([x(*IMAGE), w(8, 4, 3, 3)], (1, 8, 4, 4), scale=0.9),
-    "Cos": Onnx([x(*IMAGE)], IMAGE, scale=1 / 128, zero=0),
     "DepthToSpace": Onnx([x(*IMAGE)], (1, 1, 12, 12), {"blocksize": 2}, **MOVED),
     "Div": Onnx([x(*IMAGE), x(4, 1, 1, scale=0.03, zero=-7)], IMAGE, scale=0.03),
     "Dropout": Onnx([x(*IMAGE)], IMAGE, **MOVED),
@@ -74,8 +70,6 @@ ONNX_CASES: dict[str, Onnx] = {
     "Erf": Onnx([x(*IMAGE)], IMAGE, scale=0.01, zero=0),
     "Exp": Onnx([x(*IMAGE)], IMAGE, scale=2.0, zero=-128),
     "Expand": Onnx([x(1, 4, 1, 6), const(IMAGE)], IMAGE, **MOVED),
-    "FastGelu": Onnx([x(*IMAGE)], IMAGE, {"domain": "com.microsoft"}),
-    "Floor": Onnx([x(*IMAGE)], IMAGE),
     "Flatten": Onnx([x(*IMAGE)], (1, 144), **MOVED),
     "Gather": Onnx([x(*IMAGE), const([3, 0, 0, -1])], (1, 4, 4, 6), {"axis": 2}, **MOVED),
     "Gelu": Onnx([x(*IMAGE)], IMAGE, {"approximate": "none"}, opset=20),
@@ -97,15 +91,10 @@ ONNX_CASES: dict[str, Onnx] = {
     "MaxPool": Onnx([x(*IMAGE)], (1, 4, 3, 3), {"kernel_shape": [2, 2], "strides": [2, 2]}, **MOVED),
     "Mean": Onnx([x(*IMAGE), x(*IMAGE)], IMAGE),
     "Min": Onnx([x(*IMAGE), x(*IMAGE)], IMAGE, **MOVED),
-    "Mish": Onnx([x(*IMAGE)], IMAGE),
-    "Neg": Onnx([x(*IMAGE)], IMAGE),
     "Mul": Onnx([x(*IMAGE), x(*IMAGE, scale=0.03, zero=-7)], IMAGE, scale=0.2),
     "PRelu": Onnx([x(*IMAGE), const(np.full((4, 1, 1), 0.25), "float32")], IMAGE),
     "Pad": Onnx([x(*IMAGE), const([0, 0, 1, 0, 0, 0, 1, 2])], (1, 4, 8, 8), **MOVED),
     "Pow": Onnx([x(*IMAGE, zero=-128), const(0.5, "float32")], IMAGE, scale=0.02, zero=-128),
-    "QuickGelu": Onnx([x(*IMAGE)], IMAGE, {"domain": "com.microsoft"}),
-    "Reciprocal": Onnx([x(*IMAGE)], IMAGE),
-    "Round": Onnx([x(*IMAGE)], IMAGE),
     "RMSNormalization": Onnx(
         [x(2, 5, 20), const(np.linspace(0.5, 1.5, 20), "float32")], (2, 5, 20), scale=0.02, opset=23
     ),
@@ -120,13 +109,6 @@ ONNX_CASES: dict[str, Onnx] = {
         {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
         **MOVED,
     ),
-    "Selu": Onnx([x(*IMAGE)], IMAGE),
-    "Shrink": Onnx([x(*IMAGE)], IMAGE, {"bias": 0.3, "lambd": 0.8}),
-    "Sign": Onnx([x(*IMAGE)], IMAGE),
-    "Sin": Onnx([x(*IMAGE)], IMAGE, scale=1 / 128, zero=0),
-    "Softsign": Onnx([x(*IMAGE)], IMAGE, scale=1 / 128, zero=0),
-    "Swish": Onnx([x(*IMAGE)], IMAGE, {"alpha": 1.5}, opset=24),
-    "ThresholdedRelu": Onnx([x(*IMAGE)], IMAGE, {"alpha": 0.7}),
     "Sigmoid": Onnx([x(*IMAGE)], IMAGE, scale=1 / 256, zero=-128),
     "SimplifiedLayerNormalization": Onnx(
         [x(2, 5, 20), const(np.linspace(0.5, 1.5, 20), "float32")], (2, 5, 20), {"epsilon": 1e-6}, scale=0.02

@@ -272,7 +272,7 @@ def test_coverage_that_is_not_reached(capfd):
         "float.onnx: the NPU does 0 % of the model's operators (it has no multiply-accumulates), and at least 95 % "
         "are asked for (min NPU coverage)\n"
     )
-    assert "1 x Abs" in table and "eight-bit-activations: " in table
+    assert "1 x Abs" in table and "operator-table: " in table
 
 
 def test_coverage_counts_multiply_accumulates(capfd, monkeypatch):

@@ -14,7 +14,7 @@ from furiosa.compiler.ldfg.arithmetic import f32
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx.common import lookup
 from furiosa.compiler.ldfg.onnx.elementwise import NUMBERS
-from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS, WITH_CONSTANTS
+from furiosa.compiler.ldfg.onnx.unary import FUNCTIONS
 from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit, passes, quantized_moves
 
 MAX_OPERATORS = 64
@@ -87,7 +87,7 @@ def takes(op: Operator) -> bool:
     if op.attributes.get("domain", "") not in ("", "com.microsoft") or len(op.outputs) != 1:
         return False
     if op.op_type in FUNCTIONS:
-        return all(t is None or (op.op_type in WITH_CONSTANTS and _single(t)) for t in op.inputs[1:])
+        return all(t is None or _single(t) for t in op.inputs[1:])
     return op.op_type in NUMBERS and len(op.inputs) == 2 and None not in op.inputs
 
 

@@ -23,16 +23,10 @@ def _gelu(unit: Unit) -> Function:
 # from a unit to its function; onnxruntime computes it in float32 between DequantizeLinear and QuantizeLinear, and its
 # own quantised kernels (LeakyRelu, Sigmoid) are tables of the same values
 FUNCTIONS: dict[str, Callable[[Unit], Function]] = {
-    "Abs": lambda u: abs,
-    "Ceil": lambda u: lambda x: float(math.ceil(x)),
-    "Celu": lambda u: functions.celu(u.op.attributes.get("alpha", 1.0)),
     "Clip": lambda u: functions.clip(*limits(u.op, u.inputs)),
-    "Cos": lambda u: math.cos,
     "Elu": lambda u: functions.elu(u.op.attributes.get("alpha", 1.0)),
     "Erf": lambda u: math.erf,
     "Exp": lambda u: functions.exp,
-    "FastGelu": lambda u: functions.fast_gelu,
-    "Floor": lambda u: lambda x: float(math.floor(x)),
     "Gelu": _gelu,
     "HardSigmoid": lambda u: functions.hard_sigmoid(
         u.op.attributes.get("alpha", 0.2), u.op.attributes.get("beta", 0.5)
@@ -40,30 +34,13 @@ FUNCTIONS: dict[str, Callable[[Unit], Function]] = {
     "HardSwish": lambda u: functions.hard_swish,
     "LeakyRelu": lambda u: functions.leaky_relu(u.op.attributes.get("alpha", 0.01)),
     "Log": lambda u: functions.log,
-    "Mish": lambda u: functions.mish,
-    "Neg": lambda u: lambda x: -x,
     "Pow": lambda u: functions.power(float(real_constant(u.inputs[1]).reshape(-1)[0])),
-    "QuickGelu": lambda u: functions.swish(u.op.attributes.get("alpha", 1.702)),
-    "Reciprocal": lambda u: functions.reciprocal,
     "Relu": lambda u: functions.clip(*limits(u.op)),
-    "Round": lambda u: lambda x: float(round(x)),
-    "Selu": lambda u: functions.selu(
-        u.op.attributes.get("alpha", 1.67326319), u.op.attributes.get("gamma", 1.05070102)
-    ),
-    "Shrink": lambda u: functions.shrink(u.op.attributes.get("bias", 0.0), u.op.attributes.get("lambd", 0.5)),
     "Sigmoid": lambda u: functions.sigmoid,
-    "Sign": lambda u: functions.sign,
-    "Sin": lambda u: math.sin,
     "Softplus": lambda u: functions.softplus,
-    "Softsign": lambda u: functions.softsign,
     "Sqrt": lambda u: functions.sqrt,
-    "Swish": lambda u: functions.swish(u.op.attributes.get("alpha", 1.0)),
     "Tanh": lambda u: math.tanh,
-    "ThresholdedRelu": lambda u: functions.threshold(u.op.attributes.get("alpha", 1.0)),
 }
-
-
-WITH_CONSTANTS = ("Clip", "Pow")  # of which constant inputs are parameters
 
 
 @rules.requires(rules.UNARY)
@@ -79,8 +56,6 @@ def unary(low: Lowering, unit: Unit) -> None:
         exponent = real_constant(unit.inputs[1])
         if exponent is None or exponent.size != 1:
             problem = f"{unit.inputs[1].size} exponents of type {unit.inputs[1].dtype}"
-    elif kind not in WITH_CONSTANTS and any(t is not None for t in unit.inputs[1:]):
-        problem = "more than one input"  # FastGelu adds the second
     facts = Facts(kind, [x, y], unit.inputs[1:], reference=real_numbers(unit), attribute=problem)
     low.check(rules.UNARY, facts)
     table(low, x, y, FUNCTIONS[kind](unit), unit)
