@@ -172,7 +172,7 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, *words: bytes) -> None:
         source_format: str, model: bytes, *arguments: object, **options: object
     ) -> reference.Reference:
         if any(w in model for w in words):
-            raise reference.Refused("onnxruntime refuses it: no kernel for Conv")
+            raise reference.Refused("onnxruntime refuses it: no kernel for Sin")
         return opened(source_format, model, *arguments, **options)
 
     for module in (judge, end_to_end, explain):
@@ -186,11 +186,11 @@ def test_what_the_reference_refuses_is_judged_by_the_real_numbers(
     path.write_bytes(onnx_network())
     _refuse(monkeypatch, b"Conv")
     result = compare(str(path))
-    assert result.is_right and result.outputs[0].whole.reason == "onnxruntime refuses it: no kernel for Conv"
+    assert result.is_right and result.outputs[0].whole.reason == "onnxruntime refuses it: no kernel for Sin"
     rows = {r.tensor: r for r in result.layers}
     for name in ("a/q", "b/q"):
         assert rows[name].note.startswith("compared with the real numbers") and rows[name].tally.elements
-    assert not rows["lrn/q"].note and rows["lrn/q"].tally.elements  # of a part without the refused operator
+    assert not rows["sin/q"].note and rows["sin/q"].tally.elements  # of a part without the refused operator
     assert main(["compare", str(path)]) == 0
 
 
@@ -216,14 +216,14 @@ def test_a_reference_that_fails_while_it_runs(tmp_path: Path, monkeypatch: pytes
     run = reference.OnnxReference.run
 
     def failing(self: reference.OnnxReference, *arguments: object) -> list[np.ndarray]:
-        if any(o.name.startswith("lrn/q") for o in self._session.get_outputs()):
+        if any(o.name.startswith("sin/q") for o in self._session.get_outputs()):
             raise reference.Refused("onnxruntime fails: out of luck")
         return run(self, *arguments)
 
     monkeypatch.setattr(reference.OnnxReference, "run", failing)
     result = compare(str(path))
     (row,) = (r for r in result.layers if r.note)
-    assert row.tensor == "lrn/q" and result.is_right
+    assert row.tensor == "sin/q" and result.is_right
 
 
 # -- a compiler that reads something else than the file ------------------------------------------------------------------
