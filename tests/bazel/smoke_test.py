@@ -266,7 +266,10 @@ def test_changed_weight_fails_the_comparison(bazel: InnerBazel) -> None:
     bazel.run("test", target)
     done = bazel.attempt("test", f"--extra_toolchains={_CHECKS}weight_changing_toolchain", target)
     assert done.returncode == 3, done.stdout + done.stderr  # Bazel's code for tests that fail
-    found = re.search(r"First difference that nothing explains: layer \d+, [\w, ]+ '\S+' on the npu, tensor '(\S+)'", done.stdout)
+    found = re.search(
+        r"First difference that nothing explains: layer \d+, [\w, ]+ '\S+' on the npu, tensor '(\S+)'",
+        done.stdout,
+    )
     assert found, done.stdout
     # how Bazel spells the folder of a module differs between its versions
     (outputs,) = Path(bazel.run("info", "bazel-testlogs").strip()).glob(
