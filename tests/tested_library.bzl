@@ -3,7 +3,7 @@
 load("@rules_python//python:py_library.bzl", "py_library")
 load("//tools/pytest:defs.bzl", "pytest_suite")
 
-def tested_library(name, folder, tests, deps, programs = [], **kwargs):
+def tested_library(name, folder, tests, deps, programs = [], shards = None, **kwargs):
     """What the tests of a folder share, and a suite of them.
 
     Args:
@@ -12,6 +12,7 @@ def tested_library(name, folder, tests, deps, programs = [], **kwargs):
       tests: name of the suite
       deps: of the library
       programs: files of the folder that are neither
+      shards: how many processes share the tests
       **kwargs: what py_library takes (data, visibility, ...)
     """
     files = folder + "/**/*.py"
@@ -27,5 +28,6 @@ def tested_library(name, folder, tests, deps, programs = [], **kwargs):
     pytest_suite(
         name = tests,
         srcs = native.glob([test_files]),
+        shards = {folder + "_test": shards},
         deps = [":" + name],
     )

@@ -8,7 +8,7 @@ _PYTEST = Label("@furiosa_rules_dev_pypi//pytest")
 def pytest_test(name, srcs, deps = [], args = [], **kwargs):
     """One test target that runs pytest over `srcs`.
 
-    `--test_filter` becomes pytest's `-k`, `--test_arg` is handed on, `shard_count` shards by test.
+    `--test_filter` becomes pytest's `-k`, `--test_arg` is handed on, `shard_count` shards by file, or by test where there are few files.
 
     Args:
       name: name of the target
@@ -27,10 +27,11 @@ def pytest_test(name, srcs, deps = [], args = [], **kwargs):
         **kwargs
     )
 
-def pytest_suite(name, srcs, strip_prefix = "", conftest = [], tags = [], **kwargs):
-    """One `pytest_test` a file, and a test_suite of all of them.
+def pytest_suite(name, srcs, strip_prefix = "", conftest = [], tags = [], shards = {}, **kwargs):
+    """One `pytest_test` a folder, and a test_suite of all of them.
 
-    With strip_prefix `furiosa/enf/`, `furiosa/enf/reader/header_test.py` becomes `reader_header_test`.
+    Starting Python and importing the libraries takes longer than most files of tests, so those of a folder share a process. With
+    strip_prefix `furiosa/enf/`, `furiosa/enf/reader/*_test.py` becomes `reader_test`; what lies in `furiosa/enf` itself takes the package's name.
 
     Args:
       name: name of the test_suite
@@ -38,11 +39,21 @@ def pytest_suite(name, srcs, strip_prefix = "", conftest = [], tags = [], **kwar
       strip_prefix: what to leave out of the names, a leading part of every path
       conftest: conftest.py files that every test loads
       tags: tags of every test
+      shards: how many processes share the tests of a target, by its name; of the others one
       **kwargs: what pytest_test takes, for every test
     """
-    tests = []
+    folders = {}
     for src in srcs:
-        test = src.removeprefix(strip_prefix).removesuffix(".py").replace("/", "_")
-        tests.append(test)
-        pytest_test(name = test, srcs = [src] + conftest, tags = tags, **kwargs)
-    native.test_suite(name = name, tests = tests, tags = [tag for tag in tags if tag == "manual"])
+        folder, _, _ = src.removeprefix(strip_prefix).rpartition("/")
+        target = (folder or native.package_name().rpartition("/")[2]).replace("/", "_") + "_test"
+        folders.setdefault(target, []).append(src)
+    for target, files in folders.items():
+        pytest_test(
+            name = target,
+            timeout = "long",
+            srcs = files + conftest,
+            shard_count = shards.get(target),
+            tags = tags,
+            **kwargs
+        )
+    native.test_suite(name = name, tests = folders.keys(), tags = [tag for tag in tags if tag == "manual"])
