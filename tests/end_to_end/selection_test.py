@@ -11,6 +11,7 @@ import pytest
 
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.frontend.onnx.testing import model, tensor
+from furiosa.compiler.frontend.tflite.testing import ModelBuilder, options
 from furiosa.enf import reader
 from furiosa.runtime import session
 from furiosa.runtime.errors import InvalidCompilerConfig
@@ -166,3 +167,60 @@ def test_errors_can_be_pasted(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "open.onnx", "--input-shape", "x"]) == 255
     assert not Path("output.enf").exists()
     assert onnx.load("open.onnx").graph.output[0].name == "found"
+
+
+def open_tflite() -> bytes:
+    """A convolution that is resized to the size of the input, and a tail that makes a tensor of no known shape of it."""
+    b = ModelBuilder()
+    kept = {"scale": 0.05, "shapeSignature": [-1, -1, -1, 4]}
+    x, y, z = (b.tensor(n, [1, 1, 1, 4], **kept) for n in "xyz")
+    w = b.tensor("w", [4, 3, 3, 4], data=np.arange(144).reshape(4, 3, 3, 4) % 11 - 5, scale=0.01)
+    bias = b.tensor("bias", [4], "int32", [1, -2, 3, 4], scale=0.0005)
+    window = {"padding": 0, "strideH": 2, "strideW": 2, "dilationHFactor": 1, "dilationWFactor": 1}
+    b.operator("CONV_2D", [x, w, bias], [y], options("Conv2DOptions", **window))
+    shape, size = b.tensor("shape", [4], "int32"), b.tensor("size", [2], "int32")
+    b.operator("SHAPE", [x], [shape], options("ShapeOptions", outType=2))
+    one, three = b.tensor("one", [1], "int32", [1]), b.tensor("three", [1], "int32", [3])
+    b.operator("STRIDED_SLICE", [shape, one, three, one], [size], options("StridedSliceOptions"))
+    b.operator("RESIZE_NEAREST_NEIGHBOR", [y, size], [z], options("ResizeNearestNeighborOptions"))
+    large = b.tensor("large", [1, 1, 1, 4], "bool", shapeSignature=[-1, -1, -1, 4])
+    b.operator("GREATER", [z, b.tensor("zero", [], data=0, scale=0.05)], [large])
+    found = b.tensor("found", [1, 4], "int64", shapeSignature=[-1, 4])
+    b.operator("WHERE", [large], [found])
+    return b.build([x], [found])
+
+
+def test_tflite(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("open.tflite").write_bytes(open_tflite())
+    cut, shape = ["--outputs", "z"], ["--input-shape", "x=1x7x10x4"]
+    assert main(["compile", "open.tflite", "-o", "o.enf"]) == 5
+    assert "add --input-shape x=1x?x?x4," in capfd.readouterr().err
+    assert main(["compile", "open.tflite", "-o", "o.enf", *shape]) == 5
+    assert "shape depends on values; end the model before it: --outputs large (" in capfd.readouterr().err
+    assert main(["compile", "open.tflite", "-o", "o.enf", *shape, *cut]) == 0
+    enf = reader.load(Path("o.enf").read_bytes())
+    assert enf.metadata.npu_operators == 2 and not enf.metadata.host_operators
+    assert list(enf.interface.outputs[0].shape) == [1, 7, 10, 4]
+    assert main(["compare", "o.enf", "--source", "open.tflite"]) == 0
+    assert main(["compare", "open.tflite", *cut, *shape, "--batch-size", "2"]) == 0
+    assert (
+        main(
+            [
+                "compare",
+                "open.tflite",
+                "--cut-inputs",
+                "z",
+                "--outputs",
+                "large",
+                "--input-shape",
+                "z=2x3x5x4",
+            ]
+        )
+        == 0
+    )
+    assert main(["run", "open.tflite", "--random", "0", *cut, *shape]) == 0
+    assert main(["tune", "open.tflite", *cut, *shape, "--batch-sizes", "1,2", "--target-npu", "warboy"]) == 0
+    chosen = {"input_shapes": {"x": (1, 7, 10, 4)}, "outputs": ["z"]}
+    with session.create("open.tflite", compile_config=chosen) as sess:
+        (y,) = sess.run(np.zeros((1, 7, 10, 4), np.int8))
+        assert y.shape == (1, 7, 10, 4)

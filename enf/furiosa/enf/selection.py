@@ -28,7 +28,7 @@ def add_options(p: ArgumentParser, inputs: str = "--inputs") -> None:
         action="append",
         metavar="NAME=SIZE",
         default=[],
-        help="the size of an open dimension by its name in an ONNX model, e.g. height=640; may be repeated",
+        help="the size of an open dimension by its name, which ONNX models have, e.g. height=640; may be repeated",
     )
     p.add_argument(
         inputs,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import signal
 import sys
 import time
@@ -15,15 +13,6 @@ from furiosa.enf import leaving
 from furiosa.runtime.errors import HostProcessEnded
 
 STOPPING = 1.0  # seconds
-
-
-def end_with_parent(life: int) -> None:
-    """From now on this process ends when the pipe's other end closes, whatever it does, by a signal of the kernel."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life], [], [], 0)[0]:  # it has closed already
-        os._exit(0)
 
 
 def is_single_threaded() -> bool:
@@ -51,7 +40,7 @@ def call(command: Callable[[], int], what: str) -> int:
             status = 1
             try:
                 os.close(life)
-                end_with_parent(reading)
+                leaving.end_with_parent(reading)
                 leaving.watch()
                 status = command()
                 sys.stdout.flush()

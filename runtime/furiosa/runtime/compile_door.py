@@ -83,13 +83,14 @@ class Anatomy(NamedTuple):
     """What the compiler knows of a model and its program.
 
     ``enf`` is None where the model was only imported.  ``source`` is the model file of what was compiled, for its reference runtime,
-    ``external`` are the files in which its constants lie, by what it calls them, and
+    ``signature`` that of its signatures which runs, empty for the whole of it, ``external`` are the files in which its constants lie, by what it calls them, and
     ``single`` what the compiler imported of it for one sample.  ``ranges`` are the values that each input's quantisation holds,
     ``units`` what one LSB of each output is worth; None where there is no such thing.
     """
 
     enf: bytes | None
     source: bytes
+    signature: str
     source_format: str
     layers: list[Layer]
     single: Cuttable
@@ -142,6 +143,7 @@ def dissect(
         compilation = pipeline.Compilation(data, options, files=files)
         compilation.run("enf" if compiled else "dfg")
         source = selected_model(data, options.selection, files=files)
+        signature = options.selection.signature if source is data else ""
         external = external_data(source, files)
         single = compilation.dfg
         if batch_size > 1:
@@ -152,7 +154,9 @@ def dissect(
     ranges, units = places.input_ranges(graph), places.output_units(graph)
     enf = container.to_bytes(compilation.enf) if compiled else None
     layers = places.layers(compilation) if compiled else places.layers_of_graph(graph)
-    return Anatomy(enf, source, graph.format, layers, cut.Cuttable(single), ranges, units, external)
+    return Anatomy(
+        enf, source, signature, graph.format, layers, cut.Cuttable(single), ranges, units, external
+    )
 
 
 def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:

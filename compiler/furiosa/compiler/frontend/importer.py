@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat
 from furiosa.compiler.model_files import ModelFiles
@@ -32,10 +30,6 @@ def import_model(
     """
     if len(data) == 0:
         raise InvalidFormat("the model is empty (0 bytes)")
-    if replace(selection, signature="") and source_format(data) == "tflite":
-        raise InvalidConfig(
-            "shapes (--input-shape, --dim) and cuts (--inputs, --outputs) can be chosen of ONNX models only, and this is a TFLite model"
-        )
     if source_format(data) == "tflite":
         from furiosa.compiler.frontend.tflite.importer import import_tflite
 
@@ -48,16 +42,17 @@ def import_model(
 
 
 def selected_model(data: bytes, selection: Selection, *, files: ModelFiles | None = None) -> bytes:
-    """The model file of the part that a selection means, for the format's reference runtime; an ONNX model's inputs are of static
-    shapes in it, as in what is compiled.  The file itself where it is that already.
-
-    Shapes of a TFLite model are not in it: that runtime takes them with its inputs.
+    """The model file of the part that a selection means, for the format's reference runtime, with inputs of static shapes as in what is
+    compiled.  The file itself where it is that already; another TFLite file has no signatures, but inputs and outputs in the order of what is
+    compiled.
 
     Raises:
         CompileError: as ``import_model``.
     """
     if source_format(data) == "tflite":
-        return data
+        from furiosa.compiler.frontend.tflite.importer import selected_model
+
+        return selected_model(data, selection)
     from furiosa.compiler.frontend.onnx.importer import selected_model
 
     return selected_model(data, selection, files=files)

@@ -192,7 +192,7 @@ def _run(
         anatomy.source_format,
         anatomy.source,
         anatomy.external,
-        enf.metadata.selection.signature,
+        anatomy.signature,
         lambda: anatomy.single.whole().model,
         names,
         batch_size,

@@ -23,10 +23,11 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from furiosa.enf import leaving
 from furiosa.enf.command import internal
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.runtime import errors
-from furiosa.runtime.children import Copy, end_with_parent
+from furiosa.runtime.children import Copy
 from furiosa.runtime.errors import FuriosaRuntimeError, HostProcessEnded, ModelDeployFailed
 from furiosa.runtime.host import Executor, Host, expected, load_executor
 
@@ -282,7 +283,7 @@ def run(connection: socket.socket, life: int) -> None:
     """What every child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    end_with_parent(life)
+    leaving.end_with_parent(life)
     serve(connection)
 
 

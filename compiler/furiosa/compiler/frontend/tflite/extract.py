@@ -12,7 +12,7 @@ from flatbuffers.builder import BuilderSizeError
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite.importer import Source
+from furiosa.compiler.frontend.tflite.source import Source
 from furiosa.compiler.frontend.tflite.tables import guarded
 
 _IDENTIFIER = b"TFL3"
@@ -122,7 +122,9 @@ class _Extractor:
         if key in self.index:
             return self.index[key]
         table = self._table(i)
+        signature = table.shapeSignature if i in self.source.open else None
         index = self._add(key, table, tensor)
+        table.shapeSignature = signature
         details = table.quantization.details if table.quantization is not None else None
         for name in ("scales", "zeroPoints"):
             parameter = getattr(details, name, _OMITTED)  # the number of a tensor

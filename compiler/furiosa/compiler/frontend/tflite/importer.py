@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -13,53 +10,19 @@ from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes, signatures, versions
+from furiosa.compiler.frontend.tflite.select import Part, check_size, select
+from furiosa.compiler.frontend.tflite.source import Source
 from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
 from furiosa.compiler.selection import EVERYTHING, Selection
 
 SCHEMA_VERSION = 3
 _WEIGHTS_INSIDE = "LiteRT's interpreter does not read it, so export the model with its weights inside"
-MAX_TENSOR_BYTES = 2**31 - 1  # a flatbuffer ends there, and so do the reference runtime's int32 dimensions
 MAX_RANK = 64  # of NumPy's arrays
 # The operators whose kernels write to their variables; any custom one may.
 _STATEFUL = (
     "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CUSTOM", "LSTM", "RNN", "SVDF",
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
 )  # fmt: skip
-# Bits of an element where the type's name does not end with them.
-_BITS = {"bool": 8, "resource": 0, "variant": 0, "string": 0}
-
-
-@dataclass(slots=True, eq=False)
-class Source:
-    """What a host cluster is cut out of: the decoded Model table, the bytes of the file, and which subgraph was imported."""
-
-    model: Table
-    data: memoryview
-    subgraph: int
-
-    def buffer(self, index: int, where: str) -> np.ndarray | None:
-        """The bytes of a buffer, uint8 [n], or None if it is empty.
-
-        Raises:
-            InvalidModel: there is no such buffer, or it leads out of the file; ``where`` names who refers to it.
-        """
-        buffers = self.model["buffers"]
-        if index == 0:  # by convention the empty buffer
-            return None
-        if index >= len(buffers):
-            raise InvalidModel(f"{where} refers to buffer {index}, but the model has {len(buffers)} buffers")
-        buffer = buffers[index]
-        if len(buffer["data"]):
-            return buffer["data"]
-        if buffer["offset"] > 1:  # 1 is a placeholder
-            return self.behind(buffer["offset"], buffer["size"], where)
-        return None
-
-    def behind(self, offset: int, size: int, where: str) -> np.ndarray:
-        """Bytes that lie behind the flatbuffer, as in a file beyond 2 GiB."""
-        if size > len(self.data) - offset:
-            raise InvalidModel(f"{where} leads out of the file (offset {offset}, {size} bytes)")
-        return np.frombuffer(self.data, np.uint8, size, offset)
 
 
 def import_tflite(
@@ -88,6 +51,54 @@ def import_tflite(
     """
     if batch_size < 1:
         raise InvalidConfig(f"the batch size is {batch_size}; it must be at least 1")
+    part = _read(data, selection)
+    is_resized, is_open = part.needs_resizing, part.is_open
+    try:
+        graph = _graph(part, is_resized=is_resized)
+    except InvalidModel:
+        if is_resized or not is_open:
+            raise
+        # the sizes that the file states for what is open may contradict each other even for the batch that it states
+        part = _read(data, selection)
+        graph = _graph(part, is_resized=True)
+    graph.selection = part.selection
+    if batch_size != 1:
+        from furiosa.compiler.frontend.tflite.batch import apply_batch
+
+        apply_batch(graph, batch_size)
+    return graph
+
+
+def selected_model(data: bytes, selection: Selection) -> bytes:
+    """The model file with a selection in it: cut, its inputs of the given shapes; the file itself where it is that already.
+
+    What lies between is as the file states it: LiteRT finds the shapes itself.  Another file than that has no signatures, its inputs and
+    outputs stand in the order of what is compiled.
+
+    Raises:
+        CompileError: as ``import_tflite``.
+    """
+    from furiosa.compiler.frontend.tflite.extract import extract
+    from furiosa.compiler.frontend.tflite.raw import Raw
+
+    part = _read(data, selection)
+    if not (part.is_cut or part.shapes):
+        return data
+    raw = Raw(part)
+    raw.shapes.update(part.shapes)
+    part.source.open = {i for _, op in part.operators for i in op["outputs"].tolist()}
+    operators = [
+        raw.operator(number, op, [raw.tensor(i) for i in op["outputs"].tolist()])
+        for number, op in part.operators
+    ]
+    inputs, outputs = ([raw.tensor(i) for _, i in ends] for ends in (part.entry.inputs, part.entry.outputs))
+    return extract(
+        Graph("tflite", "main", inputs, outputs, operators, part.source), operators, inputs, outputs
+    )
+
+
+def _read(data: bytes | memoryview, selection: Selection) -> Part:
+    """The part of a file that is meant, with the shapes of its inputs."""
     view = memoryview(data).toreadonly()
     model = read_model(view)
     if model["version"] != SCHEMA_VERSION:
@@ -97,44 +108,44 @@ def import_tflite(
     if not model["subgraphs"]:
         raise InvalidModel("the TFLite model has no subgraph")
     limits.check_operators(sum(len(subgraph["operators"]) for subgraph in model["subgraphs"]))
-    graph = _Importer(model, view, signatures.entry(model, selection.signature)).graph()
-    graph.selection = Selection(signature=selection.signature)
-    if batch_size != 1:
-        from furiosa.compiler.frontend.tflite.batch import apply_batch
+    entry = signatures.entry(model, selection.signature)
+    return select(Source(model, view, entry.subgraph), entry, selection)
 
-        apply_batch(graph, batch_size)
-    return graph
+
+def _graph(part: Part, *, is_resized: bool) -> Graph:
+    if is_resized:
+        from furiosa.compiler.frontend.tflite.resize import resize
+
+        resize(part)
+    return _Importer(part).graph()
 
 
 class _Importer:
-    def __init__(self, model: Table, data: memoryview, entry: signatures.Entry) -> None:
-        self.source = source = Source(model, data, entry.subgraph)
-        self.entry = entry
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.source = source = part.source
+        self.entry = entry = part.entry
         self.subgraph = source.model["subgraphs"][entry.subgraph]
-        self.tables: list[Table] = self.subgraph["tensors"]
-        # what users call them; tensors of the same names inside have to give way
-        given = (*entry.inputs, *entry.outputs) if entry.is_named else ()
-        self.given = {i: n for n, i in reversed(given)}
-        self.names = set(self.given.values())
+        self.tables = part.tables
         self.variables: dict[int, bool] = {}  # by index, whether it is an operator's state
         self.bodies = bodies.Bodies(source.model, entry.subgraph, self._op_type)
 
     def graph(self) -> Graph:
         inputs = [self._index(i, "the inputs") for _, i in self.entry.inputs]
         outputs = [self._index(i, "the outputs") for _, i in self.entry.outputs]
-        operators = self.subgraph["operators"]
-        produced = {i for op in operators for i in op["outputs"].tolist()}
+        operators = self.part.operators
+        produced = {i for _, op in operators for i in op["outputs"].tolist()}
         self.not_constant = produced | set(inputs)
-        self.tensors = [self._tensor(i, table) for i, table in enumerate(self.tables)]
-        for i in inputs:
-            self._refuse_dynamic(i)
+        self.tensors = [
+            self._tensor(i, table) if self.part.uses(i) else None for i, table in enumerate(self.tables)
+        ]
         written = set(inputs)
         graph = Graph(
             format="tflite",
             name=self.subgraph["name"] or "main",
             inputs=[self.tensors[i] for i in inputs],
             outputs=[self.tensors[i] for i in outputs],
-            operators=[op for i, table in enumerate(operators) if (op := self._operator(i, table, written))],
+            operators=[op for i, table in operators if (op := self._operator(i, table, written))],
             source=self.source,
             output_names=[n for n, _ in self.entry.outputs] if self.entry.is_named else None,
         )
@@ -152,16 +163,10 @@ class _Importer:
             )
         return index
 
-    def _unique(self, name: str, index: int) -> str:
-        if not name or name in self.names:
-            name = f"{name}:{index}"
-        self.names.add(name)
-        return name
-
     # Tensors
 
     def _tensor(self, index: int, table: Table) -> Tensor:
-        name = self.given.get(index) or self._unique(table["name"] or "", index)
+        name = self.part.names[index]
         if table["type"] not in names(schema.TensorType):
             raise InvalidModel(f'tensor "{name}" has the unknown type {table["type"]}')
         dtype = names(schema.TensorType)[table["type"]].lower()
@@ -178,13 +183,7 @@ class _Importer:
             raise InvalidModel(
                 f'tensor "{name}" has the dynamic shape {list(shape)}: export it with fixed shapes'
             )
-        least = (
-            math.prod(d or 1 for d in shape) * _bits(dtype) + 7
-        ) // 8  # a dimension of 0 excuses no other
-        if least > MAX_TENSOR_BYTES:
-            raise InvalidModel(
-                f'tensor "{name}" of shape {list(shape)} would take {least} bytes; the limit is 2 GiB'
-            )
+        least = check_size(name, shape, dtype)
         n_bytes = 0 if 0 in shape else least
         data = None
         if table["is_variable"]:
@@ -253,16 +252,6 @@ class _Importer:
         if any(not -(2**31) <= z < 2**31 for z in zero_points.tolist()):
             raise InvalidModel(f'tensor "{name}" has a zero point beyond 32 bits')
         return Quantization(scale, zero_points.astype(np.int32), axis if len(scale) > 1 else None)
-
-    def _refuse_dynamic(self, index: int) -> None:
-        """Refuses an input whose signature leaves more than the batch (dimension 0, stored as 1) open."""
-        signature = self.tables[index]["shape_signature"].tolist()
-        for axis, d in enumerate(signature):
-            if d < 0 and axis > 0:
-                raise InvalidModel(
-                    f'input "{self.tensors[index].name}" has the dynamic shape {signature} '
-                    f"(dimension {axis} is open): export the model with fixed shapes"
-                )
 
     # Operators
 
@@ -359,9 +348,3 @@ class _Importer:
             )
         versions.check(op_type, codes[k]["version"], f"operator {index} ({op_type})")
         return op_type, (codes[k]["custom_code"] or "") if op_type == "CUSTOM" else None
-
-
-def _bits(dtype: str) -> int:
-    if dtype in _BITS:
-        return _BITS[dtype]
-    return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
