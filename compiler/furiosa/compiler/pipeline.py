@@ -327,6 +327,8 @@ def compile_model(
     optimize: int = 1,
     selection: Selection = EVERYTHING,
     files: ModelFiles | None = None,
+    progress: Progress = lambda source, target: None,
+    tell: Tell = lambda detail: None,
 ) -> bytes:
     """Compiles the bytes of a TFLite or ONNX model to the bytes of an ENF.
 
@@ -341,10 +343,11 @@ def compile_model(
         optimize: 0, 1 or 2: how much is tried for a schedule that takes less time.
         selection: sizes of open dimensions, and tensors at which the model is cut, see furiosa.compiler.selection.
         files: where external data of an ONNX model are read from; None refuses them.
+        progress, tell: as of ``Compilation.run``.
 
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
     options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize, selection)
     compilation = Compilation(data, options, files=files)
-    return container.to_bytes(compilation.run().enf)
+    return container.to_bytes(compilation.run("enf", progress, tell).enf)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from furiosa.enf import command, host_trial, outputs, reader
 from furiosa.enf.command import BAD_ARGUMENTS, DIFFERENT, INVALID_FORMAT, IO_ERROR, CommandError, Parser
 from furiosa.enf.errors import EnfError
+from furiosa.enf.progress import Activity, now
 
 PROG = "furiosa enf"
 
@@ -107,7 +108,9 @@ def _verify(options: argparse.Namespace) -> int:
         raise CommandError(
             BAD_ARGUMENTS, f"{stamp} is named twice: FILE and the stamp must be different files"
         )
-    enf = _load(options.file)
+    with Activity(options.file):
+        now("verifying")
+        enf = _load(options.file)
     if options.host_trial:
         host_trial.check(enf, options.file)
     if stamp is not None:

@@ -43,7 +43,7 @@ def check(enf: Enf, name: str) -> None:
     from furiosa.runtime.host.trial import HostClusterRefused, try_host_clusters
 
     try:
-        for sentence in try_host_clusters(enf):
+        for sentence in try_host_clusters(enf, name=name):
             say(f"WARNING: {name}: {sentence}")
     except HostClusterRefused as e:
         e.message = (

@@ -1,4 +1,7 @@
-"""A command that takes long says what it does, every ten seconds, whether or not stderr is a terminal."""
+"""A command that takes long says what it does, every ten seconds, whether or not stderr is a terminal.
+
+Commands open an ``Activity``; what they call may say by ``now`` and ``detail`` what is done, and is heard only where one is open.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,26 @@ from furiosa.enf import threads
 from furiosa.enf.command import say
 
 EVERY = 10.0  # seconds
+
+
+_open: list[Activity] = []  # the innermost last
+
+
+def now(what: str) -> None:
+    """From here on the command does this."""
+    if _open:
+        _open[-1].now(what)
+
+
+def stage(source: str, target: str) -> None:
+    """It compiles from one form of the model to the next."""
+    now(f"compiling from {source} to {target}")
+
+
+def detail(text: str) -> None:
+    """How far it is with that."""
+    if _open:
+        _open[-1].detail(text)
 
 
 class Activity:
@@ -35,11 +58,13 @@ class Activity:
         self._thread = (
             thread if threads.start(thread) else None
         )  # on a system without threads nothing is told
+        _open.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _open.remove(self)
         self._ended.set()
         if self._thread is not None:
             self._thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from furiosa.enf import progress
 from furiosa.runtime.errors import CompilationFailed, InvalidCompilerConfig
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def compile_model(
             batch_size=batch_size or 1,
             selection=selection(**{k: v for k, v in options.items() if k in SELECTION}),
             files=ModelFiles(path),
+            progress=progress.stage,
+            tell=progress.detail,
             **{k: v for k, v in options.items() if k in OPTIONS},
         )
     except InvalidConfig as e:
@@ -141,7 +144,7 @@ def dissect(
             options.optimize = optimize
         files = ModelFiles(path, map(parse_data, data_files), is_hermetic=is_hermetic)
         compilation = pipeline.Compilation(data, options, files=files)
-        compilation.run("enf" if compiled else "dfg")
+        compilation.run("enf" if compiled else "dfg", progress.stage, progress.detail)
         source = selected_model(data, options.selection, files=files)
         signature = options.selection.signature if source is data else ""
         external = external_data(source, files)

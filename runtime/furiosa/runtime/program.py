@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from furiosa.enf import progress
 from furiosa.enf.enf_pb2 import CommandRange, HostCall, TensorDescriptor
 from furiosa.enf.errors import EnfError
 from furiosa.enf.isa import Space
@@ -51,6 +52,7 @@ class Program:
         """
         self._write(inputs)
         for i, step in enumerate(self._steps):
+            progress.detail(f"step {i + 1} of {len(self._steps)}")
             self._run_step(i, step)
         return self._read()
 

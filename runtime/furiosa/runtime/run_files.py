@@ -13,6 +13,7 @@ import numpy as np
 
 from furiosa.enf.files import FileChanged, in_memory, open_file
 from furiosa.enf.outputs import replacing
+from furiosa.enf.progress import Activity, now
 from furiosa.runtime import session
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import InvalidInput
@@ -62,7 +63,12 @@ def run(
         InvalidInput: a file that is no array, a name that the model does not have or an input twice.
         OSError: a file cannot be read or written.
     """
-    with session.create(model, compile_config=config or None, host_process=host_process) as sess:
+    subject = model if isinstance(model, str) else model.name
+    with (
+        Activity(subject),
+        session.create(model, compile_config=config or None, host_process=host_process) as sess,
+    ):
+        now("running")
         run_session(sess, inputs, seed, output)
 
 

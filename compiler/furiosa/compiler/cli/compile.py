@@ -13,7 +13,7 @@ from furiosa.compiler.errors import CompileError, LowCoverage
 from furiosa.enf import host_trial
 from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
-from furiosa.enf.progress import Activity
+from furiosa.enf.progress import Activity, detail, now
 
 if TYPE_CHECKING:
     from furiosa.compiler.dfg.graph import Graph
@@ -64,8 +64,8 @@ def _compile(options: arguments.Namespace) -> None:
     if options.target_ir == "enf" and options.host_trial:
         host_trial.check(compilation.program, options.source)
     try:
-        with Outputs() as outputs, Activity(options.source) as activity:
-            activity.now("writing the output")
+        with Outputs() as outputs, Activity(options.source):
+            now("writing the output")
             _write(compilation, choice, options, outputs)
     except OSError as e:
         raise output.unwritable(e) from None
@@ -97,9 +97,15 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
     if options.auto_batch_size:
         from furiosa.compiler.tune.search import choose
 
+        def tell(point: Point) -> None:
+            now(f"looking for a batch size, beyond {point.batch_size}")
+            if loud:
+                _tell_tried(point)
+
         try:
-            tell = _tell_tried if loud else lambda point: None
-            choice = choose(data, chosen, files=options.files, tell=tell)
+            with Activity(options.source):
+                now("looking for a batch size")
+                choice = choose(data, chosen, files=options.files, tell=tell)
         except CompileError:  # of a batch of 1: it comes again below, where a table goes with it
             pass
         else:
@@ -107,9 +113,9 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
             chosen.batch_size = choice.batch_size
     compilation = Compilation(data, chosen, files=options.files)
     try:
-        with Activity(options.source) as activity:
-            progress = terminal.Progress(last + 1, loud, activity)
-            compilation.run(STAGES[last], progress.stage, activity.detail)
+        with Activity(options.source):
+            progress = terminal.Progress(last + 1, loud)
+            compilation.run(STAGES[last], progress.stage, detail)
     except LowCoverage:
         _tell_table(compilation, options)
         raise

@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 import time
 
+from furiosa.enf import progress
 from furiosa.enf.command import say
-from furiosa.enf.progress import Activity
 
 
 class Progress:
-    """Tells of each stage before it starts and how long it took, where it is ``loud``; ``activity`` hears of it in any case."""
+    """Tells of each stage before it starts and how long it took, where it is ``loud``; the open activity hears of it in any case."""
 
-    def __init__(self, steps: int, loud: bool, activity: Activity):
+    def __init__(self, steps: int, loud: bool):
         self.steps, self.loud = steps, loud
-        self._activity = activity
         self._done = 0
         self._started = self._since = time.perf_counter()
         encoding = (getattr(sys.stderr, "encoding", None) or "").lower()
@@ -25,7 +24,7 @@ class Progress:
         self.done()
         self._done += 1
         self._since = time.perf_counter()
-        self._activity.now(f"compiling from {source} to {target}")
+        progress.stage(source, target)
         if self.loud:
             say(f"[{self._done}/{self.steps}] {self._magnifier}Compiling from {source} to {target}")
 

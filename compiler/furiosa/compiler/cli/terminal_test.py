@@ -6,13 +6,12 @@ import io
 import sys
 
 from furiosa.compiler.cli import terminal
-from furiosa.enf.progress import Activity
 
 
 def test_progress_without_emoji_where_the_terminal_knows_none(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = terminal.Progress(1, loud=True, activity=Activity("m.onnx"))
+    progress = terminal.Progress(1, loud=True)
     progress.stage("onnx", "dfg")
     progress.done()
     progress.finish()
@@ -22,7 +21,7 @@ def test_progress_without_emoji_where_the_terminal_knows_none(monkeypatch):
 
 
 def test_quiet_progress(capsys):
-    progress = terminal.Progress(1, loud=False, activity=Activity("m.onnx"))
+    progress = terminal.Progress(1, loud=False)
     progress.stage("onnx", "dfg")
     progress.done()
     progress.finish()

@@ -10,6 +10,7 @@ from furiosa.compiler.cli import outcome, output
 from furiosa.compiler.errors import CompileError
 from furiosa.compiler.tune import arguments
 from furiosa.compiler.tune.point import OK, Point
+from furiosa.enf import progress
 from furiosa.enf.command import say
 from furiosa.enf.outputs import Outputs
 
@@ -37,7 +38,8 @@ def _tune(options: arguments.Namespace) -> None:
         options.npus[0], 1, options.compatibility, optimize=options.optimize, selection=options.selection
     )
     # once here: a model that cannot be compiled at all is an error; and what it imports, children need not
-    once = Compilation(data, chosen, files=options.files).run("cdfg")
+    with progress.Activity(options.source):  # whose thread has ended before children are forked
+        once = Compilation(data, chosen, files=options.files).run("cdfg", progress.stage, progress.detail)
     tell = _Progress(len(wanted), options.verbose or sys.stderr.isatty())
     points = sweep(
         data,

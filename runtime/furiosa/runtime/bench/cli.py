@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from furiosa.enf import selection
+from furiosa.enf.progress import Activity, now
 from furiosa.runtime.cli import Parser, add_host_process, chosen_for, plain, run_command
 from furiosa.runtime.errors import InvalidInput
 
@@ -167,6 +168,7 @@ def _measure(args: argparse.Namespace) -> Result:
     workers, io_threads = (args.workers, args.io_threads) if is_throughput else (1, 1)
     start = perf_counter_ns()
     with ExitStack() as stack:
+        stack.enter_context(Activity(args.model))
         model = sources.read(args.model)
         config = chosen_for(args, model.name, model.is_enf) or None
         sess = session.create(
@@ -183,9 +185,11 @@ def _measure(args: argparse.Namespace) -> Result:
         inputs = sess.check(input_arrays(sess, args.input or [], None if args.input else args.seed))
         profiler = stack.enter_context(sess.profile(file=args.trace_output)) if args.trace_output else None
         begun = perf_counter_ns()
+        now("warming up")
         with profiler.record("warm up, not counted") if profiler else nullcontext():
             sess.warm_up(inputs)
         warm = perf_counter_ns()
+        now("measuring")
         if is_throughput:
             measured = measure.throughput(sess, inputs, args.queries, args.duration, io_threads)
         else:

@@ -95,23 +95,25 @@ def _run(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from furiosa.enf.outputs import replacing
+    from furiosa.enf.progress import Activity
     from furiosa.runtime.compare.compare import compare
     from furiosa.runtime.compare.html import to_html
     from furiosa.runtime.compare.report import text, to_json, to_junit_xml
 
-    result = compare(
-        args.model,
-        args.source,
-        args.inputs,
-        target_npu=args.target_npu,
-        batch_size=args.batch_size,
-        data_files=args.data,
-        is_hermetic=args.hermetic,
-        compatibility=args.compatibility,
-        chosen=chosen(args),
-        max_lsb=args.max_lsb,
-        seed=args.seed,
-    )
+    with Activity(args.model):
+        result = compare(
+            args.model,
+            args.source,
+            args.inputs,
+            target_npu=args.target_npu,
+            batch_size=args.batch_size,
+            data_files=args.data,
+            is_hermetic=args.hermetic,
+            compatibility=args.compatibility,
+            chosen=chosen(args),
+            max_lsb=args.max_lsb,
+            seed=args.seed,
+        )
     files = [(args.json, to_json), (args.html, to_html)]
     files.append((args.junit_xml, lambda c: to_junit_xml(c, os.environ.get("TEST_TARGET") or c.model)))
     for path, convert in files:

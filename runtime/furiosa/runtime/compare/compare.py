@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from furiosa.enf import reader, selection
+from furiosa.enf import progress, reader, selection
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import source as sources
 from furiosa.runtime.compare import inputs as input_files
@@ -199,15 +199,18 @@ def _run(
         [o.whole for o in result.outputs],
         units,
     )
+    progress.now("loading the layers into the reference runtime")
     judge = Judge(
         anatomy.source_format, anatomy.single, layers, result.layers, result.outputs, units, batch_size
     )
     program = ObservedProgram(enf, judge.places)
     program.visit = judge.visit
     for number, values in enumerate(arrays):
+        progress.now(f"inference {number + 1} of {len(result.inputs)}")
         judge.begin(number, dict(zip(names, values, strict=True)))
         got = program.run(values)
         judge.end(got)
+        progress.detail("the whole model")
         whole.add(number, values, got)
 
 

@@ -89,6 +89,15 @@ class HostProcess:
         self._start, self._memory = start or spawn, memory
         self._running: _Running | None = None
 
+    def begin(self) -> None:
+        """Starts the process where it does not run.
+
+        Raises:
+            ModelDeployFailed: no process can be started.
+        """
+        if self._running is None:
+            self._running = _Running(self._start)
+
     def load(self, index: int, host: Host, deadline: float | None = None) -> None:
         """Loads the model of a host call, the ``index``-th step of its plan, where that is not done.
 
@@ -97,10 +106,10 @@ class HostProcess:
             HostProcessEnded: the process ended.
             TimeoutError: it was not done by ``deadline``, a time of ``time.monotonic``, and the process is ended.
         """
-        if self._running is None:
-            self._running = _Running(self._start)
-            if self._memory is not None:
-                self._ask(host, {"memory": self._memory}, [], [], deadline)
+        self.begin()
+        if self._memory is not None and not self._running.is_limited:
+            self._ask(host, {"memory": self._memory}, [], [], deadline)
+            self._running.is_limited = True
         if index not in self._running.loaded:
             blobs = [host.call.SerializeToString(), host.model]
             self._ask(host, {"load": index, "where": host.where}, blobs, [], deadline)
@@ -177,6 +186,7 @@ class _Running:
 
     def __init__(self, start: Callable[[Ends], Child]):
         self.loaded: set[int] = set()
+        self.is_limited = False
         self._parent = os.getpid()
         with ExitStack() as undo:
             self._noise = undo.enter_context(tempfile.TemporaryFile())

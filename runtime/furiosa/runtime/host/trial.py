@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+from furiosa.enf import progress
 from furiosa.enf.command import INVALID_MODEL
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.enf.reader import Enf
@@ -21,7 +22,7 @@ from furiosa.runtime.errors import (
     UnsupportedTensorType,
 )
 from furiosa.runtime.host import Host
-from furiosa.runtime.host.process import HostProcess, fork, spawn
+from furiosa.runtime.host.process import Child, Ends, HostProcess, fork, spawn
 
 SECONDS = 60.0  # for all host clusters of a program
 FILLS = (0, 1)  # the inputs that are made up: all elements have this value
@@ -33,7 +34,7 @@ class HostClusterRefused(FuriosaRuntimeError):
     exit_code = INVALID_MODEL
 
 
-def try_host_clusters(enf: Enf, seconds: float = SECONDS) -> list[str]:
+def try_host_clusters(enf: Enf, seconds: float = SECONDS, *, name: str = "the program") -> list[str]:
     """Loads and runs each host cluster once.
 
     A runtime that refuses a cluster, has no kernel for it, ends its process or gives other tensors than the file says is an
@@ -42,6 +43,7 @@ def try_host_clusters(enf: Enf, seconds: float = SECONDS) -> list[str]:
     Args:
         enf: a verified program, all of it read.
         seconds: for all of them together.
+        name: what to call the program where it takes long.
 
     Returns:
         Sentences about what could not be tried, or did not go well.
@@ -51,14 +53,22 @@ def try_host_clusters(enf: Enf, seconds: float = SECONDS) -> list[str]:
     """
     deadline = time.monotonic() + seconds
     said: list[str] = []
-    with HostProcess(fork if is_single_threaded() else spawn, _memory()) as process:
-        for index, host in _clusters(enf):
-            try:
-                said += _try(process, index, host, deadline)
-            except TimeoutError:
-                said.append(f"{host.where} is not tried to its end: {seconds:.0f} seconds are over")
-                break
+    with HostProcess(_start, _memory()) as process:
+        process.begin()  # before there is another thread
+        with progress.Activity(name):
+            for index, host in _clusters(enf):
+                progress.now(f"trying {host.where}")
+                try:
+                    said += _try(process, index, host, deadline)
+                except TimeoutError:
+                    said.append(f"{host.where} is not tried to its end: {seconds:.0f} seconds are over")
+                    break
     return list(dict.fromkeys(said))
+
+
+def _start(ends: Ends) -> Child:
+    """A copy of this process, or a new one where another thread may be in the midst of something."""
+    return (fork if is_single_threaded() else spawn)(ends)
 
 
 def _clusters(enf: Enf) -> Iterator[tuple[int, Host]]:
