@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import subprocess
 import sys
 import threading
 
 from furiosa.runtime import session
 from furiosa.runtime.errors import ResourceExhausted, SessionClosed, SessionTerminated
+from furiosa.runtime.testing import own_path
 from tests.faults.injection import Fault
 from tests.faults.models import Case
 from tests.faults.trials import Trial, within
@@ -67,6 +70,44 @@ def _threads() -> int:
             frame = frame.f_back
         count += frame is not None
     return count
+
+
+_IMPORTING = """
+import signal, sys
+import numpy as np
+from furiosa.runtime import session
+sess = session.create(sys.argv[1])
+inputs = [np.ones(d.shape, d.numpy_dtype) for d in sess.inputs()]
+def interrupt(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
+word = "right"
+try:
+    sess.run(inputs)
+except KeyboardInterrupt:
+    word = "KeyboardInterrupt"
+signal.setitimer(signal.ITIMER_REAL, 0)
+sess.run(inputs)
+sys.stdout.write(word)
+"""
+
+
+def importing(path: str) -> Trial:
+    """A signal at a random moment of the first run of a process, which loads a runtime of host clusters."""
+
+    def trial(number: int) -> str:
+        seconds = random.Random(number).uniform(0.001, 0.4)
+        process = subprocess.run(
+            [sys.executable, "-c", _IMPORTING, path, str(seconds)],
+            env=own_path(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    return trial
 
 
 def creation(case: Case, path: str, error: type[BaseException]) -> Trial:

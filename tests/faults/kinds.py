@@ -48,6 +48,18 @@ def _creation(error: type[BaseException]) -> Kind:
     return Kind(make, range(0, MOST, 101), range(MOST))
 
 
+def _importing(case: str) -> Kind:
+    @contextmanager
+    def make(limit: float) -> Iterator[Trial]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "a.enf")
+            with open(path, "wb") as f:
+                f.write(models.CASES[case]().enf)
+            yield first_use.importing(path)
+
+    return Kind(make, range(3), range(200))
+
+
 def _queues(error: type[BaseException]) -> Kind:
     @contextmanager
     def make(limit: float) -> Iterator[Trial]:
@@ -91,6 +103,7 @@ KINDS: dict[str, Kind] = {
         for error in ERRORS
         for workers in (1, 2)
     },
+    **{f"signal while {case} is loaded": _importing(case) for case in ("onnxruntime", "LiteRT")},
     **{f"{error.__name__} in session.create": _creation(error) for error in ERRORS},
     **{f"{error.__name__} in create_async": _queues(error) for error in ERRORS},
     **{

@@ -231,12 +231,29 @@ def profile_process(path: str) -> None:
             return
         if not path:
             raise InvalidSessionOption("FURIOSA_PROFILER_OUTPUT_PATH is empty: set it to a path, or unset it")
-        _process_profiler = Profiler(file=path)
-        _process_profiler.__enter__()
-        atexit.register(_finish, _process_profiler, path)
+        profiler = Profiler(file=path)
+        try:
+            profiler.__enter__()
+            atexit.register(_finish, profiler, path, os.getpid())
+            _process_profiler = profiler
+        except BaseException:  # it was not begun: the next session begins it
+            recording.stop(profiler.recorder)
+            atexit.unregister(_finish)
+            raise
 
 
-def _finish(profiler: Profiler, path: str) -> None:
+def _forked() -> None:
+    """Whoever had the lock is not here."""
+    global _process_lock
+    _process_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _finish(profiler: Profiler, path: str, process: int) -> None:
+    if process != os.getpid():  # a fork, which has nothing to say about its parent
+        return
     try:
         profiler.__exit__()
     except OSError as e:

@@ -5,6 +5,7 @@ All times here are wall time of the machine that runs the simulator.  They say n
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -62,7 +63,6 @@ class Recorder:
         """A recorder of one session, or of all."""
         self._session = session
         self._keep = keep
-        self._lock = threading.Lock()
         self.spans: list[Span] = []
         self.dropped = 0
         self.totals: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Recorder:
 
     def add(self, spans: list[Span], program: tuple[str, Enf] | None = None) -> None:
         """Collects spans, and the program that they belong to."""
-        with self._lock:
+        with _lock:
             for span in spans:
                 if span.category != USER:  # whose names are anybody's
                     self.totals[span.name] = self.totals.get(span.name, 0) + span.end - span.start
@@ -93,6 +93,15 @@ class Recorder:
 
 active: tuple[Recorder, ...] = ()
 _lock = threading.Lock()
+
+
+def _forked() -> None:
+    """Whoever had the lock is not here."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def start(recorder: Recorder) -> None:

@@ -6,8 +6,10 @@ import threading
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from furiosa.enf import threads
 from furiosa.runtime import recording
 from furiosa.runtime.async_session import AsyncSession, connect
+from furiosa.runtime.errors import ResourceExhausted
 from furiosa.runtime.recording import Recorder
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ class Measured(NamedTuple):
 class _Queries:
     """Hands out queries until there were so many and so much time has passed; safe for several threads."""
 
-    def __init__(self, count: int, duration_s: float):
-        self._left = count
+    def __init__(self, count: int, duration_s: float, threads: int = 1):
+        self._left, self._threads = count, threads
         self._end = perf_counter_ns() + round(duration_s * 1e9)
         self._lock = threading.Lock()
 
@@ -34,6 +36,12 @@ class _Queries:
         with self._lock:
             self._left -= 1
             return self._left >= 0 or perf_counter_ns() < self._end
+
+    def is_last(self) -> bool:
+        """Whether the thread that asks, for it asks for no more queries, is the last that does so."""
+        with self._lock:
+            self._threads -= 1
+            return self._threads == 0
 
 
 def latency(session: Session, inputs: Inputs, count: int, duration_s: float) -> Measured:
@@ -66,24 +74,20 @@ def throughput(session: Session, inputs: Inputs, count: int, duration_s: float, 
     submitter, queue = connect(session, workers, workers, None)
     latencies = []
     failures: list[BaseException] = []
-    with _Totals() as parts, queue:
-        queries = _Queries(count, duration_s)
+    with _Totals() as parts, queue:  # after an error the queue is closed, and nobody waits for room any more
+        queries = _Queries(count, duration_s, io_threads)
         start = perf_counter_ns()
-        feeders = [
-            threading.Thread(target=_feed, args=(submitter, queries, inputs, failures), name=f"io-thread-{i}")
-            for i in range(io_threads)
-        ]
-        for thread in feeders:
-            thread.start()
-        closer = threading.Thread(target=_close_after, args=(submitter, feeders))
-        closer.start()
-        try:
-            for begun, _ in queue:
-                latencies.append(perf_counter_ns() - begun)
-            total = perf_counter_ns() - start
-        finally:
-            queue.close()  # after an error: nobody waits for room any more
-            closer.join()
+        for i in range(io_threads):
+            thread = threading.Thread(
+                target=_feed, args=(submitter, queries, inputs, failures), name=f"io-thread-{i}", daemon=True
+            )
+            if not threads.start(thread):
+                raise ResourceExhausted(
+                    f"no thread is left for I/O thread {i + 1} of {io_threads}: ask for fewer"
+                )
+        for begun, _ in queue:
+            latencies.append(perf_counter_ns() - begun)
+        total = perf_counter_ns() - start
     if failures:
         raise failures[0]
     return Measured(total, latencies, parts.totals)
@@ -95,12 +99,9 @@ def _feed(submitter: AsyncSession, queries: _Queries, inputs: Inputs, failures: 
             submitter.submit(inputs, perf_counter_ns())
     except Exception as e:  # noqa: BLE001 - told by the thread that receives
         failures.append(e)
-
-
-def _close_after(submitter: AsyncSession, feeders: list[threading.Thread]) -> None:
-    for thread in feeders:
-        thread.join()
-    submitter.close()
+    finally:
+        if queries.is_last():
+            submitter.close()
 
 
 class _Totals(Recorder):

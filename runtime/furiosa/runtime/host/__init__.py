@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from furiosa.enf import threads
 from furiosa.enf.enf_pb2 import HostCall, TensorDescriptor
 from furiosa.enf.reader import Enf
 from furiosa.runtime.errors import HostRuntimeMissing
@@ -56,13 +57,21 @@ def open_executor(enf: Enf, index: int, call: HostCall, process: HostProcess | N
 def load_executor(host: Host) -> Executor:
     """The same in this process."""
     try:
-        if host.call.format == "onnx":
-            from furiosa.runtime.host.onnx import OnnxExecutor as executor
-        else:
-            from furiosa.runtime.host.tflite import TfliteExecutor as executor
+        # a package with native code whose import a signal handler interrupts cannot be imported again
+        executor = threads.call(lambda: _executor(host.call.format))
     except ModuleNotFoundError as e:
         raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
     return executor(bytes(host.model), host.call, host.where)
+
+
+def _executor(format: str) -> Callable[[bytes, HostCall, str], Executor]:
+    if format == "onnx":
+        from furiosa.runtime.host.onnx import OnnxExecutor
+
+        return OnnxExecutor
+    from furiosa.runtime.host.tflite import TfliteExecutor
+
+    return TfliteExecutor
 
 
 def thread_count() -> int:
