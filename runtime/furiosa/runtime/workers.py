@@ -78,7 +78,6 @@ class Workers:
 
     def forked(self) -> None:
         """In the child of a fork, where no thread comes back that had a program then, and host runtimes have lost theirs."""
-        self._of_the_parent = self._idle  # not deleted: what they hold open is the parent's
         self._slots, self._idle = _semaphore(self.count), deque()
 
 

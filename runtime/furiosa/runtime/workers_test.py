@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -193,3 +195,29 @@ def _run_out_of_descriptors(path: os.PathLike[str]) -> None:
     assert all(sess.run(X)[0] == -1 - X for sess in sessions)
     os.close(taken.pop())
     session.create(path).run(X)
+
+
+def test_garbage_of_the_parent_is_no_trouble_to_a_fork():
+    """A runtime that is freed there would wait for its threads, which are not there: onnxruntime does, once they sleep."""
+    shape = (512, 512)
+    nodes = [("MatMul", ["x", "x"], ["a"], {}), ("Sinh", ["a"], ["y"], {})]
+    enf = host_enf(
+        "onnx",
+        onnx_model(nodes, {"x": ("float32", shape)}, {"y": ("float32", shape)}),
+        [descriptor("x", "float32", shape)],
+        [descriptor("y", "float32", shape)],
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(4):
+            sess = session.create(enf)
+            sess.run(np.zeros(shape, np.float32))
+            cycle = [sess._workers._idle[0]]
+            cycle.append(cycle)
+            sess.close()
+            del cycle, sess
+        time.sleep(0.3)
+        in_fork(gc.collect)
+    finally:
+        gc.enable()

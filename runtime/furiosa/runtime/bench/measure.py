@@ -52,8 +52,8 @@ def latency(session: Session, inputs: Inputs, count: int, duration_s: float) -> 
     """
     latencies = []
     with _Totals() as parts:
-        queries = _Queries(count, duration_s)
         start = perf_counter_ns()
+        queries = _Queries(count, duration_s)
         while queries.next():
             begun = perf_counter_ns()
             session.run(inputs)
@@ -75,8 +75,8 @@ def throughput(session: Session, inputs: Inputs, count: int, duration_s: float, 
     latencies = []
     failures: list[BaseException] = []
     with _Totals() as parts, queue:  # after an error the queue is closed, and nobody waits for room any more
-        queries = _Queries(count, duration_s, io_threads)
         start = perf_counter_ns()
+        queries = _Queries(count, duration_s, io_threads)
         for i in range(io_threads):
             thread = threading.Thread(
                 target=_feed, args=(submitter, queries, inputs, failures), name=f"io-thread-{i}", daemon=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -61,7 +62,26 @@ def load_executor(host: Host) -> Executor:
         executor = threads.call(lambda: _executor(host.call.format))
     except ModuleNotFoundError as e:
         raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
-    return executor(bytes(host.model), host.call, host.where)
+    loaded = executor(bytes(host.model), host.call, host.where)
+    _loaded.add(loaded)
+    return loaded
+
+
+_loaded: WeakSet[Executor] = WeakSet()
+
+
+def _forked() -> None:
+    """In the child of a fork, what the parent has loaded is never freed, also where it was garbage already: a runtime would wait
+    for its threads to end, which are not here.
+    """
+    if _loaded:
+        import ctypes
+
+        for executor in list(_loaded):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(executor))
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _executor(format: str) -> Callable[[bytes, HostCall, str], Executor]:
