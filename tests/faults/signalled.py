@@ -116,12 +116,14 @@ def trials(
             if has_outputs and not output.endswith("/"):
                 (work / output).write_bytes(b"of yesterday")
 
-    begin(False)
-    started = time.monotonic()
-    process = _popen(command.arguments, work)
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    whole = time.monotonic() - started
+    whole = float("inf")
+    for _ in range(2):  # the first reads files that are not in memory yet
+        begin(False)
+        started = time.monotonic()
+        process = _popen(command.arguments, work)
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+        whole = min(whole, time.monotonic() - started)
     made = {k: v for k, v in _tree(work).items() if k not in before}
 
     def trial(number: int) -> str:
