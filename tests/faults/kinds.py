@@ -122,9 +122,10 @@ def sample(name: str, factor: int = 1) -> Tally:
     return _sweep(kind, range(0, stop, step), BUSY)
 
 
-def everything(name: str) -> Tally:
-    """Every moment, or of what cannot be counted a thousand."""
-    return _sweep(KINDS[name], KINDS[name].all, signalled.LIMIT)
+def everything(name: str, most: int | None = None) -> Tally:
+    """Every moment, or of what cannot be counted a thousand, or ``most``."""
+    kind = KINDS[name]
+    return _sweep(kind, kind.all if kind.all.stop == MOST else kind.all[:most], signalled.LIMIT)
 
 
 def _sweep(kind: Kind, numbers: range, limit: float) -> Tally:

@@ -20,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--factor", type=int, metavar="N", help="only the bounded run, with N times as many moments"
     )
+    parser.add_argument(
+        "--most", type=int, metavar="N", help="of what cannot be counted only N moments, not a thousand"
+    )
     options = parser.parse_args(arguments)
     print(
         "| fault | moments | wrong | hangs | crashes | what came of them | s |\n|---|---|---|---|---|---|---|"
@@ -29,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not any(text in name for text in options.kinds):
             continue
         begun = time.monotonic()
-        tally = kinds.sample(name, options.factor) if options.factor else kinds.everything(name)
+        tally = kinds.sample(name, options.factor) if options.factor else kinds.everything(name, options.most)
         bad = [str(tally.words.pop(word, 0)) for word in ("wrong", "hang", "crash")]
         moments = sum(map(int, bad)) + tally.trials - tally.words.pop(kinds.PAST, 0)
         words = ", ".join(f"{word} {n}" for word, n in sorted(tally.words.items()))
