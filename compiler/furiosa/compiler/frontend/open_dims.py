@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
+from furiosa.compiler.frontend import formulas
 from furiosa.compiler.selection import Selection, Shape, argument, listed, unknown, written
 
 # a size, the name of an open dimension, or None for an open one without a name
@@ -29,7 +30,7 @@ def fix(declared: Declared, chosen: Selection, hint: Hint = lambda name, dims: N
     """The shape of every input.
 
     A dimension takes the size that is given for its input or for its name; dimensions of one name are equal, whatever input
-    they are of.  An open dimension 0, and any that has a name like "batch", is 1 where nothing is said.
+    they are of, and one whose name is arithmetic on others' follows from those (``2*sequence``).  An open dimension 0, and any that has a name like "batch", is 1 where nothing is said.
 
     Raises:
         InvalidConfig: what is given contradicts the model or itself, or names what the model does not have.
@@ -50,6 +51,7 @@ def partly(
     Raises:
         InvalidConfig: as ``fix``.
     """
+    known = _names(declared)
     sizes = _bind(declared, chosen)
     elsewhere = {
         d
@@ -63,6 +65,17 @@ def partly(
             return dim
         if dim in sizes:
             return sizes[dim]
+        parts = formulas.parts(dim, known) if dim is not None else []
+        if parts:
+            of_parts = {n: plain(known[n], n) for n in parts}
+            is_known = all(isinstance(s, int) for s in of_parts.values())
+            found = formulas.size(dim, of_parts) if is_known else None
+            return dim if found is None else found
+        return plain(axis, dim)
+
+    def plain(axis: int, dim: Dim) -> Dim:
+        if dim in sizes:
+            return sizes[dim]
         is_batch = dim not in elsewhere if axis == 0 else dim is not None and _BATCH.fullmatch(dim)
         return 1 if is_batch and with_batch else dim
 
@@ -70,6 +83,16 @@ def partly(
         name: chosen.input_shapes.get(name) or (dims and [size(axis, d) for axis, d in enumerate(dims)])
         for name, dims in declared.items()
     }
+
+
+def _names(declared: Declared) -> dict[str, int]:
+    """The names of open dimensions, each with the place where it stands first."""
+    found: dict[str, int] = {}
+    for dims in declared.values():
+        for axis, d in enumerate(dims or ()):
+            if isinstance(d, str):
+                found.setdefault(d, axis)
+    return found
 
 
 def is_static(dims: Sequence[Dim] | None) -> bool:
@@ -90,7 +113,7 @@ def defaults(declared: Declared) -> dict[str, Shape]:
 
 def _bind(declared: Declared, chosen: Selection) -> dict[str, int]:
     """The sizes of dimensions that have names."""
-    known = {d: None for dims in declared.values() for d in dims or () if isinstance(d, str)}
+    known = _names(declared)
     for name in chosen.dims:
         if name not in known:
             raise unknown("--dim", name, "open dimension", known)
@@ -120,6 +143,11 @@ def _bind(declared: Declared, chosen: Selection) -> dict[str, int]:
                 )
             elif dim is not None:
                 origin.setdefault(dim, given)
+    for name, size in sizes.items():
+        parts = formulas.parts(name, known)
+        if parts and all(n in sizes for n in parts) and formulas.size(name, sizes) != size:
+            others = " and ".join(dict.fromkeys(origin[n] for n in parts))
+            raise InvalidConfig(f'{origin[name]} contradicts {others}: "{name}" is not {size} then')
     return sizes
 
 
@@ -136,6 +164,8 @@ def _question(missing: Mapping[str, Sequence[Dim] | None], hint: Hint) -> str:
     options = [" ".join(argument("--input-shape", f"{n}={s}") for n, s in shapes.items())]
     bazel = [f"input_shapes = {json.dumps(shapes, ensure_ascii=False)}"]
     open_ = dict.fromkeys(d for dims in missing.values() for d in dims or () if not isinstance(d, int))
+    for name in [n for n in open_ if n is not None and formulas.parts(n, open_)]:
+        del open_[name]  # it follows from the others
     if open_ and None not in open_ and not is_known:
         options.append(" ".join(argument("--dim", f"{n}=?") for n in open_))
         bazel.append(f"dims = {json.dumps(dict.fromkeys(open_, '?'), ensure_ascii=False)}")

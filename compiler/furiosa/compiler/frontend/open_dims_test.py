@@ -29,6 +29,17 @@ TOKENS = {"ids": ["batch", "sequence"], "mask": ["batch", "sequence"], "position
         # a batch that does not come first
         ({"x": ["batch", 8], "h": [2, "batch", 8]}, Selection(), {"x": (1, 8), "h": (2, 1, 8)}),
         ({"x": ["N", 8], "h": [2, "N", 8]}, Selection(dims={"N": 4}), {"x": (4, 8), "h": (2, 4, 8)}),
+        # arithmetic, as exporters write it
+        ({"a": ["N", "s0"], "b": ["N", "2*s0 + 1"]}, Selection({"a": (1, 5)}), {"a": (1, 5), "b": (1, 11)}),
+        (
+            {"a": [1, "s0"], "b": ["floor(s0/2)", "Max(4, s0 - 3)"]},
+            Selection(dims={"s0": 5}),
+            {"a": (1, 5), "b": (2, 4)},
+        ),
+        ({"a": ["batch", 4], "b": ["3*batch", 4]}, Selection(), {"a": (1, 4), "b": (3, 4)}),
+        ({"a": ["batch", 4], "b": ["3*batch", 4]}, Selection(dims={"batch": 2}), {"a": (2, 4), "b": (6, 4)}),
+        # a name like any other, for there are no others of which it could be made
+        ({"a": [1, "past-length"]}, Selection(dims={"past-length": 7}), {"a": (1, 7)}),
         # "?" is no name: the two need not be equal
         ({"x": [None, None]}, Selection({"x": (2, 3)}), {"x": (2, 3)}),
     ],
@@ -136,3 +147,13 @@ def test_a_size_that_the_model_hints_at() -> None:
         InvalidModel, match="add --input-shape images=1x3x640x320, as the model's metadata has it"
     ):
         fix(IMAGES, Selection(), lambda name, dims: (1, 3, 640, 320))
+
+
+def test_arithmetic_is_neither_asked_for_nor_contradicted() -> None:
+    declared = {"a": [1, "s0"], "b": [1, "2*s0"]}
+    with pytest.raises(InvalidModel, match=r"or --dim s0=\?, with a number"):
+        fix(declared, Selection())
+    with pytest.raises(InvalidConfig, match=r'b=1x9 contradicts --input-shape a=1x4: "2\*s0" is not 9 then'):
+        fix(declared, Selection({"a": (1, 4), "b": (1, 9)}))
+    with pytest.raises(InvalidModel, match=r'input "b" has the dynamic shape \[s0/2\]'):  # 2.5 is no size
+        fix({"a": [1, "s0"], "b": ["s0/2"]}, Selection({"a": (1, 5)}))

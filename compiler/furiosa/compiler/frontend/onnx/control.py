@@ -44,7 +44,7 @@ def unrolled(node: onnx.NodeProto, value: Value, opset: int, most: int) -> list[
     starts = value(node.input[1]) if len(node.input) > 1 and node.input[1] else np.array(True)
     count = int(turns.reshape(()))
     scans = len(node.output) - len(states)
-    if starts is None or not starts.reshape(-1)[0] or count < 1 or not _goes_on(body):
+    if starts is None or not starts.reshape(-1)[0] or count < 1 or not _goes_on(body, value):
         return None
     if count * max(sum(1 for _ in checks.walk(body)), 1) > most:
         return None
@@ -77,8 +77,8 @@ def _is_plain(body: onnx.GraphProto) -> bool:
     return not body.sparse_initializer
 
 
-def _goes_on(body: onnx.GraphProto) -> bool:
-    """Whether a loop's body always asks for the next turn."""
+def _goes_on(body: onnx.GraphProto, value: Value) -> bool:
+    """Whether a loop's body always asks for the next turn; ``value`` is of constants outside."""
     makers = {name: node for node in body.node for name in node.output}
     constants = {t.name: t for t in body.initializer}
     name = body.output[0].name
@@ -86,6 +86,9 @@ def _goes_on(body: onnx.GraphProto) -> bool:
         name = makers[name].input[0]
     if name == body.input[1].name:
         return True
+    if name not in makers and name not in constants and all(name != v.name for v in body.input):
+        outer = value(name)
+        return outer is not None and outer.size == 1 and bool(outer.reshape(()))
     if name in makers and makers[name].op_type == "Constant":
         constants[name] = next((a.t for a in makers[name].attribute if a.name == "value"), None)
     constant = constants.get(name)

@@ -149,3 +149,28 @@ def test_all_loops_together_are_bounded() -> None:
     types = [op.op_type for op in import_onnx(data).operators]
     assert types[-1] == "HostRegion" and types == ["Neg"] * (len(types) - 1) + types[-1:]
     assert 125 <= len(types) - 1 <= 4096
+
+
+def test_a_loop_that_goes_on_by_a_constant_outside() -> None:
+    """As TorchScript writes a loop over a dimension: the count is a size, and the body hands on a constant of the main graph."""
+    text = """
+    g (float[1,N,4] x) => (float[a,b] y) {
+        s = Shape(x)
+        n = Gather(s, one)
+        y = Loop (n, go, zeros) <
+            body = b (int64 i, bool cc, float[1,4] at) => (bool co, float[a,b] next) {
+                part = Gather <axis = 1> (x, i)
+                next = Add(at, part)
+                co = Identity(go)
+            }
+        >
+    }"""
+    zeros = tensor("zeros", np.zeros((1, 4)), "float32")
+    yes = model(text, ONE, tensor("go", True, "bool"), zeros)
+    assert same_as_run(yes, x=(1, 3, 4)).count("Add") == 3
+    with pytest.raises(
+        InvalidModel, match="depends on how the graphs inside are run, which constants do not decide"
+    ):
+        import_onnx(
+            model(text, ONE, tensor("go", False, "bool"), zeros), selection=Selection({"x": (1, 3, 4)})
+        )

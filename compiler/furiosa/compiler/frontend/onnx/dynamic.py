@@ -53,4 +53,6 @@ def unknown_shape(
     name = f'operator "{first.name}" ({first.op_type})'
     if "." in first.op_type:  # of another domain
         return f'{what}: {name} makes "{made}", whose shape this compiler cannot tell'
+    if first.op_type in ("If", "Loop", "Scan"):
+        return f'{what}: {name} makes "{made}", whose shape depends on how the graphs inside are run, which constants do not decide'
     return f'{what}: {name} makes "{made}", whose shape depends on values'
