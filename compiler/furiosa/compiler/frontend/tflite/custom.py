@@ -45,7 +45,19 @@ def check(op: Operator) -> None:
     if len(op.outputs) != n_outputs:
         raise InvalidModel(f"{where} has {len(op.outputs)} outputs; it makes {n_outputs}")
     if code == "TFLite_Detection_PostProcess":
+        _check_anchors(op, where)
         _state_detection_shapes(op, where)
+
+
+def _check_anchors(op: Operator, where: str) -> None:
+    """The runtime's kernel reads beyond the shorter of its inputs."""
+    boxes, scores, anchors = (list(t.shape) for t in op.inputs[:3])
+    counts = boxes[1:2], scores[1:2], anchors[:1]
+    if (len(boxes), len(scores), len(anchors)) != (3, 3, 2) or len(set(map(tuple, counts))) != 1:
+        raise InvalidModel(
+            f"{where} has boxes {boxes}, scores {scores} and anchors {anchors}; it needs an anchor and scores for each box: anchors are made "
+            "for one size of images"
+        )
 
 
 def _state_detection_shapes(op: Operator, where: str) -> None:

@@ -20,10 +20,10 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def detection(options: bytes, shapes: list[list[int]]) -> bytes:
+def detection(options: bytes, shapes: list[list[int]], n_anchors: int = 7) -> bytes:
     b = ModelBuilder()
     boxes, scores = b.tensor("boxes", [1, 7, 4], "float32"), b.tensor("scores", [1, 7, 4], "float32")
-    anchors = b.tensor("anchors", [7, 4], "float32", np.random.default_rng(0).random((7, 4)))
+    anchors = b.tensor("anchors", [n_anchors, 4], "float32", np.random.default_rng(0).random((n_anchors, 4)))
     outputs = [b.tensor(f"y{i}", shape, "float32") for i, shape in enumerate(shapes)]
     b.operator(
         "CUSTOM:TFLite_Detection_PostProcess", [boxes, scores, anchors], outputs, customOptions=list(options)
@@ -44,6 +44,12 @@ def test_shapes_that_the_file_leaves_out() -> None:
     again = run(extract(graph, graph.operators, graph.inputs, graph.outputs), inputs)
     for e, a in zip(expected, again, strict=True):
         np.testing.assert_array_equal(e, a)
+
+
+@pytest.mark.parametrize("n", [6, 8])
+def test_anchors_for_another_size(n: int) -> None:
+    with pytest.raises(InvalidModel, match=rf"scores \[1, 7, 4\] and anchors \[{n}, 4\]; it needs an anchor"):
+        import_tflite(detection(flexbuffers.Dumps(OPTIONS), [[]] * 4, n))
 
 
 @pytest.mark.parametrize("code", ["Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D"])
