@@ -108,9 +108,10 @@ def _check_outputs(part: Part, unknown: set[int]) -> None:
     )
     fixed = {n for n in part.names if n not in made}
     names = [part.names[i] for i in outputs]
+    on = "how its subgraphs run" if reason.op_type in ("IF", "WHILE") else "values"
     raise InvalidModel(
         f'the output "{part.names[first]}" has a shape that is not known before the model runs: operator "{reason.name}" '
-        f"({reason.op_type}) makes a tensor whose shape depends on values{ends.proposal(names, steps, crosses, fixed)}"
+        f"({reason.op_type}) makes a tensor whose shape depends on {on}{ends.proposal(names, steps, crosses, fixed)}"
     )
 
 

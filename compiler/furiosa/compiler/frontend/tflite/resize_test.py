@@ -243,26 +243,81 @@ def test_shapes_of_values() -> None:
     assert import_tflite(of_values(to_the_end=True), selection=cut).outputs[0].shape == (3, 5)
 
 
-def test_a_branch_that_a_shape_chooses() -> None:
-    """Both make results of one shape, or nobody knows the shape."""
-    for is_one in (True, False):
-        b = Open()
+def branches(condition: str) -> bytes:
+    """An IF whose branches make results of 2 and of 5 lines."""
+    b = Open()
+    if condition == "shape":
         height = b.small("GATHER", [b.shape_of(b.x), b.scalar(1)], [], options("GatherOptions"))
         large = b.small("GREATER", [height, b.scalar(3)], [], dtype="bool")
-        y = b.image("y")
-        b.operator("IF", [large, b.x], [y], options("IfOptions", thenSubgraphIndex=1, elseSubgraphIndex=2))
-        for size in (2, 2 if is_one else 5):
-            branch = b.subgraph()
-            at = b.image()
-            branch.inputs, branch.outputs = [at], [b.resized(at, b.ints(size, size))]
-        data = b.build([b.x], [y])
-        if is_one:
-            assert assert_as_litert(data, 1, 6, 6, 4).outputs[0].shape == (1, 2, 2, 4)
-        else:
-            with pytest.raises(
-                InvalidModel, match=r'operator "y" \(IF\) makes a tensor whose shape depends on values'
-            ):
-                fixed(data, 1, 6, 6, 4)
+    else:
+        large = b.small(
+            "REDUCE_ANY",
+            [b.small("CAST", [b.x], [1, 1, 1, 4], dtype="bool"), b.ints(0, 1, 2, 3)],
+            [],
+            dtype="bool",
+        )
+        b.graph.tensors[-3].shapeSignature = [-1, -1, -1, 4]
+    y = b.image("y")
+    b.operator("IF", [large, b.x], [y], options("IfOptions", thenSubgraphIndex=1, elseSubgraphIndex=2))
+    z = b.conv(y)
+    for lines in (2, 5):
+        branch = b.subgraph()
+        at = b.image()
+        branch.inputs = [at]
+        branch.outputs = [b.resized(at, b.ints(lines, 6))]
+    return b.build([b.x], [z])
+
+
+def test_a_branch_that_a_shape_chooses() -> None:
+    assert assert_as_litert(branches("shape"), 1, 6, 6, 4).outputs[0].shape == (1, 2, 6, 4)
+    assert assert_as_litert(branches("shape"), 1, 3, 6, 4).outputs[0].shape == (1, 5, 6, 4)
+    with pytest.raises(
+        InvalidModel, match=r'operator "y" \(IF\) makes a tensor whose shape depends on how its subgraphs run'
+    ):
+        fixed(branches("values"), 1, 6, 6, 4)
+
+
+def test_a_loop_whose_results_the_file_states() -> None:
+    """LiteRT finds shapes inside of it only when it runs, but the file says that the result has no open dimension."""
+    b = ModelBuilder()
+    x = b.tensor("x", [1, 1], "float32", shapeSignature=[1, -1])
+    zero, zeros = b.tensor("zero", [1], "int32", [0]), b.tensor("zeros", [1, 1], "float32", [[0]])
+    names = [b.tensor(n, [1], "int32") for n in ("i",)] + [b.tensor("y", [1, 1], "float32")]
+    x_out = b.tensor("x_out", [1, 1], "float32", shapeSignature=[1, -1])
+    b.operator(
+        "WHILE",
+        [zero, zeros, x],
+        [*names, x_out],
+        options("WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=2),
+    )
+
+    def inputs() -> list[int]:
+        return [
+            b.tensor("i", [1], "int32"), b.tensor("y", [1, 1], "float32"),
+            b.tensor("x", [1, 1], "float32", shapeSignature=[1, -1]),
+        ]  # fmt: skip
+
+    cond = b.subgraph()
+    cond.inputs = inputs()
+    less = b.tensor("less", [1], "bool")
+    b.operator("LESS", [cond.inputs[0], b.tensor("three", [1], "int32", [3])], [less])
+    cond.outputs = [less]
+    body = b.subgraph()
+    body.inputs = i, y, at = inputs()
+    begin = b.tensor("begin", [2], "int32")
+    b.operator(
+        "CONCATENATION", [b.tensor("no", [1], "int32", [0]), i], [begin], options("ConcatenationOptions")
+    )
+    part = b.tensor("part", [1, 1], "float32", shapeSignature=[-1, -1])
+    b.operator("SLICE", [at, begin, b.tensor("one", [2], "int32", [1, 1])], [part])
+    total, next_ = (
+        b.tensor("total", [1, 1], "float32", shapeSignature=[-1, -1]),
+        b.tensor("next", [1], "int32"),
+    )
+    b.operator("ADD", [y, part], [total], options("AddOptions"))
+    b.operator("ADD", [i, b.tensor("step", [1], "int32", [1])], [next_], options("AddOptions"))
+    body.outputs = [next_, total, at]
+    assert assert_as_litert(b.build([x], [names[1]]), 1, 5).outputs[0].shape == (1, 1)
 
 
 def test_what_does_not_fit_is_refused_by_the_operators_name() -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from furiosa.compiler.frontend.tflite.tables import Table, read_model
 from furiosa.enf import leaving
 
 MAX_BYTES = 1 << 18  # of a result that is computed
+MAX_DEPTH = 16  # of branches in branches
 # whose results are not a function of their inputs, or that run subgraphs
 _NOT_RUN = re.compile(
     r"CALL.*|CUSTOM|IF|WHILE|MULTINOMIAL|RANDOM_.*|STABLEHLO_.*|READ_VARIABLE|VAR_HANDLE|HASHTABLE.*"
@@ -74,8 +76,10 @@ class _Made(NamedTuple):
 
 
 class _Resizing:
-    def __init__(self, source: Source, operators: list[int], inputs: dict[int, tuple[int, ...]]) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, operators: Sequence[int], inputs: dict[int, tuple[int, ...]], depth: int = 0
+    ) -> None:
+        self._source, self._depth = source, depth
         subgraph = source.model["subgraphs"][source.subgraph]
         self._tables: list[Table] = subgraph["tensors"]
         self._operators: list[Table] = subgraph["operators"]
@@ -125,9 +129,44 @@ class _Resizing:
         follows = not self._of_shapes.isdisjoint(read)
         runs = not computed and (is_integer or follows) and not _NOT_RUN.fullmatch(kind)
         made = self._litert(number, op, outputs, computed, runs)
+        if None in made.shapes:
+            taken = self._branch(op, read) if kind == "IF" else [None] * len(outputs)
+            made = made._replace(
+                shapes=[
+                    s or t or self._stated(i) for s, t, i in zip(made.shapes, taken, outputs, strict=True)
+                ]
+            )
         if runs and all(v is not None for v in made.values):
             self._of_shapes.update(outputs)
         return made
+
+    def _branch(self, op: Table, read: list[int]) -> list[tuple[int, ...] | None]:
+        """The shapes that the branch of an IF makes which a constant chooses."""
+        unknown = [None] * len(op["outputs"])
+        condition, options = self._raw.constant(read[0]), op["builtin_options"] or {}
+        index = options.get(
+            "then_subgraph_index" if condition is not None and condition.any() else "else_subgraph_index", -1
+        )
+        if (
+            condition is None
+            or not 0 <= index < len(self._source.model["subgraphs"])
+            or self._depth >= MAX_DEPTH
+        ):
+            return unknown
+        subgraph = self._source.model["subgraphs"][index]
+        given = dict(
+            zip(subgraph["inputs"].tolist(), (self._raw.tensor(i).shape for i in read[1:]), strict=True)
+        )
+        source = Source(self._source.model, self._source.data, index)
+        branch = _Resizing(source, range(len(subgraph["operators"])), given, self._depth + 1)
+        for number in range(len(subgraph["operators"])):
+            if "refused" in branch.answer(number):
+                return unknown
+        return [branch.shape(i) for i in subgraph["outputs"].tolist()]
+
+    def shape(self, index: int) -> tuple[int, ...] | None:
+        """The shape of a tensor whose maker has been asked for; None where it depends on values."""
+        return self._raw.tensor(index).shape if self._known.get(index, True) else None
 
     def _stated(self, index: int) -> tuple[int, ...] | None:
         """The shape in the file, where it has no open dimension."""
