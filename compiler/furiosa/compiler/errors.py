@@ -43,6 +43,10 @@ class InvalidModel(CompileError):
     code = 5
 
 
+class ShapesDisagree(InvalidModel):
+    """A model in which an operator's inputs, or its constants, do not go together."""
+
+
 class InvalidNpuId(CompileError):
     """A target NPU that does not exist."""
 

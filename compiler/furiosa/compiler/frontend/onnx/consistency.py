@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from furiosa.compiler.dfg.graph import Operator, Tensor
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.errors import InvalidModel, ShapesDisagree
 
 
 class Contradiction(Exception):
@@ -45,7 +45,7 @@ def check(op: Operator) -> None:
     try:
         rule(op)
     except Contradiction as e:
-        raise InvalidModel(f'operator "{op.name}" ({op.op_type}) {e}') from None
+        raise ShapesDisagree(f'operator "{op.name}" ({op.op_type}) {e}') from None
 
 
 def _convolution(weights: int, bias: int | None) -> Callable[[Operator], None]:

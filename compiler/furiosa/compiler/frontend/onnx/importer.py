@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel, ShapesDisagree
 from furiosa.compiler.frontend import ends, open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
 from furiosa.compiler.frontend.onnx import (
@@ -30,7 +30,7 @@ from furiosa.compiler.frontend.onnx import (
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 from furiosa.compiler.frontend.onnx.inference import Inference
 from furiosa.compiler.model_files import ModelFiles, Undeclared
-from furiosa.compiler.selection import EVERYTHING, Selection
+from furiosa.compiler.selection import EVERYTHING, Selection, argument, written
 from furiosa.enf import filetypes
 
 
@@ -82,9 +82,10 @@ def import_onnx(
     with _naming_all(model):
         model, chosen = _select(model, big, reader, selection)
         reader.take_in(model)
-        inference = Inference(model, big, reader)
-        inference.run()
-        graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
+        with _telling_shapes(chosen):
+            inference = Inference(model, big, reader)
+            inference.run()
+            graph = _Importer(model, source, reader, inference.constants, inference.types).graph()
     graph.selection = chosen
     if batch_size != 1:
         from furiosa.compiler.frontend.onnx.batch import apply_batch
@@ -152,6 +153,22 @@ def _naming_all(model: onnx.ModelProto) -> Iterator[None]:
         yield
     except Undeclared as e:
         raise e.of_all(checks.external_locations(model)) from None
+
+
+@contextmanager
+def _telling_shapes(chosen: Selection) -> Iterator[None]:
+    """Lets an error that shapes do not go together say which of them the user has chosen."""
+    try:
+        yield
+    except ShapesDisagree as e:
+        if not chosen.input_shapes:
+            raise
+        given = " ".join(
+            argument("--input-shape", f"{n}={written(s)}") for n, s in chosen.input_shapes.items()
+        )
+        raise ShapesDisagree(
+            f"with {given}, {e}; the model may take other sizes only, such as multiples of its strides"
+        ) from None
 
 
 def _parse(data: memoryview) -> tuple[onnx.ModelProto, dict[int, memoryview]]:

@@ -7,7 +7,7 @@ import onnx
 
 from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.errors import InvalidModel, ShapesDisagree
 from furiosa.compiler.frontend.onnx import attributes, checks, control, fold, shapes, wire
 from furiosa.compiler.frontend.onnx.constants import CODES, Constants, check_size, dtype_name
 
@@ -219,7 +219,7 @@ class Inference:
         try:
             results = fold.fold(op_type, inputs, known, stated or attributes.stated(node, self.reader))
         except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as e:
-            raise InvalidModel(
+            raise ShapesDisagree(
                 f'operator "{node.name}" ({node.op_type}) on constants is invalid: {e}'
             ) from None
         if results is None or sum(r.nbytes for r in results) > room:

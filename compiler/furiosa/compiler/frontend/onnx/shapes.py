@@ -7,7 +7,7 @@ import re
 import onnx
 
 from furiosa.compiler.dfg.graph import Tensor
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.errors import ShapesDisagree
 from furiosa.compiler.frontend.onnx import corrections
 from furiosa.compiler.frontend.onnx.checks import ONNX_ERRORS, domain_of
 from furiosa.compiler.frontend.onnx.constants import CODES
@@ -90,7 +90,7 @@ def infer(
             # Not data_prop: it takes about 150 bytes for every element of any 1-D tensor; fold.py does its work.
             inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=strict)
         except ONNX_ERRORS as e:
-            raise InvalidModel(
+            raise ShapesDisagree(
                 f"the shapes of the ONNX model contradict each other: {_first_line(e)}"
             ) from None
         graph = inferred.graph

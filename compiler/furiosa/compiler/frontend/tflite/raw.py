@@ -51,14 +51,18 @@ class Raw:
 
     def new(self, index: int) -> Tensor:
         """A tensor of its own; raises as ``tensor``."""
-        if not 0 <= index < len(self._tables):
-            raise InvalidModel(
-                f"an operator refers to tensor {index}, but the model has {len(self._tables)} tensors"
-            )
+        self.check(index)
         table = self._tables[index]
         shape = self.shapes.get(index, placeholder(table))
         data = self.constant(index)
         return Tensor(table["name"] or "", shape, dtype_name(table), _quantization(table), data)
+
+    def check(self, index: int) -> None:
+        """Raises InvalidModel where there is no tensor of this number."""
+        if not 0 <= index < len(self._tables):
+            raise InvalidModel(
+                f"an operator refers to tensor {index}, but the model has {len(self._tables)} tensors"
+            )
 
     def constant(self, index: int) -> np.ndarray | None:
         """The bytes of a constant, uint8 [n]; None of what is none."""

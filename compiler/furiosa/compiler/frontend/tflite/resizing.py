@@ -117,6 +117,8 @@ class _Resizing:
     def _made(self, number: int, op: Table, outputs: list[int]) -> _Made:
         kind = type_name(self._source.model, op)
         read = [i for i in op["inputs"].tolist() if i >= 0]
+        for i in (*read, *outputs):
+            self._raw.check(i)
         computed = [i for i in read if self._raw.constant(i) is None and not self._tables[i]["is_variable"]]
         if not all(self._known.get(i, True) for i in computed):
             return _Made([self._stated(i) for i in outputs], [None] * len(outputs))
