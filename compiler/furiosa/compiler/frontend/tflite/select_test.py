@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from furiosa.compiler.errors import CompileError, InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.tflite.extract import extract
@@ -172,3 +174,42 @@ def test_signature_and_shapes() -> None:
     graph = import_tflite(data, selection=Selection({"a": (3, 4), "b": (3, 4)}, signature="go"))
     assert [t.shape for t in graph.outputs] == [(3, 4)] * 3
     refused(data, Selection(signature="go"), "add --input-shape a=1x? --input-shape b=1x?,", InvalidModel)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_random_cuts(data: st.DataObject) -> None:
+    """What a part makes of values of the whole model is what the whole model made."""
+    b = ModelBuilder()
+    made = [b.tensor("x", [4], "float32"), b.tensor("y", [4], "float32")]
+    count = data.draw(st.integers(1, 10))
+    for n in range(count):
+        a, c = (data.draw(st.sampled_from(made)) for _ in range(2))
+        if data.draw(st.booleans()):
+            out = b.tensor(f"t{n}", [4], "float32")
+            b.operator("ADD", [a, c], [out], options("AddOptions"))
+            made.append(out)
+        else:  # of two results
+            joined = b.tensor(f"j{n}", [8], "float32")
+            b.operator("CONCATENATION", [a, c], [joined], options("ConcatenationOptions"))
+            halves = [b.tensor(f"{side}{n}", [4], "float32") for side in "lr"]
+            zero = b.tensor(f"axis{n}", [], "int32", 0)
+            b.operator("SPLIT", [zero, joined], halves, options("SplitOptions", numSplits=2))
+            made += halves
+    model = b.build(made[:2], made[2:])
+    names = [b.graph.tensors[t].name for t in made]
+    values = [*random_inputs([import_tflite(model).inputs[0]] * 2, 0)]
+    known = dict(zip(names, values + run(model, values), strict=True))
+    some = [data.draw(st.lists(st.sampled_from(names[2:]), min_size=least, max_size=3)) for least in (0, 1)]
+    inputs, outputs = (list(dict.fromkeys(picked)) for picked in some)
+    chosen = Selection(inputs=tuple(inputs), outputs=tuple(outputs))
+    try:
+        graph = import_tflite(model, selection=chosen)
+    except InvalidConfig as e:
+        assert "leaves out" in str(e) or "no output depends" in str(e)
+        return
+    given_values = [known[t.name] for t in graph.inputs]
+    whole = extract(graph, graph.operators, graph.inputs, graph.outputs)
+    for part in (whole, selected_model(model, chosen)):
+        for t, found in zip(graph.outputs, run(part, given_values), strict=True):
+            np.testing.assert_array_equal(found, known[t.name])
