@@ -8,11 +8,22 @@ from pathlib import Path
 import pytest
 
 from furiosa.compiler.cli.main import main
-from furiosa.compiler.linear_test import npu_and_host_by_turns
+from furiosa.compiler.frontend.onnx.testing import model, tensor
 from furiosa.compiler.pipeline import Compilation
 from furiosa.enf import progress
 from furiosa.runtime.program import Program
 
+# a part for the NPU between two for the host
+TEXT = """
+g (float[1,4,4,4] x) => (float[1,4,4,4] y) {
+    a = Sinh(x)
+    aq = QuantizeLinear(a, s, z)
+    ad = DequantizeLinear(aq, s, z)
+    b = Add(ad, ad)
+    bq = QuantizeLinear(b, s, z)
+    bd = DequantizeLinear(bq, s, z)
+    y = Sinh(bd)
+}"""
 COMMANDS = {
     "compile": (["compile", "m.onnx", "-o", "o.enf", "--no-host-trial"], "m.onnx: 0 s so far, compiling from "),
     "compile --auto-batch-size": (["compile", "m.onnx", "-o", "o.enf", "--auto-batch-size"], "so far, looking for a batch size"),
@@ -30,7 +41,7 @@ def test_what_it_does(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("m.onnx").write_bytes(npu_and_host_by_turns(8))
+    Path("m.onnx").write_bytes(model(TEXT, tensor("s", 0.1, "float32"), tensor("z", 0, "int8")))
     assert main(["compile", "m.onnx", "-o", "m.enf"]) == 0
     capfd.readouterr()
     monkeypatch.setattr(progress, "EVERY", 0.01)

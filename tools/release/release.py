@@ -27,6 +27,7 @@ _ROOMS = (
     "docs",
     "enf",
     "examples/models",
+    "examples/shapes",
     "examples/smoke",
     "furiosa_rules",
     "pyproject.toml",
