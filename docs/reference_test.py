@@ -11,7 +11,7 @@ import pytest
 
 def _text(variable: str) -> str:
     if variable not in os.environ:
-        pytest.skip("runs under Bazel only: bazel test //docs:reference_test")
+        pytest.skip("Bazel writes what the page is compared with: bazel test //docs:reference_test")
     return Path(os.environ[variable]).read_text("utf-8")
 
 

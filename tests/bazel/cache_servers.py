@@ -20,7 +20,9 @@ def installed(command: str, *folders: str) -> str:
     """The path of a server's command, on PATH or in further folders; skips the test where it is not installed."""
     search = [os.environ["PATH"], "/usr/local/bin", "/usr/local/sbin", "/usr/sbin", *folders]
     path = shutil.which(command, path=":".join(search))
-    return path or pytest.skip(f"{command} is not installed")
+    return path or pytest.skip(
+        f"{command}, a server of others, is not installed; .ci/install_extras does that"
+    )
 
 
 def free_port() -> int:

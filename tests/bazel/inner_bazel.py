@@ -43,7 +43,9 @@ def bazel_command() -> str:
 def scratch() -> Path:
     """The folder for all that a test writes."""
     if "TEST_TMPDIR" not in os.environ:
-        pytest.skip("runs under Bazel only: bazel test //tests/bazel/...")
+        pytest.skip(
+            "writes gigabytes, into the folder that Bazel gives it and clears: bazel test //tests/bazel/..."
+        )
     return Path(os.environ["TEST_TMPDIR"])
 
 

@@ -19,7 +19,7 @@ X = np.random.default_rng(8).uniform(-1.0, 1.0, (1, 3, 32, 32)).astype(np.float3
 
 def _file(variable: str) -> Path:
     if variable not in os.environ:
-        pytest.skip("runs under Bazel only: bazel test //tests/deploy:layer_test")
+        pytest.skip("Bazel builds the layers that are tried: bazel test //tests/deploy:layer_test")
     return Path(os.environ[variable]).absolute()
 
 
@@ -190,7 +190,7 @@ def test_an_interpreter_that_does_not_fit(empty: Path, change: dict, sentence: s
     requires = empty / "vision/runtime/requires.json"
     before = requires.read_text()
     if "glibc" in change and json.loads(before)["glibc"] is None:
-        pytest.skip("the wheels of this platform do not ask for glibc")
+        pytest.skip("the wheels of this platform ask for no glibc that could be too old")
     requires.write_text(json.dumps({**json.loads(before), **change}))
     try:
         done = run(empty, "./vision/run", "--model", "tiny_int8", "--random", "0")

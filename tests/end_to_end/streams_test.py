@@ -53,7 +53,7 @@ def _environment() -> dict[str, str]:
 @pytest.mark.parametrize(("streams", "status"), STREAMS, ids=[s for s, _ in STREAMS])
 def test_a_command_does_its_work(folder: Path, command: str, prints: bool, streams: str, status: int) -> None:
     if "/dev/full" in streams and not os.path.exists("/dev/full"):
-        pytest.skip("/dev/full is Linux's")
+        pytest.skip("/dev/full, which is always full, is Linux's")
     out = folder / "out"
     out.unlink(missing_ok=True)
     done = subprocess.run(

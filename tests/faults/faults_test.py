@@ -1,4 +1,4 @@
-"""A bounded run of what ``python -m tests.faults.run`` does at length: a few moments of each kind of fault."""
+"""A bounded run of what ``bazel run //tests:faults_run`` does at length: a few moments of each kind of fault."""
 
 from __future__ import annotations
 

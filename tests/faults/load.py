@@ -1,4 +1,4 @@
-"""Load: ``python -m tests.faults.load``, from the root of the repository, prints a table of what sessions and a worker do under it.
+"""Load: ``bazel run //tests:faults_load`` prints a table of what sessions and a worker do under it.
 
 Eight threads that run one session, thousands of sessions, compilations through one worker.  The exit status is 1 if anything was wrong.
 """

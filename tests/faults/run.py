@@ -1,4 +1,4 @@
-"""The long run: ``python -m tests.faults.run``, from the root of the repository, prints a table of injected faults.
+"""The long run: ``bazel run //tests:faults_run`` prints a table of injected faults.
 
 Every moment of each kind; ``--kinds`` names some by parts of their names.  The exit status is 1 if anything was wrong.
 """

@@ -298,7 +298,7 @@ def test_random_placement(seed: int) -> None:
     try:
         expected = [reference(model, arrays) for arrays in inputs]
     except Refused as e:
-        pytest.skip(f"onnxruntime refuses the model: {str(e)[:100]}")
+        pytest.skip(f"nothing to compare with, onnxruntime refuses this random model: {str(e)[:100]}")
     placed = simulated(model, inputs)
     for actual, arrays in zip(placed.outputs, expected):
         for a, e in zip(actual, arrays, strict=True):

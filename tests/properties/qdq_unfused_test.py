@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.properties.qdq import Net, check
+from tests.properties.qdq import Net, Refused, check, inputs_of, reference
 
 SHAPE = (1, 4, 6, 6)
 KINDS: dict[str, Callable[[Net, str, str], str]] = {
@@ -64,9 +64,11 @@ def test_arithmetic(kind: str, context: str, dtype: str) -> None:
         net = Net(17)
         first = net.pair(net.input(SHAPE), a, zero - 1, dtype)
         second = net.pair(net.input(SHAPE), b, zero + 2, dtype)
-        if context == "one element" and kind == "AveragePool":
-            pytest.skip("onnxruntime's integer kernel refuses scales of one element")
         CONTEXTS[context](net, KINDS[kind](net, first, second), y, dtype, zero)
+        if context == "one element" and kind == "AveragePool":  # there is nothing to compare with
+            with pytest.raises(Refused):
+                reference(net.model(), inputs_of(net.model(), 0))
+            continue
         check(net, ["Neg"] if context == "twins" else [])
 
 

@@ -21,7 +21,8 @@ from tests.models import models
 from tests.report.browser import Browser, find
 
 pytestmark = pytest.mark.skipif(
-    find() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
+    find() is None,
+    reason="what a browser shows needs one: no Chromium on this machine; .ci/install_extras installs it",
 )
 COLOURS = {  # of page.css; small commands take most of their time to start, the part in the colour "idle"
     "light": {"idle": "169,180,198", "load": "31,149,135", "store": "209,138,31", "pcie": "133,96,189"},

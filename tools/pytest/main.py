@@ -1,13 +1,30 @@
 """Entry point of every pytest_test: runs pytest over the given files the way `bazel test` expects.
 
 `--test_filter` is pytest's `-k`; a sharded test runs every n-th file, or test where there are few files; the JUnit report goes where
-Bazel looks for it.  Exit code: pytest's own, so a file in which no test is found fails (5).
+Bazel looks for it.  Exit code: pytest's own; a file in which no test is found fails (4).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+
+class EveryFile:
+    """Fails where a file that was given has no test, before any filter or shard: files of a folder share a process, so that pytest itself
+    would not see it.
+    """
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = [f for f in files if f.endswith("_test.py")]
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        import pytest
+
+        found = {os.path.realpath(item.path) for item in items}
+        empty = [f for f in self.files if os.path.realpath(f) not in found]
+        if empty:
+            raise pytest.UsageError(f"no test was found in {', '.join(empty)}")
 
 
 class Shard:
@@ -45,7 +62,7 @@ def main(argv: list[str]) -> int:
     if env.get("TESTBRIDGE_TEST_ONLY"):
         options += ["-k", env["TESTBRIDGE_TEST_ONLY"]]
         narrowed = True
-    plugins = []
+    plugins = [EveryFile(argv)]
     if env.get("TEST_TOTAL_SHARDS"):
         open(env["TEST_SHARD_STATUS_FILE"], "w").close()
         plugins.append(Shard(int(env["TEST_SHARD_INDEX"]), int(env["TEST_TOTAL_SHARDS"])))

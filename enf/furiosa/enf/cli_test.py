@@ -140,7 +140,7 @@ def process(argv, stdout=subprocess.PIPE, **env):
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=env, check=False)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full, which is always full, is Linux's")
 def test_a_full_disk(folder):
     with open("/dev/full", "wb") as full:
         run = process(["dump", "a.enf"], stdout=full)

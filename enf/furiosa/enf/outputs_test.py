@@ -155,7 +155,7 @@ def test_the_longest_names_and_any_bytes(tmp_path):
         os.unlink(bytes(tmp_path) + b"/" + name)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full, which is always full, is Linux's")
 def test_no_space_names_the_file_and_leaves_the_others(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     with pytest.raises(OSError, match="No space left") as e, Outputs() as made:

@@ -15,7 +15,6 @@ from furiosa.enf.command import say
 
 EVERY = 10.0  # seconds
 
-
 _open: list[Activity] = []  # the innermost last
 
 

@@ -120,7 +120,7 @@ def test_devices_and_links_stay(packed, folder, command):
     assert not [name for name in os.listdir() if name.startswith(".furiosa")]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full, which is always full, is Linux's")
 @pytest.mark.parametrize("command", [c for c in WRITING if "bundle verify" not in c])  # whose stamp is empty
 def test_a_full_disk_is_named(packed, capsys, command):
     assert furiosa(command, "/dev/full") == 2

@@ -86,9 +86,9 @@ class Anatomy(NamedTuple):
     """What the compiler knows of a model and its program.
 
     ``enf`` is None where the model was only imported.  ``source`` is the model file of what was compiled, for its reference runtime,
-    ``signature`` that of its signatures which runs, empty for the whole of it, ``external`` are the files in which its constants lie, by what it calls them, and
-    ``single`` what the compiler imported of it for one sample.  ``ranges`` are the values that each input's quantisation holds,
-    ``units`` what one LSB of each output is worth; None where there is no such thing.
+    ``signature`` that of its signatures which runs, empty for the whole of it, ``external`` are the files in which its constants
+    lie, by what it calls them, and ``single`` what the compiler imported of it for one sample.  ``ranges`` are the values that each
+    input's quantisation holds, ``units`` what one LSB of each output is worth; None where there is no such thing.
     """
 
     enf: bytes | None

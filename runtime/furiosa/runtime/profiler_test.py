@@ -204,7 +204,7 @@ def test_a_data_frame_needs_pandas(sess, monkeypatch):
 
 
 def test_a_data_frame(sess):
-    pytest.importorskip("pandas", reason="pandas is optional and not installed")
+    pytest.importorskip("pandas", reason="pandas is optional; the extra test has it")
     with profile() as profiler:
         sess.run(X)
     frame = profiler.get_pandas_dataframe()

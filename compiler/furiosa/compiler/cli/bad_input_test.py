@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -194,12 +195,20 @@ def test_source_is_a_folder(capfd, folder):
     check(["compile", "m.onnx"], IO_ERROR, capfd, "m.onnx")
 
 
-def test_unreadable_source(capfd, quantized_model):
-    if os.geteuid() == 0:
-        pytest.skip("root reads every file")
+def test_unreadable_source(folder, quantized_model):
     Path("m.onnx").write_bytes(quantized_model)
     Path("m.onnx").chmod(0)
-    check(["compile", "m.onnx"], IO_ERROR, capfd, "m.onnx")
+    command = [sys.executable, "-m", "furiosa.compiler.cli.main", "compile", "m.onnx"]
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root reads every file, and there is no program setpriv to take that right away")
+        command = [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (IO_ERROR, "")
+    assert done.stderr.startswith("ERROR: ") and "m.onnx: Permission denied" in done.stderr
+    assert done.stderr.count("\n") == 1 and os.listdir() == ["m.onnx"]
 
 
 @pytest.mark.parametrize("option", ["-o", "--dot-graph", *REPORTS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 _LONGEST = 100  # characters
+# What arithmetic is written with.  Of anything else, such as quotes or "1or 2", Python's parser would warn on stderr.
+_WRITTEN = re.compile(r"[\w\s+\-*/%(),]+")
+_ODD_NUMBER = re.compile(r"\b\d\w*[A-Za-z_]")
 _OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -53,7 +57,7 @@ def size(name: str, sizes: Mapping[str, int]) -> int | None:
 
 
 def _tree(name: str) -> ast.expr | None:
-    if len(name) > _LONGEST:
+    if len(name) > _LONGEST or not _WRITTEN.fullmatch(name) or _ODD_NUMBER.search(name):
         return None
     try:
         return ast.parse(name, mode="eval").body

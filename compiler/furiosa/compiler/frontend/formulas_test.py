@@ -60,3 +60,13 @@ def test_sizes(name: str, size: int | None) -> None:
 )
 def test_names(name: str) -> None:
     assert formulas.parts(name, KNOWN) == []
+
+
+@pytest.mark.parametrize("name", ["1or s0", "0x1for s0", '"\\d" + s0', "2*s0 is 4"])
+@pytest.mark.filterwarnings("error")
+def test_python_has_nothing_to_say_of_odd_names(name: str) -> None:
+    assert formulas.parts(name, KNOWN) == []
+
+
+def test_names_need_not_be_english() -> None:
+    assert formulas.size("2*Länge", {"Länge": 3}) == 6

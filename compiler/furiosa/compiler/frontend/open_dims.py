@@ -30,7 +30,8 @@ def fix(declared: Declared, chosen: Selection, hint: Hint = lambda name, dims: N
     """The shape of every input.
 
     A dimension takes the size that is given for its input or for its name; dimensions of one name are equal, whatever input
-    they are of, and one whose name is arithmetic on others' follows from those (``2*sequence``).  An open dimension 0, and any that has a name like "batch", is 1 where nothing is said.
+    they are of, and one whose name is arithmetic on others' follows from those (``2*sequence``).  An open dimension 0, and any
+    that has a name like "batch", is 1 where nothing is said.
 
     Raises:
         InvalidConfig: what is given contradicts the model or itself, or names what the model does not have.

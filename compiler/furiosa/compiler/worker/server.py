@@ -39,9 +39,8 @@ NO_MEMORY = 13  # exit status, as the compiler's own of a compilation that ran o
 # what a child would import, beside all modules of our own packages but tests and entry points
 WARM = ("furiosa.enf", "furiosa.compiler")
 LIBRARIES = ("numpy", "onnx.external_data_helper", "onnx.shape_inference", "flatbuffers")
-_APART = re.compile(
-    r"[._](test|testing|conftest|bazel_run|docgen|resizing)\b"
-)  # resizing: of another process, with LiteRT
+# resizing is what another process runs, with LiteRT
+_APART = re.compile(r"[._](test|testing|conftest|bazel_run|docgen|resizing)\b")
 
 Command = Callable[[list[str]], int]
 

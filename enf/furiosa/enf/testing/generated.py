@@ -14,7 +14,7 @@ def assert_generated(module: ModuleType, folder: Path) -> None:
 
     ``folder`` is an empty one to work in.  Skips the test where grpcio-tools is not installed.
     """
-    protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
+    protoc = pytest.importorskip("grpc_tools.protoc", reason="needs protoc: grpcio-tools, of the extra test")
     committed = Path(module.__file__)
     name = module.DESCRIPTOR.name
     proto = committed.with_name(Path(name).name)

@@ -200,7 +200,7 @@ def test_unpack_keeps_a_folder_that_exists(tmp_path, bundle):
     assert sorted(os.listdir(folder)) == ["lost+found", "manifest.binpb", "manifest.json", "models"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a volume")
 def test_unpack_to_a_mounted_volume(tmp_path, bundle):
     folder = tmp_path / "volume"
     folder.mkdir()
@@ -210,7 +210,7 @@ def test_unpack_to_a_mounted_volume(tmp_path, bundle):
     command = ["unshare", "--mount", "sh", "-c", script]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode == 99 or "unshare" in done.stderr:
-        pytest.skip("this sandbox does not mount")
+        pytest.skip("this machine lets not even root mount a volume")
     assert done.stderr == "" and done.returncode == 0
     assert done.stdout.split() == ["manifest.binpb", "manifest.json", "models"]
 

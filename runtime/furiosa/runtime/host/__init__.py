@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakSet
 
@@ -58,8 +59,7 @@ def open_executor(enf: Enf, index: int, call: HostCall, process: HostProcess | N
 def load_executor(host: Host) -> Executor:
     """The same in this process."""
     try:
-        # a package with native code whose import a signal handler interrupts cannot be imported again
-        executor = threads.call(lambda: _executor(host.call.format))
+        executor = _executor(host.call.format)
     except ModuleNotFoundError as e:
         raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
     loaded = executor(bytes(host.model), host.call, host.where)
@@ -84,11 +84,21 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
+@cache
 def _executor(format: str) -> Callable[[bytes, HostCall, str], Executor]:
-    if format == "onnx":
-        from furiosa.runtime.host.onnx import OnnxExecutor
+    """The class for a format, with its runtime loaded: on a thread of its own, for a package with native code whose import a signal
+    handler interrupts cannot be imported again.
+    """
+    return threads.call(_onnx_executor if format == "onnx" else _tflite_executor)
 
-        return OnnxExecutor
+
+def _onnx_executor() -> Callable[[bytes, HostCall, str], Executor]:
+    from furiosa.runtime.host.onnx import OnnxExecutor
+
+    return OnnxExecutor
+
+
+def _tflite_executor() -> Callable[[bytes, HostCall, str], Executor]:
     from furiosa.runtime.host.tflite import TfliteExecutor
 
     return TfliteExecutor

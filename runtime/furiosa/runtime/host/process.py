@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from furiosa.enf import leaving
+from furiosa.enf import interpreter, leaving
 from furiosa.enf.command import internal
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.runtime import errors
@@ -47,11 +47,8 @@ _ERRORS = (
 )
 _LENGTH = struct.Struct("<I")
 
-# what a new interpreter runs: it finds modules where this one does, and none in the current folder
-_CODE = (
-    "import json, sys; sys.path += [p for p in json.loads(sys.argv[1]) if p not in sys.path]; "
-    "from furiosa.runtime.host.process import main; main(*map(int, sys.argv[2:]))"
-)
+# what a new interpreter runs
+_CODE = "from furiosa.runtime.host.process import main; main(*map(int, sys.argv[1:]))"
 
 
 class Child(Protocol):
@@ -266,12 +263,10 @@ def spawn(ends: Ends) -> Child:
     Raises:
         ModelDeployFailed: there is no interpreter to start.
     """
-    flags = ["-P", *(["-I"] if sys.flags.isolated else []), *(["-S"] if sys.flags.no_site else [])]
-    path = json.dumps([os.path.abspath(p) for p in sys.path])
     descriptors = ends.socket.fileno(), ends.life
     try:
         return subprocess.Popen(
-            [sys.executable, *flags, "-c", _CODE, path, *map(str, descriptors)],
+            interpreter.command(_CODE, *descriptors),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=ends.noise,

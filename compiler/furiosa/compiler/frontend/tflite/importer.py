@@ -12,7 +12,7 @@ from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes, signatures, versions
 from furiosa.compiler.frontend.tflite.select import Part, check_size, select
 from furiosa.compiler.frontend.tflite.source import Source
-from furiosa.compiler.frontend.tflite.tables import Table, names, read_model
+from furiosa.compiler.frontend.tflite.tables import Table, builtin_code, names, read_model
 from furiosa.compiler.selection import EVERYTHING, Selection
 
 SCHEMA_VERSION = 3
@@ -339,8 +339,7 @@ class _Importer:
             raise InvalidModel(
                 f"operator {index} refers to operator code {k}, but the model has {len(codes)}"
             )
-        # The wide field replaced the 8-bit one; old files have only that.
-        number = max(codes[k]["builtin_code"], codes[k]["deprecated_builtin_code"])
+        number = builtin_code(codes[k])
         op_type = names(schema.BuiltinOperator).get(number)
         if op_type is None or number == schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES:
             raise InvalidModel(

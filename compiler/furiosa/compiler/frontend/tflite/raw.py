@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.tflite.select import Part, dtype_name, placeholder
-from furiosa.compiler.frontend.tflite.tables import Table, names
+from furiosa.compiler.frontend.tflite.tables import Table, builtin_code, names
 from furiosa.compiler.selection import Shape
 
 
@@ -22,8 +22,7 @@ def type_name(model: Table, op: Table) -> str:
             f"an operator refers to operator code {op['opcode_index']}, but the model has {len(codes)}"
         )
     code = codes[op["opcode_index"]]
-    # the wide field replaced the 8-bit one; old files have only that
-    number = max(code["builtin_code"], code["deprecated_builtin_code"])
+    number = builtin_code(code)
     return names(schema.BuiltinOperator).get(number, f"operator code {number}")
 
 

@@ -6,32 +6,32 @@ LiteRT says them, operator by operator, in a process of its own (``resizing``): 
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.errors import InvalidModel, IoError
 from furiosa.compiler.frontend import ends
 from furiosa.compiler.frontend.borders import can_cross
 from furiosa.compiler.frontend.ends import Step
+from furiosa.compiler.frontend.tflite.raw import type_name
 from furiosa.compiler.frontend.tflite.select import Part, dtype_name, placeholder
 from furiosa.compiler.selection import MAX_RANK, MAX_SIZE, Shape
-from furiosa.enf import leaving
+from furiosa.enf import interpreter, leaving
 
 SECONDS = 300  # of processor time that LiteRT may take for all operators
-# what a new interpreter runs: it finds modules where this one does, and none in the current folder
-_CODE = (
-    "import json, sys; sys.path += [p for p in json.loads(sys.argv[1]) if p not in sys.path]; "
-    "from furiosa.compiler.frontend.tflite.resizing import main; main(int(sys.argv[2]), int(sys.argv[3]))"
-)
+DYING = 2.0  # seconds that its process has to end after its last answer
+MAX_ANSWER = 1 << 24  # bytes for one operator
+# what a new interpreter runs
+_CODE = "from furiosa.compiler.frontend.tflite.resizing import main; main(*map(int, sys.argv[1:]))"
 
 
 class Result(NamedTuple):
@@ -89,8 +89,6 @@ def _state(part: Part, index: int, shape: Shape) -> None:
 
 def _check_outputs(part: Part, unknown: set[int]) -> None:
     """Refuses outputs whose shape depends on values, and says where the model can end instead."""
-    from furiosa.compiler.frontend.tflite.raw import type_name
-
     outputs = [i for _, i in part.entry.outputs]
     first = next((i for i in outputs if i in unknown), None)
     if first is None:
@@ -127,46 +125,67 @@ def _ask(part: Part) -> Iterator[tuple[int, Result]]:
 
     Raises:
         InvalidModel: it tells of an operator that LiteRT refuses, or ended.
+        IoError: it cannot be started.
     """
     with ExitStack() as stack:
-        request = stack.enter_context(tempfile.TemporaryFile())
-        noise = stack.enter_context(tempfile.TemporaryFile())
-        header = {
-            "subgraph": part.entry.subgraph,
-            "operators": [number for number, _ in part.operators],
-            "inputs": {
-                i: part.shapes.get(i, tuple(part.tables[i]["shape"].tolist())) for _, i in part.entry.inputs
-            },
-            "seconds": SECONDS,
-        }
-        request.write(json.dumps(header).encode() + b"\n")
-        request.write(part.source.data)
-        request.flush()
-        request.seek(0)
-        reading, life = os.pipe()
-        stack.callback(os.close, life)
-        answers, writing = os.pipe()
-        lines = stack.enter_context(os.fdopen(answers, "rb"))
         try:
-            child = _start(request.fileno(), noise.fileno(), reading, writing)
-        finally:
-            os.close(reading)
-            os.close(writing)
-        stack.callback(_end, child)
-        operators = iter(part.operators)
-        for number, op in operators:
-            line = lines.readline()
+            request, noise = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            child, lines = _begin(part, request, noise, stack)
+        except OSError as e:
+            raise IoError(
+                f"the process that finds the shapes of this model cannot be started: {_reason(e)}"
+            ) from None
+        for number, op in list(part.operators):
+            line = lines.readline(MAX_ANSWER)
+            if len(line) == MAX_ANSWER:
+                raise InvalidModel(
+                    f"{_named(part, op)}: LiteRT's process answers with more than {MAX_ANSWER >> 20} MiB"
+                )
             if not line.endswith(b"\n"):
-                raise InvalidModel(_obituary(part, op, child.wait(), noise))
+                raise InvalidModel(_obituary(part, op, _status(child), noise))
             yield number, _result(part, op, json.loads(line))
 
 
+def _begin(
+    part: Part, request: IO[bytes], noise: IO[bytes], stack: ExitStack
+) -> tuple[subprocess.Popen, BinaryIO]:
+    """The process, and the pipe through which it answers; ended and closed with ``stack``."""
+    header = {
+        "subgraph": part.entry.subgraph,
+        "operators": [number for number, _ in part.operators],
+        "inputs": {
+            i: part.shapes.get(i, tuple(part.tables[i]["shape"].tolist())) for _, i in part.entry.inputs
+        },
+        "seconds": SECONDS,
+    }
+    request.write(json.dumps(header).encode() + b"\n")
+    request.write(part.source.data)
+    request.flush()
+    request.seek(0)
+    reading, life = os.pipe()
+    stack.callback(os.close, life)
+    answers, writing = os.pipe()
+    lines = stack.enter_context(os.fdopen(answers, "rb"))
+    try:
+        child = _start(request.fileno(), noise.fileno(), reading, writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    stack.callback(_end, child)
+    return child, lines
+
+
+def _reason(e: OSError) -> str:
+    """Why something cannot be done, and where, as far as that is known."""
+    is_full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+    where = e.filename or (tempfile.gettempdir() if is_full else None)
+    return f"{where}: {e.strerror}" if where else str(e.strerror or e)
+
+
 def _start(request: int, noise: int, life: int, answers: int) -> subprocess.Popen:
-    flags = ["-P", *(["-I"] if sys.flags.isolated else []), *(["-S"] if sys.flags.no_site else [])]
-    path = json.dumps([os.path.abspath(p) for p in sys.path])
     with leaving.held():
         child = subprocess.Popen(
-            [sys.executable, *flags, "-c", _CODE, path, str(life), str(answers)],
+            interpreter.command(_CODE, life, answers),
             stdin=request,
             stdout=noise,
             stderr=noise,
@@ -176,6 +195,15 @@ def _start(request: int, noise: int, life: int, answers: int) -> subprocess.Pope
     return child
 
 
+def _status(child: subprocess.Popen) -> int:
+    """The status of a process that answers no more; it is ended where it stays nevertheless."""
+    try:
+        return child.wait(DYING)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
+
+
 def _end(child: subprocess.Popen) -> None:
     child.kill()
     child.wait()
@@ -183,8 +211,6 @@ def _end(child: subprocess.Popen) -> None:
 
 
 def _named(part: Part, op: Any) -> str:
-    from furiosa.compiler.frontend.tflite.raw import type_name
-
     first = next((part.names[i] for i in op["outputs"].tolist() if part.has(i)), "")
     return f'operator "{first}" ({type_name(part.source.model, op)})'
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa.compiler.dfg.graph import Graph
-from furiosa.compiler.errors import CompileError, InvalidConfig, InvalidModel
+from furiosa.compiler.errors import CompileError, InvalidConfig, InvalidModel, IoError
 from furiosa.compiler.frontend.tflite import resize
 from furiosa.compiler.frontend.tflite.extract import extract
 from furiosa.compiler.frontend.tflite.importer import import_tflite, selected_model
@@ -340,11 +342,38 @@ def test_what_does_not_fit_is_refused_by_the_operators_name() -> None:
             "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass",
             "was not done within|ended by SIGKILL",
         ),
+        ("import os, time; os.close(int(sys.argv[2])); time.sleep(600)", "was ended by SIGKILL"),
+        ("import os\nwhile True: os.write(int(sys.argv[2]), b'9' * 65536)", "answers with more than 16 MiB"),
     ],
 )
 def test_a_process_that_ends_is_an_error(code: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resize, "_CODE", code)
     with pytest.raises(InvalidModel, match=sentence):
+        fixed(decoder(), 1, 8, 8, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+            "Resource temporarily unavailable",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            f"{tempfile.gettempdir()}: No space left on device",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/python"), "/python: No such file"),
+    ],
+)
+def test_a_process_that_cannot_be_started(
+    error: OSError, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resize.subprocess, "Popen", refuse)
+    with pytest.raises(IoError, match=f"finds the shapes of this model cannot be started: {reason}"):
         fixed(decoder(), 1, 8, 8, 4)
 
 

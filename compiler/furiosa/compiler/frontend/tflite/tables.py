@@ -35,6 +35,11 @@ _EMPTY = np.empty(0, np.uint8)
 _EMPTY_TABLE = struct.pack("<HHi", 4, 4, 4)  # a vtable without slots, and at 4 the table
 
 
+def builtin_code(code: Table) -> int:
+    """The number of a builtin operator in an OperatorCode table: the wide field replaced the 8-bit one, old files have only that."""
+    return max(code["builtin_code"], code["deprecated_builtin_code"])
+
+
 def read_model(data: memoryview) -> Table:
     """Reads the Model table with all that hangs on it.
 
