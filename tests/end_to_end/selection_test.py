@@ -123,7 +123,21 @@ def test_the_reference_runs_the_same_part(capfd: pytest.CaptureFixture[str]) -> 
     assert main(["compare", "o.enf", "--source", "open.onnx"]) == 0  # the ENF says it
     assert main(["compare", "open.onnx", *CUT, *SHAPE, "--batch-size", "2"]) == 0
     assert (
-        main("compare open.onnx --cut-inputs cq --outputs boxes --dim height=8 --dim width=12".split()) == 0
+        main(
+            [
+                "compare",
+                "open.onnx",
+                "--cut-inputs",
+                "cq",
+                "--outputs",
+                "boxes",
+                "--dim",
+                "height=8",
+                "--dim",
+                "width=12",
+            ]
+        )
+        == 0
     )
     capfd.readouterr()
     assert main(["compare", "o.enf", "--source", "open.onnx", *SHAPE]) == 255
@@ -189,7 +203,21 @@ def test_tflite(capfd: pytest.CaptureFixture[str]) -> None:
     assert list(enf.interface.outputs[0].shape) == [1, 7, 10, 4]
     assert main(["compare", "o.enf", "--source", "open.tflite"]) == 0
     assert main(["compare", "open.tflite", *cut, *shape, "--batch-size", "2"]) == 0
-    assert main("compare open.tflite --cut-inputs z --outputs large --input-shape z=2x3x5x4".split()) == 0
+    assert (
+        main(
+            [
+                "compare",
+                "open.tflite",
+                "--cut-inputs",
+                "z",
+                "--outputs",
+                "large",
+                "--input-shape",
+                "z=2x3x5x4",
+            ]
+        )
+        == 0
+    )
     assert main(["run", "open.tflite", "--random", "0", *cut, *shape]) == 0
     assert main(["tune", "open.tflite", *cut, *shape, "--batch-sizes", "1,2", "--target-npu", "warboy"]) == 0
     chosen = {"input_shapes": {"x": (1, 7, 10, 4)}, "outputs": ["z"]}

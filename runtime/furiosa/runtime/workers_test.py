@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +16,7 @@ from furiosa.enf import reader
 from furiosa.runtime import errors, session
 from furiosa.runtime.program import Program
 from furiosa.runtime.simulator import machine
+from furiosa.runtime.testing import own_path
 from furiosa.runtime.testing.enf_files import descriptor, host_enf, onnx_model, table_enf
 from furiosa.runtime.testing.processes import in_fork
 from furiosa.runtime.workers import Workers
@@ -221,3 +224,29 @@ def test_garbage_of_the_parent_is_no_trouble_to_a_fork():
         in_fork(gc.collect)
     finally:
         gc.enable()
+
+
+def test_a_fork_of_a_program_that_has_run_host_clusters(tmp_path):
+    """As a program imports this package: the session first, the runtime when it is needed."""
+    shape = (512, 512)
+    nodes = [("MatMul", ["x", "x"], ["a"], {}), ("Sinh", ["a"], ["y"], {})]
+    ends = [descriptor("x", "float32", shape)], [descriptor("y", "float32", shape)]
+    model = onnx_model(nodes, {"x": ("float32", shape)}, {"y": ("float32", shape)})
+    (tmp_path / "m.enf").write_bytes(host_enf("onnx", model, *ends))
+    code = """
+import os, sys, time
+import numpy as np
+from furiosa.runtime import session
+x = np.zeros((512, 512), np.float32)
+with session.create(sys.argv[1]) as used, session.create(sys.argv[1]) as idle:
+    used.run(x), idle.run(x)
+    time.sleep(0.3)  # the runtime's threads sleep
+    if (pid := os.fork()) == 0:
+        assert not used.run(x)[0].numpy().any()
+        sys.exit(0)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "m.enf"], env=own_path(), timeout=60, check=False
+    )
+    assert done.returncode == 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-from weakref import WeakSet
+from weakref import finalize
 
 import numpy as np
 
@@ -62,26 +63,25 @@ def load_executor(host: Host) -> Executor:
         executor = _executor(host.call.format)
     except ModuleNotFoundError as e:
         raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
-    loaded = executor(bytes(host.model), host.call, host.where)
-    _loaded.add(loaded)
-    return loaded
+    return _Owned(executor(bytes(host.model), host.call, host.where))
 
 
-_loaded: WeakSet[Executor] = WeakSet()
+class _Owned:
+    """An executor that only the process which has loaded it frees.
 
-
-def _forked() -> None:
-    """In the child of a fork, what the parent has loaded is never freed, also where it was garbage already: a runtime would wait
-    for its threads to end, which are not here.
+    In a fork a runtime would wait for ever for its threads to end, which are not there.  So the executor has a reference of its own that
+    nothing in the fork gives back, in whatever order things end there.
     """
-    if _loaded:
-        import ctypes
 
-        for executor in list(_loaded):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(executor))
+    def __init__(self, executor: Executor):
+        self.run = executor.run
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(executor))
+        finalize(self, _free, executor, os.getpid())
 
 
-os.register_at_fork(after_in_child=_forked)
+def _free(executor: Executor, process: int) -> None:
+    if os.getpid() == process:
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(executor))
 
 
 @cache
