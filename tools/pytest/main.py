@@ -62,11 +62,13 @@ def main(argv: list[str]) -> int:
     if env.get("TESTBRIDGE_TEST_ONLY"):
         options += ["-k", env["TESTBRIDGE_TEST_ONLY"]]
         narrowed = True
-    plugins = [EveryFile(argv)]
+    plugins: list[object] = []
     if env.get("TEST_TOTAL_SHARDS"):
         open(env["TEST_SHARD_STATUS_FILE"], "w").close()
         plugins.append(Shard(int(env["TEST_SHARD_INDEX"]), int(env["TEST_TOTAL_SHARDS"])))
         narrowed = True
+    # pytest asks the last plugin first: all tests are seen before a shard leaves some out
+    plugins.append(EveryFile(argv))
 
     import pytest
 
