@@ -17,7 +17,9 @@ _MESSAGES = {
         (3, "functions", "Function", True),
         (4, "aspects", "Aspect", True),
         (5, "doc", "string", False),
+        (7, "extensions", "Extension", True),
     ),
+    "Extension": ((1, "name", "string", False), (2, "doc", "string", False), (3, "tags", "Rule", True)),
     "Rule": ((1, "name", "string", False), (2, "doc", "string", False), (3, "attributes", "Attribute", True)),
     "Aspect": (
         (1, "name", "string", False),

@@ -1,10 +1,11 @@
-"""Writes the page of a .bzl file's public symbols: render.py EXTRACT.binaryproto PAGE.md."""
+"""Writes the page of the public symbols of .bzl files: render.py EXTRACT.binaryproto... PAGE.md."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 # this folder, also where the interpreter does not add it
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -12,10 +13,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from messages import KWARGS, TYPES, Module
 
 _DEFS = "@furiosa_rules//furiosa_rules:defs.bzl"
+_EXTENSIONS = "@furiosa_rules//furiosa_rules:extensions.bzl"
 _HEAD = f"""\
 # Reference of the public symbols
 
-Of `{_DEFS}`, written from its docstrings by `//docs:generated_reference`; how they are used: [rules.md](rules.md).
+Of `{_DEFS}` and `{_EXTENSIONS}`, written from their docstrings by `//docs:generated_reference`; how they are used: [rules.md](rules.md).
 """
 
 
@@ -23,17 +25,24 @@ class Undocumented(Exception):
     """A public symbol, an attribute or a field without documentation, or with one that cannot be shown."""
 
 
-def page(data: bytes) -> str:
+def page(extracts: Iterable[bytes]) -> str:
     """The page in Markdown.
 
     Args:
-        data: what `starlark_doc_extract` wrote.
+        extracts: what `starlark_doc_extract` wrote, of each file.
 
     Raises:
         Undocumented: something public has no documentation, or one that is not ASCII.
     """
-    module = Module.FromString(data)
     lines = [_HEAD]
+    for data in extracts:
+        lines += _sections(Module.FromString(data))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _sections(module: Module) -> list[str]:
+    """The sections of one file's symbols."""
+    lines = []
     for function in module.functions:
         lines += _symbol(function.name, function.doc, function.parameters)
     for rule in module.rules:
@@ -55,15 +64,27 @@ def page(data: bytes) -> str:
         ]
         lines += [f"| `{f.name}` | {_cell(f'{provider.name}.{f.name}', f.doc)} |" for f in provider.fields]
         lines.append("")
-    return "\n".join(lines).rstrip("\n") + "\n"
+    for extension in module.extensions:
+        lines += [f"## {extension.name}", "", _text(extension.name, extension.doc), ""]
+        for tag in extension.tags:
+            lines += _symbol(f"{extension.name}.{tag.name}", tag.doc, tag.attributes, level="###")
+    return lines
 
 
-def _symbol(name: str, doc: str, inputs: Iterable[object]) -> list[str]:
-    """The section of a rule or a macro."""
+def _symbol(name: str, doc: str, inputs: Iterable[object], level: str = "##") -> list[str]:
+    """The section of a rule, a macro or a tag of a module extension."""
     inputs = [i for i in inputs if i.name != "name"]
     inputs.sort(key=lambda i: (_is_rest(i), not i.mandatory))  # stable: else in the extract's order
     signature = ", ".join(["name", *(_argument(i) for i in inputs)])
-    return [f"## {name}", "", f"    {name}({signature})", "", _text(name, doc), "", *_table(name, inputs)]
+    return [
+        f"{level} {name}",
+        "",
+        f"    {name}({signature})",
+        "",
+        _text(name, doc),
+        "",
+        *_table(name, inputs),
+    ]
 
 
 def _table(name: str, inputs: Iterable[object]) -> list[str]:
@@ -103,10 +124,9 @@ def _cell(what: str, doc: str) -> str:
 
 def main() -> int:
     """Reads the extract and writes the page; an error is one line."""
-    source, target = sys.argv[1:]
+    *sources, target = sys.argv[1:]
     try:
-        with open(source, "rb") as f:
-            text = page(f.read())
+        text = page(Path(source).read_bytes() for source in sources)
     except Undocumented as e:
         print(f"ERROR: {e}", file=sys.stderr)
         return 1

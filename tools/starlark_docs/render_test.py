@@ -24,11 +24,14 @@ def module(request):
     )
     provider = made.providers.add(name="XInfo", doc="Of x.")
     provider.fields.add(name="x", doc="File: it.")
+    tag = made.extensions.add(name="xs", doc="Fetches x.").tags.add(name="file", doc="One x.")
+    tag.attributes.add(name="name", doc="Its name.", type=1, mandatory=True)
+    tag.attributes.add(name="urls", doc="Where.", type=5, mandatory=True)
     return made
 
 
 def test_page(module):
-    text = page(module.SerializeToString())
+    text = page([module.SerializeToString()])
     assert text.partition("\n## ")[2] == (
         "npu_y\n\n"
         "    npu_y(name, n = 1, **kwargs)\n\n"
@@ -48,7 +51,14 @@ def test_page(module):
         "## XInfo\n\n"
         "Of x.\n\n"
         "| field | |\n|---|---|\n"
-        "| `x` | File: it. |\n"
+        "| `x` | File: it. |\n\n"
+        "## xs\n\n"
+        "Fetches x.\n\n"
+        "### xs.file\n\n"
+        "    xs.file(name, urls)\n\n"
+        "One x.\n\n"
+        "| attribute | | |\n|---|---|---|\n"
+        "| `urls` | list of strings, mandatory | Where. |\n"
     )
 
 
@@ -59,11 +69,15 @@ def test_page(module):
         (lambda m: m.rules[0].attributes[1].ClearField("doc"), "npu_x.a has no documentation"),
         (lambda m: m.functions[0].parameters[2].ClearField("doc"), "npu_y.n has no documentation"),
         (lambda m: m.providers[0].fields[0].ClearField("doc"), "XInfo.x has no documentation"),
+        (
+            lambda m: m.extensions[0].tags[0].attributes[1].ClearField("doc"),
+            "xs.file.urls has no documentation",
+        ),
         (lambda m: setattr(m.aspects[0], "doc", "x …"), "npu_z: its documentation holds '\\u2026'"),
     ],
 )
 def test_what_is_not_documented(module, change, sentence):
     change(module)
     with pytest.raises(Undocumented) as e:
-        page(module.SerializeToString())
+        page([module.SerializeToString()])
     assert str(e.value).startswith(sentence)
