@@ -122,20 +122,44 @@ def test_nothing_of_the_house_is_in_it(archive: Path) -> None:
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", ".ci/", "tools/provision/"))]
 
 
+def test_the_archive_of_the_documentation(tmp_path: Path) -> None:
+    """What the command that makes a release writes, of every file of public symbols."""
+    docs = [
+        Path(__file__).parents[2] / f"docs/{name}_extract.binaryproto" for name in ("rules", "extensions")
+    ]
+    command = [sys.executable, ROOT / "tools/release/release.py", "--root", ROOT, tmp_path]
+    done = subprocess.run(
+        [*command, *(f"--docs={d}" for d in docs)], check=True, capture_output=True, text=True
+    )
+    path = Path(done.stdout.splitlines()[2])
+    assert re.fullmatch(r"furiosa_rules-[0-9.]+\.docs\.tar\.gz", path.name)
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == [
+            "furiosa_rules/extensions_extract.binaryproto",
+            "furiosa_rules/rules_extract.binaryproto",
+        ]
+
+
 def test_the_registry_templates_name_this_archive(archive: Path, unpacked: Path) -> None:
     """Filled in as the publishing workflow of the Bazel Central Registry does it."""
     templates = ROOT / ".bcr"
     version = re.search(r'version = "([^"]+)"', (unpacked / "MODULE.bazel").read_text())[1]
-    text = (templates / "source.template.json").read_text()
-    for key, value in {
-        "REPO": "furiosa_rules",
-        "VERSION": version,
-        "TAG": f"v{version}",
-        "OWNER": "o",
-    }.items():
-        text = text.replace(f"{{{key}}}", value)
-    source = json.loads(text)
+    filled = {}
+    for name in ("source", "attestations"):
+        text = (templates / f"{name}.template.json").read_text()
+        for key, value in {
+            "REPO": "furiosa_rules",
+            "VERSION": version,
+            "TAG": f"v{version}",
+            "OWNER": "o",
+        }.items():
+            text = text.replace(f"{{{key}}}", value)
+        filled[name] = json.loads(text)
+    source, attestations = filled["source"], filled["attestations"]["attestations"]
+    assert attestations.keys() == {"source.json", "MODULE.bazel", archive.name}
+    assert attestations[archive.name]["url"] == source["url"] + ".intoto.jsonl"
     assert source["strip_prefix"] == unpacked.name
+    assert source["docs_url"].endswith(f"/v{version}/{archive.name.removesuffix('.tar.gz')}.docs.tar.gz")
     assert source["url"].endswith(f"/v{version}/{archive.name}")
     assert source["integrity"] == ""
     metadata = json.loads((templates / "metadata.template.json").read_text())

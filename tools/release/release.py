@@ -1,6 +1,9 @@
 """Writes the release archive: what users need of this checkout, with the same bytes wherever it is written.
 
-release.py [--root CHECKOUT] FOLDER     writes FOLDER/furiosa_rules-VERSION.tar.gz and prints its path and integrity
+release.py [--root CHECKOUT] [--docs EXTRACT...] FOLDER
+
+writes FOLDER/furiosa_rules-VERSION.tar.gz and prints its path and integrity; with what `starlark_doc_extract` wrote, also
+FOLDER/furiosa_rules-VERSION.docs.tar.gz, of which the Bazel Central Registry makes reference pages
 """
 
 from __future__ import annotations
@@ -76,24 +79,39 @@ def _below(root: Path, room: str) -> Iterator[str]:
 def write(root: Path, folder: Path) -> Path:
     """Writes the archive and returns its path.
 
-    Files lie in ``furiosa_rules-VERSION/``, with mode 0644 or 0755, owner 0 and time 0, in the order of their names.
+    Files lie in ``furiosa_rules-VERSION/``, with mode 0644 or 0755.
 
     Raises:
         OSError: a file cannot be read or written.
     """
     name = f"furiosa_rules-{version(root)}"
-    target = folder / f"{name}.tar.gz"
-    temporary = folder / f".{name}.tar.gz.tmp"
+    return _pack(folder / f"{name}.tar.gz", {f"{name}/{path}": root / path for path in files(root)})
+
+
+def write_docs(root: Path, extracts: list[Path], folder: Path) -> Path:
+    """Writes the archive of `extracts`, one binary proto a .bzl file, and returns its path.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    names = {f"furiosa_rules/{extract.name}": extract for extract in extracts}
+    return _pack(folder / f"furiosa_rules-{version(root)}.docs.tar.gz", dict(sorted(names.items())))
+
+
+def _pack(target: Path, members: dict[str, Path]) -> Path:
+    """Writes `target`, with owner 0 and time 0, in the order of `members`: name in the archive to file."""
+    temporary = target.with_name(f".{target.name}.tmp")
     with (
         open(temporary, "wb") as raw,
         gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for path in files(root):
-            data = (root / path).read_bytes()
-            entry = tarfile.TarInfo(f"{name}/{path}")
+        for name, path in members.items():
+            data = path.read_bytes()
+            entry = tarfile.TarInfo(name)
             entry.size = len(data)
-            entry.mode = 0o755 if os.access(root / path, os.X_OK) else 0o644
+            # Bazel's outputs are all executable
+            entry.mode = 0o755 if os.access(path, os.X_OK) and not name.endswith(".binaryproto") else 0o644
             archive.addfile(entry, io.BytesIO(data))
     os.replace(temporary, target)
     return target
@@ -110,10 +128,14 @@ def main() -> None:
     checkout = os.environ.get("BUILD_WORKSPACE_DIRECTORY", Path(__file__).resolve().parents[2])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(checkout), help="the checkout")
-    parser.add_argument("folder", type=Path, help="where to write the archive")
+    parser.add_argument("--docs", type=Path, action="append", default=[], help="an extract of documentation")
+    parser.add_argument("folder", type=Path, help="where to write the archives")
     args = parser.parse_args()
-    archive = write(args.root, Path(os.environ.get("BUILD_WORKING_DIRECTORY", ".")) / args.folder)
+    folder = Path(os.environ.get("BUILD_WORKING_DIRECTORY", ".")) / args.folder
+    archive = write(args.root, folder)
     print(f"{archive}\nintegrity = {integrity(archive)}")
+    if args.docs:
+        print(write_docs(args.root, args.docs, folder))
 
 
 if __name__ == "__main__":
