@@ -57,23 +57,30 @@ class _Graph:
             name + "_zero_point", np.array(zero_point)
         )
 
-    def model(self, output: Operand, opset: int) -> bytes:
-        value = helper.make_tensor_value_info("y", _TYPES[output.dtype], output.shape)
-        graph = helper.make_graph(self.nodes, "one_operator", self.inputs, [value], self.initializers)
+    def model(self, outputs: list[Operand], opset: int) -> bytes:
+        values = [
+            helper.make_tensor_value_info(name, _TYPES[output.dtype], output.shape)
+            for name, output in zip(_output_names(outputs), outputs, strict=True)
+        ]
+        graph = helper.make_graph(self.nodes, "one_operator", self.inputs, values, self.initializers)
         opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def _output_names(outputs: list[Operand]) -> list[str]:
+    return ["y"] if len(outputs) == 1 else [f"y{k}" for k in range(len(outputs))]
 
 
 def build_qdq(
     operators: str | list[tuple[str, dict]],
     inputs: list[Operand],
-    output: Operand,
+    output: Operand | list[Operand],
     opset: int = 13,
     **attributes,
 ) -> bytes:
     """DequantizeLinear -> operator(s) -> QuantizeLinear. `operators`: one type, or a chain of (type, attributes).
 
-    An attribute "inputs" holds further constant inputs, e.g. the bounds of Clip.
+    An attribute "inputs" holds further constant inputs, e.g. the bounds of Clip.  Several outputs are those of the last operator.
     """
     chain = [(operators, attributes)] if isinstance(operators, str) else operators
     graph = _Graph()
@@ -88,19 +95,20 @@ def build_qdq(
             )
             name += "_dq"
         names.append(name)
+    outputs = output if isinstance(output, list) else [output]
     for index, (operator, fields) in enumerate(chain):
         extra = [graph.constant(f"extra{index}_{k}", v) for k, v in enumerate(fields.get("inputs", []))]
         fields = {name: value for name, value in fields.items() if name != "inputs"}
-        result = f"f{index}"
-        graph.nodes.append(helper.make_node(operator, names + extra, [result], **fields))
-        names = [result]
-    if output.scale is None:
-        graph.nodes.append(helper.make_node("Identity", names, ["y"]))
-    else:
-        graph.nodes.append(
-            helper.make_node("QuantizeLinear", [*names, *graph.quantization("y", output)], ["y"])
-        )
-    return graph.model(output, opset)
+        count = len(outputs) if index == len(chain) - 1 else 1
+        results = [f"f{index}_{k}" if count > 1 else f"f{index}" for k in range(count)]
+        graph.nodes.append(helper.make_node(operator, names + extra, results, **fields))
+        names = results
+    for name, made, y in zip(names, outputs, _output_names(outputs), strict=True):
+        if made.scale is None:
+            graph.nodes.append(helper.make_node("Identity", [name], [y]))
+        else:
+            graph.nodes.append(helper.make_node("QuantizeLinear", [name, *graph.quantization(y, made)], [y]))
+    return graph.model(outputs, opset)
 
 
 def build_qoperator(
@@ -125,7 +133,7 @@ def build_qoperator(
     if bias is not None:
         names.append(graph.constant("bias", bias))
     graph.nodes.append(helper.make_node(operator, names, ["y"], domain=domain, **attributes))
-    return graph.model(output, 13)
+    return graph.model([output], 13)
 
 
 def run(model: bytes, *arrays: np.ndarray) -> np.ndarray:
