@@ -19,6 +19,7 @@ load("//furiosa_rules/private:npu_model_info.bzl", _NpuModelInfo = "NpuModelInfo
 load("//furiosa_rules/private:npu_model_matrix.bzl", _npu_model_matrix = "npu_model_matrix")
 load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_test")
 load("//furiosa_rules/private:npu_reproducibility_test.bzl", _npu_reproducibility_test = "npu_reproducibility_test")
+load("//furiosa_rules/private:npu_tool_info.bzl", _NpuToolInfo = "NpuToolInfo")
 load("//furiosa_rules/private:npu_tune.bzl", _npu_tune = "npu_tune")
 load("//furiosa_rules/private:npu_vendor_compiler_toolchain.bzl", _npu_vendor_compiler_toolchain = "npu_vendor_compiler_toolchain")
 
@@ -37,3 +38,4 @@ npu_vendor_compiler_toolchain = _npu_vendor_compiler_toolchain
 NpuModelInfo = _NpuModelInfo
 NpuBundleInfo = _NpuBundleInfo
 NpuCompilerInfo = _NpuCompilerInfo
+NpuToolInfo = _NpuToolInfo

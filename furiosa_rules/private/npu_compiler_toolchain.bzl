@@ -2,6 +2,7 @@
 
 load(":default_npu.bzl", "reset_transition")
 load(":npu_compiler_info.bzl", "NpuCompilerInfo")
+load(":npu_tool_info.bzl", "tool_of")
 
 _DOC = """\
 Declares an NPU compiler, to be registered with `toolchain(toolchain_type = "@furiosa_rules//furiosa_rules:toolchain_type")`.
@@ -21,6 +22,13 @@ _ATTRS = {
         cfg = "exec",
         executable = True,
         mandatory = True,
+    ),
+    "onnx_compiler": attr.label(
+        doc = "What runs for ONNX models where that is not the compiler: a program with the same command line that has fewer libraries. It " +
+              "speaks the compiler's worker protocol.",
+        allow_files = True,
+        cfg = "exec",
+        executable = True,
     ),
     "supports_data": attr.bool(
         doc = "Whether `compile` (and `tune`) take `--hermetic`, after which they open no file that is not named, and `--data " +
@@ -70,12 +78,11 @@ _ATTRS = {
 }
 
 def _impl(ctx):
-    compiler = ctx.attr.compiler[DefaultInfo]
     info = NpuCompilerInfo(
-        compiler = compiler.files_to_run,
+        compiler = tool_of(ctx.attr.compiler),
         env = {},
         ignores = [],
-        runfiles = compiler.default_runfiles,
+        onnx_compiler = tool_of(ctx.attr.onnx_compiler or ctx.attr.compiler),
         supports_data = ctx.attr.supports_data,
         supports_dot_graph = ctx.attr.supports_dot_graph,
         supports_pages = ctx.attr.supports_pages,
@@ -84,7 +91,7 @@ def _impl(ctx):
         supports_verify = ctx.attr.supports_verify,
         target_npus = ctx.attr.target_npus,
         vendor_command = "",
-        verifier = (ctx.attr.verifier or ctx.attr.compiler)[DefaultInfo].files_to_run,
+        verifier = tool_of(ctx.attr.verifier or ctx.attr.compiler),
         worker_protocol = ctx.attr.worker_protocol,
     )
     return [info, platform_common.ToolchainInfo(npu_compiler = info)]

@@ -4,6 +4,7 @@ load(":build_setting.bzl", "BuildSettingInfo")
 load(":default_npu.bzl", "DefaultNpuInfo", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":model_data.bzl", "add_data", "check_beside")
+load(":npu_compiler_info.bzl", "compiler_of")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":selection.bzl", "SELECTION_ATTRS", "SELECTION_OPTIONS", "as_text", "selection_arguments")
 load(":share.bzl", "check_share")
@@ -223,9 +224,11 @@ def _impl(ctx):
         vendor_arguments(args, toolchain, src, enf, dot, target_npu, batch_size, ctx.attr.copts)
     else:
         _arguments(ctx, args, toolchain, src, enf, report, dot, target_npu, batch_size)
+    compiler = compiler_of(toolchain, src)
     ctx.actions.run(
-        executable = toolchain.compiler,
+        executable = compiler.executable,
         arguments = [args],
+        tools = compiler.tools,
         inputs = [src] + ctx.files.data,
         outputs = [f for f in (enf, report, dot) if f],
         env = toolchain.env,
@@ -241,7 +244,7 @@ def _impl(ctx):
     if dot:
         groups["dot"] = depset([dot])
     if report and toolchain.supports_pages:
-        groups.update(_pages(ctx, toolchain, enf, report, stem))
+        groups.update(_pages(ctx, compiler, toolchain.worker_protocol, enf, report, stem))
     if toolchain.supports_verify:
         groups["_validation"] = depset([_verify(ctx, toolchain, enf, stem)])
 
@@ -306,8 +309,9 @@ def _verify(ctx, toolchain, enf, stem):
     if not ctx.attr.host_trial:
         args.add("--no-host-trial")
     ctx.actions.run(
-        executable = toolchain.verifier,
+        executable = toolchain.verifier.executable,
         arguments = [args],
+        tools = toolchain.verifier.tools,
         inputs = [enf],
         outputs = [stamp],
         env = {},
@@ -318,7 +322,7 @@ def _verify(ctx, toolchain, enf, stem):
     )
     return stamp
 
-def _pages(ctx, toolchain, enf, report, stem):
+def _pages(ctx, compiler, worker_protocol, enf, report, stem):
     """Adds the action that writes what people look at, and returns its output groups.
 
     It is not part of NpuCompile: a build that asks for none of these neither makes nor caches them.
@@ -337,12 +341,13 @@ def _pages(ctx, toolchain, enf, report, stem):
     for option, file in files.values():
         args.add(option, file)
     ctx.actions.run(
-        executable = toolchain.compiler,
+        executable = compiler.executable,
         arguments = [args],
+        tools = compiler.tools,
         inputs = [enf, report],
         outputs = [file for _, file in files.values()],
         env = {},
-        execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(toolchain.worker_protocol),
+        execution_requirements = EXECUTION_REQUIREMENTS | worker_requirements(worker_protocol),
         mnemonic = "NpuReport",
         progress_message = "Writing the report of %{label}",
         toolchain = _TOOLCHAIN_TYPE,

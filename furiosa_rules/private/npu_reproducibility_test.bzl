@@ -1,6 +1,7 @@
 """The rule that compiles a model again in other surroundings."""
 
 load(":model_data.bzl", "data_lines")
+load(":npu_compiler_info.bzl", "compiler_of")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
@@ -31,8 +32,8 @@ def _impl(ctx):
     info = ctx.attr.model[NpuModelInfo]
     refuse_vendor_enf("model", info, "npu_reproducibility_test")
     toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].npu_compiler
-    compiler = toolchain.compiler.executable
-    lines = [compiler.short_path, info.source.short_path, "--enf", info.enf.short_path]
+    compiler = compiler_of(toolchain, info.source)
+    lines = [compiler.executable.short_path, info.source.short_path, "--enf", info.enf.short_path]
     for option, file in (("--report", info.report), ("--dot", info.dot_graph)):
         if file:
             lines += [option, file.short_path]
@@ -40,8 +41,8 @@ def _impl(ctx):
     if toolchain.worker_protocol:
         lines += ["--worker", toolchain.worker_protocol]
     lines += ["--option=" + option for option in info.compile_options]
-    files = [f for f in [compiler, info.source, info.enf, info.report, info.dot_graph] if f] + info.data
-    return test_launcher(ctx, ctx.attr._reproduce, lines, files, runfiles = [toolchain.runfiles])
+    files = [f for f in [compiler.executable, info.source, info.enf, info.report, info.dot_graph] if f] + info.data
+    return test_launcher(ctx, ctx.attr._reproduce, lines, files, runfiles = [compiler.runfiles])
 
 npu_reproducibility_test = rule(
     implementation = _impl,

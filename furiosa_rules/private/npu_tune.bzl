@@ -3,6 +3,7 @@
 load(":default_npu.bzl", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":model_data.bzl", "add_data", "check_beside")
+load(":npu_compiler_info.bzl", "compiler_of")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":selection.bzl", "SELECTION_ATTRS", "selection_arguments")
 
@@ -96,9 +97,11 @@ def _impl(ctx):
     args.add("--jobs", _JOBS)
     args.add("-o", table)
     args.add("-o", json)
+    compiler = compiler_of(toolchain, src)
     ctx.actions.run(
-        executable = toolchain.compiler,
+        executable = compiler.executable,
         arguments = [args],
+        tools = compiler.tools,
         inputs = [src] + data,
         outputs = [table, json],
         env = toolchain.env,

@@ -2,6 +2,7 @@
 
 load(":default_npu.bzl", "reset_transition")
 load(":npu_compiler_info.bzl", "NpuCompilerInfo")
+load(":npu_tool_info.bzl", "tool_of")
 load(":vendor_command.bzl", "VENDOR_COMMANDS")
 
 _DOC = """\
@@ -50,12 +51,12 @@ def _impl(ctx):
     for attribute in ctx.attr.ignores:
         if attribute not in _IGNORABLE:
             fail("ignores: '%s' is not among the attributes that can be left out, %s" % (attribute, ", ".join(_IGNORABLE)))
-    compiler = ctx.attr.compiler[DefaultInfo]
+    compiler = tool_of(ctx.attr.compiler)
     info = NpuCompilerInfo(
-        compiler = compiler.files_to_run,
+        compiler = compiler,
         env = ctx.attr.env,
         ignores = ctx.attr.ignores,
-        runfiles = compiler.default_runfiles,
+        onnx_compiler = compiler,
         supports_data = False,
         supports_dot_graph = True,
         supports_pages = False,

@@ -152,11 +152,11 @@ def gates_test_suite(name):
             tool = "compiler/furiosa_budget",
         )),
         "reproducibility": (_arguments_test, "gated_reproducibility", dict(
-            arguments = ["compiler/furiosa_compiler", "model.onnx", "--enf", "gated.enf", "--report", "gated.report.json"] +
+            arguments = ["compiler/furiosa_onnx_compiler", "model.onnx", "--enf", "gated.enf", "--report", "gated.report.json"] +
                         ["--dot", "gated.dot", "--hermetic", "--data=weights.bin=%sweights.bin" % PACKAGE, "--worker", "proto", "--option=--target-npu"] +
                         ["--option=warboy", "--option=--batch-size", "--option=2", "--option=--compatibility"] +
                         ["--option=0.6.3", "--option=--min-npu-coverage", "--option=0.5", "--option=-v"],
-            runfiles = ["compiler/furiosa_compiler"] +
+            runfiles = ["compiler/furiosa_onnx_compiler"] +
                        [PACKAGE + f for f in ["model.onnx", "weights.bin", "gated.enf", "gated.report.json", "gated.dot"]],
             tool = "compiler/furiosa_reproduce",
         )),

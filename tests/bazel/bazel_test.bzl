@@ -35,6 +35,8 @@ _FETCH_VARIABLES = [
 _DATA = [
     "//:MODULE.bazel",
     "//compiler:furiosa_compiler",
+    "//compiler:furiosa_onnx_compiler",
+    "//compiler:furiosa_verifier",
     "//examples/models:generate",
     "//furiosa_rules:sources",
     "//tools/python:requirements_dev_lock.txt",

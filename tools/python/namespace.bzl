@@ -23,7 +23,7 @@ def furiosa_namespace(name):
             "import os",
             "import sys",
             "",
-            '__path__ = [part for part in (entry + "/furiosa" for entry in sys.path) if os.path.isdir(part)]',
+            '__path__ += [part for part in (entry + "/furiosa" for entry in sys.path) if os.path.isdir(part) and part not in __path__]',
             "",
         ],
         visibility = ["//visibility:private"],

@@ -165,7 +165,7 @@ def _place(e: BaseException) -> str:
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         at = file.rfind(f"{os.sep}furiosa{os.sep}")
-        if at >= 0 and file != __file__:
+        if at >= 0 and file != _place.__code__.co_filename:
             place = f" in {file[at + 1 :]}, line {traceback.tb_lineno}"
         traceback = traceback.tb_next
     return place

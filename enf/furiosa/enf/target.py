@@ -8,9 +8,10 @@ error on published times.
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
 from typing import NamedTuple
+
+from furiosa.enf import resources
 
 TARGETS = ("warboy", "warboy-2pe")
 DEFAULT_TARGET = "warboy-2pe"
@@ -132,6 +133,4 @@ def load_target(name: str) -> Target:
     """
     if name not in TARGETS:
         raise ValueError(f"unknown target NPU '{name}'; known: {', '.join(TARGETS)}")
-    path = os.path.join(os.path.dirname(__file__), "targets", f"{name}.json")
-    with open(path, encoding="ascii") as f:
-        return Target(**json.load(f))
+    return Target(**json.loads(resources.read(f"targets/{name}.json")))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from furiosa.enf import resources
 from furiosa.enf.report import parts, plots, tables
 from furiosa.enf.report.buffers import bands
 from furiosa.enf.report.shares import shares, starting_us, verdict
@@ -85,5 +85,4 @@ def _digest(content: str) -> str:
 
 
 def _file(name: str) -> str:
-    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8", newline="\n") as f:
-        return f.read()
+    return resources.read(f"report/{name}")
