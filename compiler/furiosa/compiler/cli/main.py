@@ -19,6 +19,16 @@ COMMANDS = {
         "main",
         "compare a model with its reference runtime, layer by layer",
     ),
+    "calibrate": (
+        "furiosa.quantizer.cli.commands",
+        "calibrate_main",
+        "run a float model over samples and count the values of its tensors",
+    ),
+    "quantize": (
+        "furiosa.quantizer.cli.commands",
+        "quantize_main",
+        "quantise a float model to int8, for the NPU",
+    ),
     "tune": ("furiosa.compiler.tune.cli", "main", "predict latency and throughput for many batch sizes"),
     "bench": ("furiosa.runtime.bench.cli", "main", "run a model many times and say how long it takes"),
     "run": ("furiosa.runtime.cli", "run_main", "run a model in the NPU simulator"),

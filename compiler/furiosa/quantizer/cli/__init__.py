@@ -1,0 +1,1 @@
+"""The commands ``furiosa calibrate`` and ``furiosa quantize``."""

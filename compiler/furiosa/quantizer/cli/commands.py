@@ -1,0 +1,146 @@
+"""``furiosa calibrate`` and ``furiosa quantize``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from furiosa.compiler.cli import outcome, output
+from furiosa.compiler.errors import IoError
+from furiosa.compiler.selection import listed
+from furiosa.enf import outputs, progress
+from furiosa.enf.command import say
+from furiosa.quantizer.cli import arguments
+
+if TYPE_CHECKING:
+    from furiosa.compiler.dfg.graph import Graph
+    from furiosa.quantizer.calibrate.ranges import Calibration
+    from furiosa.quantizer.place.plan import Plan
+
+_SHOWN = 10  # operators that stay in float
+
+
+def calibrate_main(argv: list[str]) -> int:
+    """Runs ``furiosa calibrate ARGV…``.
+
+    Returns:
+        0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
+    """
+    return outcome.run("furiosa calibrate", arguments.parse_calibrate, _calibrate, argv)
+
+
+def quantize_main(argv: list[str]) -> int:
+    """Runs ``furiosa quantize ARGV…``.
+
+    Returns:
+        0; 255 for arguments that cannot be used; else a native code, see furiosa.compiler.errors.
+    """
+    return outcome.run("furiosa quantize", arguments.parse_quantize, _quantize, argv)
+
+
+def _calibrate(options: Namespace) -> None:
+    output.check_writable([options.output])
+    from furiosa.quantizer.calibrate.ranges import to_json
+    from furiosa.quantizer.graph.load import load
+
+    parts = [_read_calibration(path) for path in options.merge]
+    with progress.Activity(options.source):
+        progress.now("reading the model")
+        chosen = options.selection or (parts[0].selection if parts else options.selection)
+        graph = load(options.files.model(), selection=chosen, files=options.files)
+        found = _of_samples(graph, options.samples) if options.samples else parts.pop(0)
+        for part in parts:
+            found.merge(part)
+    _remark(found, options)
+    _write(options.output, to_json(found))
+
+
+def _quantize(options: Namespace) -> None:
+    output.check_writable([options.output])
+    from furiosa.quantizer.graph.load import load
+    from furiosa.quantizer.quantize import quantize
+
+    given = options.calibration
+    is_file = given is not None and not os.path.isdir(given) and not given.endswith((".npy", ".npz"))
+    found = _read_calibration(given) if is_file else None
+    with progress.Activity(options.source):
+        progress.now("reading the model")
+        chosen = options.selection or (found.selection if found else options.selection)
+        graph = load(options.files.model(), selection=chosen, files=options.files)
+        if found is None:
+            found = _of_random(graph) if options.random else _of_samples(graph, [given])
+        progress.now("quantising")
+        result = quantize(
+            graph,
+            found,
+            method=options.method,
+            percentage=options.percentage,
+            exclude=options.exclude,
+            tell=progress.detail,
+        )
+    _tell_plan(result.plan, options)
+    _write(options.output, result.model)
+
+
+def _of_samples(graph: Graph, paths: list[str]) -> Calibration:
+    from furiosa.quantizer.calibrate.ranges import calibrate
+    from furiosa.quantizer.samples import Samples
+
+    samples = Samples(paths, graph.inputs)
+    progress.now("calibrating")
+    return calibrate(graph, samples, count=len(samples), tell=progress.detail)
+
+
+def _of_random(graph: Graph) -> Calibration:
+    from furiosa.quantizer.calibrate.ranges import calibrate
+    from furiosa.quantizer.samples import random
+
+    progress.now("calibrating with random samples")
+    return calibrate(graph, random(graph.inputs, arguments.RANDOM_SAMPLES), tell=progress.detail)
+
+
+def _read_calibration(path: str) -> Calibration:
+    from furiosa.quantizer.calibrate.ranges import MAX_BYTES, from_json
+
+    try:
+        with open(path, "rb") as f:
+            data = f.read(MAX_BYTES + 1)
+    except OSError as e:
+        raise IoError(f"cannot read {path}: {e.strerror or e}") from None
+    if len(data) > MAX_BYTES:
+        raise IoError(f"cannot read {path}: a calibration has up to {MAX_BYTES:,} bytes")
+    return from_json(data, path)
+
+
+def _remark(found: Calibration, options: Namespace) -> None:
+    """What of the samples is seldom meant."""
+    if found.samples == 1:
+        say(
+            f"NOTE: {options.source}: there is one sample only; ranges of 100 or more hold for other data, too"
+        )
+    constant = [n for n, h in found.tensors.items() if h.low == h.high]
+    if constant:
+        say(f"NOTE: {options.source}: all samples give the same one value for {listed(constant)}")
+
+
+def _tell_plan(plan: Plan, options: Namespace) -> None:
+    """What stays in float, which is told in any case; and on a terminal, how much does not."""
+    if options.verbose or sys.stderr.isatty():
+        say(f"{len(plan.unit_of())} of {len(plan.graph.operators)} operators are quantised")
+    for op, reasons in list(plan.reasons.items())[:_SHOWN]:
+        why = "; ".join(f"{r.message} ({r.actual})" for r in reasons[:2])
+        say(
+            f"NOTE: {options.source}: {op.written_type} '{op.name}' stays in float, the NPU does not take it: {why}"
+        )
+    if len(plan.reasons) > _SHOWN:
+        say(f"NOTE: {options.source}: {len(plan.reasons) - _SHOWN} more operators stay in float")
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with outputs.replacing(path) as f:
+            f.write(data)
+    except OSError as e:
+        raise output.unwritable(e) from None

@@ -1,0 +1,1 @@
+"""Where the quantised model has QuantizeLinear and DequantizeLinear, and with which numbers."""

@@ -1,0 +1,168 @@
+"""Writes a plan as an ONNX model with QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.frontend.onnx import regions
+from furiosa.compiler.frontend.onnx.constants import CODES
+from furiosa.quantizer.affine import Affine
+from furiosa.quantizer.place import constants
+from furiosa.quantizer.place.constants import Constant
+from furiosa.quantizer.place.plan import Form, Plan
+
+_MIN_IR_VERSION = 7
+
+
+def write(plan: Plan) -> bytes:
+    """The model; the same plan gives the same bytes.
+
+    A tensor that a quantised operator makes keeps its name after DequantizeLinear; one that comes in float keeps it before QuantizeLinear.
+    """
+    return _Writer(plan).model()
+
+
+class _Writer:
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._unit_of = plan.unit_of()
+        self._affines = plan.affines()
+        self._computed = {t for op in self._unit_of for t in op.outputs}  # which are never there in float
+        graph = plan.graph
+        tensors = [*graph.inputs, *(t for op in graph.operators for t in (*op.inputs, *op.outputs))]
+        self._taken = {t.name for t in tensors if t is not None} | {op.name for op in graph.operators}
+        self._raw: dict[Tensor, str] = {}  # the name of a tensor as it is made
+        self._real: dict[Tensor, str] = {}  # and after DequantizeLinear
+        self._plain: dict[Tensor, str] = {}  # of constants that stay as they are
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+
+    def model(self) -> bytes:
+        graph = self._plan.graph
+        for t in graph.inputs:
+            self._nodes += self._tensor(t, is_quantized=False)
+        for op in graph.operators:
+            self._operator(op)
+        for t in graph.outputs:
+            if t.is_constant:
+                self._constant(t)
+        functions = [op.attributes["function"] for op in graph.operators if op.op_type == regions.OP_TYPE]
+        opsets = graph.source.opsets | ({regions.DOMAIN: 1} if functions else {})
+        written = helper.make_graph(
+            self._nodes, "main", self._values(graph.inputs), self._values(graph.outputs), self._initializers
+        )
+        imports = [helper.make_opsetid(d, v) for d, v in sorted(opsets.items())]
+        least = regions.MIN_IR_VERSION if functions else _MIN_IR_VERSION
+        model = helper.make_model(
+            written, opset_imports=imports, functions=functions, producer_name="furiosa.quantizer"
+        )
+        model.ir_version = max(graph.source.ir_version, least)
+        return model.SerializeToString(deterministic=True)
+
+    def _values(self, tensors: list[Tensor]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(t.name, CODES[t.dtype], t.shape) for t in tensors]
+
+    def _operator(self, op: Operator) -> None:
+        unit = self._unit_of.get(op)
+        node = onnx.NodeProto()
+        node.CopyFrom(op.source)
+        node.name = op.name
+        special = self._constants(op) if unit is not None else {}
+        for i, t in enumerate(op.inputs[: len(node.input)]):
+            if t is None:
+                node.input[i] = ""
+            elif i in special:
+                node.input[i] = self._dequantized(special[i], f"{op.name}/{t.name}")
+            elif t.is_constant:
+                node.input[i] = self._constant(t)
+            elif unit is not None or t in self._computed:
+                node.input[i] = self._real.get(t, self._raw[t])
+            else:
+                node.input[i] = self._raw[t]
+        for t in op.inputs[len(node.input) :]:
+            if t is not None and t.is_constant:
+                self._constant(t)
+        self._nodes.append(node)
+        for i, t in enumerate(op.outputs):
+            if t.name:
+                after = self._tensor(t, is_quantized=unit is not None)
+                node.output[i] = self._raw[t]
+                self._nodes += after
+
+    def _constants(self, op: Operator) -> dict[int, Constant]:
+        """The constants that an operator of a quantised unit has as integers, by the input's place."""
+        found: dict[int, Constant] = {}
+        if constants.has_weights(op) and op.inputs[0] in self._affines:
+            found[1], bias = constants.weights(op, self._affines[op.inputs[0]])
+            if bias is not None and constants.takes_bias(op):
+                found[2] = bias
+        if self._plan.forms[self._unit_of[op]] == Form.CONSTANTS:
+            found |= {i: constants.operand(op.inputs[i]) for i in constants.operands(op)}
+        return found
+
+    # -- tensors ------------------------------------------------------------------------------------------------------------
+
+    def _tensor(self, t: Tensor, *, is_quantized: bool) -> list[onnx.NodeProto]:
+        """Names a tensor and gives what quantises it."""
+        by = self._affines.get(t)
+        if by is None:
+            self._raw[t] = t.name
+            return []
+        self._raw[t] = self._free(f"{t.name}/float") if is_quantized else t.name
+        self._real[t] = t.name if is_quantized else self._free(f"{t.name}/dequantized")
+        return self._pair(t, by)
+
+    def _pair(self, t: Tensor, by: Affine) -> list[onnx.NodeProto]:
+        integers = self._free(f"{t.name}/int8")
+        scale = self._initializer(np.asarray(by.scale, np.float32), f"{t.name}/scale")
+        zero = self._initializer(np.asarray(by.zero_point, np.int8), f"{t.name}/zero_point")
+        quantize, dequantize = (
+            self._free(f"{t.name}/{kind}") for kind in ("QuantizeLinear", "DequantizeLinear")
+        )
+        return [
+            helper.make_node("QuantizeLinear", [self._raw[t], scale, zero], [integers], quantize),
+            helper.make_node("DequantizeLinear", [integers, scale, zero], [self._real[t]], dequantize),
+        ]
+
+    def _dequantized(self, constant: Constant, name: str) -> str:
+        """An integer constant with its DequantizeLinear, whose result's name this returns."""
+        integers = self._initializer(constant.data, f"{name}/int")
+        scale = self._initializer(constant.scale, f"{name}/scale")
+        zeros = np.full(constant.scale.shape, constant.zero_point, constant.data.dtype)
+        zero = self._initializer(zeros, f"{name}/zero_point")
+        real, node = self._free(name), self._free(f"{name}/DequantizeLinear")
+        axis = {} if constant.axis is None else {"axis": constant.axis}
+        self._nodes.append(
+            helper.make_node("DequantizeLinear", [integers, scale, zero], [real], node, **axis)
+        )
+        return real
+
+    def _constant(self, t: Tensor) -> str:
+        """A constant as it is."""
+        if t not in self._plain:
+            self._plain[t] = t.name
+            message = onnx.TensorProto(name=t.name, dims=t.shape, data_type=CODES[t.dtype])
+            if t.dtype == "string":
+                message.string_data.extend(t.data.reshape(-1).tolist())
+            else:
+                message.raw_data = np.ascontiguousarray(t.data).tobytes()
+            self._initializers.append(message)
+        return self._plain[t]
+
+    def _initializer(self, data: np.ndarray, name: str) -> str:
+        name = self._free(name)
+        self._initializers.append(
+            numpy_helper.from_array(np.ascontiguousarray(data).reshape(data.shape), name)
+        )
+        return name
+
+    def _free(self, wanted: str) -> str:
+        name, n = wanted, 0
+        while name in self._taken:
+            n += 1
+            name = f"{wanted}:{n}"
+        self._taken.add(name)
+        return name
