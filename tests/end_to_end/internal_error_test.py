@@ -26,6 +26,7 @@ from furiosa.compiler.cli.main import main
 from furiosa.enf import cli as enf_cli
 from furiosa.enf import command
 from furiosa.enf.outputs import is_temporary
+from furiosa.quantizer.testing import network, samples
 from furiosa.runtime.bundle import writer
 from furiosa.runtime.cli import bundler_main
 from furiosa.runtime.compare.cli import main as compare_main
@@ -54,6 +55,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "compile to a stage": (main, ["compile", "m.onnx", "-o", "out", "--target-ir", "lir"]),
     "auto batch size": (main, ["compile", "m.onnx", "-o", "out.enf", "--auto-batch-size"]),
     "tune": (main, ["tune", "m.onnx", "--batch-sizes", "1,2", "-o", "t.csv"]),
+    "calibrate": (main, ["calibrate", "f.onnx", "--data", "x.npz", "-o", "c.json"]),
+    "quantize": (main, ["quantize", "f.onnx", "--calibration", "r.json", "--method", "mse", "-o", "q.onnx"]),
     "run": (main, ["run", "m.enf", "--random", "1", "-o", "o.npz"]),
     "run a model": (main, ["run", "m.onnx", "--input", "x.npy"]),
     "compare": (main, ["compare", "m.onnx", "--json", "c.json", "--html", "c.html"]),
@@ -110,7 +113,7 @@ class Injection:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model, its ENF and report, a bundle packed and unpacked, an input, and a compiler."""
+    """A folder with a model, its ENF and report, a float model and its calibration, a bundle packed and unpacked, an input, and a compiler."""
     folder = tmp_path_factory.mktemp("files")
     x = onnx_op.Operand((1, 3, 4, 4), "int8", 0.5, 3)
     model = onnx_op.build_qdq("Relu", [x], onnx_op.Operand((1, 3, 4, 4), "int8", 0.5, 3))
@@ -120,6 +123,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.pack(str(folder / "v.tar"), [("m", enf)])
     assert main(["bundle", "unpack", str(folder / "v.tar"), "-o", str(folder / "v")]) == 0
     np.save(folder / "x.npy", np.zeros((1, 3, 4, 4), np.int8))
+    (folder / "f.onnx").write_bytes(network())
+    np.savez(folder / "x.npz", **samples(network(), 1)[0])
+    calibration = ["--data", str(folder / "x.npz"), "-o", str(folder / "r.json")]
+    assert main(["calibrate", str(folder / "f.onnx"), *calibration]) == 0
     compiler = folder / "compiler"
     compiler.write_text(f'#!/bin/sh\ncp {enf} "$(sed -n 4p "${{1#@}}")"\n')
     compiler.chmod(0o755)

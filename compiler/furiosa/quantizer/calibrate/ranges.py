@@ -67,7 +67,7 @@ def calibrate(
     Args:
         graph: a clean graph (graph.load).
         samples: one array for each input, by name; see ``samples.Samples``.
-        count: how many there are, for ``tell``.
+        count: how many there are, or at least; for ``tell``.
         tell: hears how far it is.
 
     Raises:
@@ -93,8 +93,8 @@ def calibrate(
 
 
 def _progress(done: int, count: int | None, seconds: float) -> str:
-    if not count:
-        return f"{done} samples"
+    if count is None or done > count:  # of files that hold several
+        return f"sample {done}"
     left = seconds / done * (count - done)
     return f"sample {done} of {count}, about {left:.0f} s left"
 

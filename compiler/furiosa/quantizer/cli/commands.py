@@ -98,7 +98,12 @@ def _of_random(graph: Graph) -> Calibration:
     from furiosa.quantizer.samples import random
 
     progress.now("calibrating with random samples")
-    return calibrate(graph, random(graph.inputs, arguments.RANDOM_SAMPLES), tell=progress.detail)
+    return calibrate(
+        graph,
+        random(graph.inputs, arguments.RANDOM_SAMPLES),
+        count=arguments.RANDOM_SAMPLES,
+        tell=progress.detail,
+    )
 
 
 def _read_calibration(path: str) -> Calibration:
