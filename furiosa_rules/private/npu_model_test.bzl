@@ -16,8 +16,8 @@ What is run is the ENF of `model`, not one that is compiled for the test. `compa
 
 _ATTRS = {
     "inputs": attr.label_list(
-        doc = "Files with inputs, one inference each: `.npy` for a model of one input, `.npz` with an array for each " +
-              "input's name. Left out: three inferences on random tensors of the inputs' quantised range.",
+        doc = "Files of samples, one inference each: `.npy` for a model of one input, `.npz` with an array for each " +
+              "input's name, one or a batch. Left out: three inferences on random tensors of the inputs' quantised range.",
         allow_files = [".npy", ".npz"],
     ),
     "max_lsb": attr.int(

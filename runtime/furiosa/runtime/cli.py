@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from furiosa.enf import command, leaving, selection
 from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 from furiosa.runtime.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from furiosa.runtime.samples import Preprocessing
 
 
 class Parser(command.Parser):
@@ -137,7 +141,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "-i",
         action="append",
         metavar="[NAME=]NPY",
-        help="an input as a .npy file, in the model's order or by name; repeated for several",
+        help="an input as a .npy file, in the model's order or by name; repeated for several, or one .npz file",
     )
     group.add_argument("--random", type=int, metavar="SEED", help="random inputs")
     parser.add_argument("--output", "-o", metavar="NPZ", help="write the outputs to a .npz file")
@@ -151,6 +155,24 @@ def add_host_process(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run in another process what the NPU does not take: for models of strangers, which may crash it",
     )
+
+
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """The option ``--preprocessing``, of all commands that take samples."""
+    parser.add_argument(
+        "--preprocessing",
+        metavar="JSON",
+        help="the samples are images, and this becomes of them: a JSON file, or {...} itself (docs/samples.md)",
+    )
+
+
+def preprocessing(args: argparse.Namespace) -> Preprocessing | None:
+    """What it declares; raises InvalidInput and OSError."""
+    if args.preprocessing is None:
+        return None
+    from furiosa.runtime.samples import Preprocessing
+
+    return Preprocessing.read(args.preprocessing)
 
 
 def _pack(args: argparse.Namespace) -> None:

@@ -128,8 +128,9 @@ def test_a_full_disk_is_named(packed, capsys, command):
     assert error.startswith("ERROR: ") and "/dev/full: No space left on device" in error
 
 
-@pytest.mark.parametrize("inputs", [["--input", "x.npy"], ["-i", "x=x.npy"]])
+@pytest.mark.parametrize("inputs", [["--input", "x.npy"], ["-i", "x=x.npy"], ["-i", "x.npz"]])
 def test_run(packed, capsys, inputs):
+    np.savez("x.npz", x=X)
     assert bundle_main(["run", "v.tar", "--model", "a", *inputs, "--output", "o.npz"]) == 0
     assert capsys.readouterr().out == "0 'y' (1, 1, 1, 64) int8: min -64, max -1 at 0\n"
     assert (np.load("o.npz")["y"] == -1 - X).all()
@@ -165,6 +166,11 @@ def test_random_inputs_are_those_of_the_seed(capsys):
         (["run", "v.tar", "--model", "c", "--input", "x.npy"], 4, "has no model 'c'; it has a, b"),
         (["run", "v.tar", "--model", "a"], 255, "one of the arguments --input/-i --random is required"),
         (["run", "v.tar", "--model", "b", "--input", "x.npy"], 255, "expected (1, 1, 1, 128) (int8) but got"),
+        (
+            ["run", "v.tar", "--model", "a", "--input", "two.npz"],
+            255,
+            "there are 2 samples, but one run takes one",
+        ),
         (["run", "v.tar", "--model", "a", "--input", "a.enf"], 255, "a.enf is not a whole .npy file"),
         (["run", "v.tar", "--model", "a", "--input", "none.npy"], 2, "none.npy: No such file"),
         (["run", "v.tar", "--model", "a", "--input", "z=x.npy"], 255, "'z' not found"),
@@ -179,6 +185,7 @@ def test_random_inputs_are_those_of_the_seed(capsys):
     ],
 )
 def test_mistakes_get_one_sentence_and_a_code(packed, folder, capsys, arguments, code, sentence):
+    np.savez("two.npz", x=np.concatenate([X, X]))
     before = sorted(os.listdir())
     assert bundle_main(arguments) == code
     error = capsys.readouterr().err

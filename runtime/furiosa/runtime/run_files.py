@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import math
 import re
 import zipfile
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 
-from furiosa.enf.files import FileChanged, in_memory, open_file
 from furiosa.enf.outputs import replacing
 from furiosa.enf.progress import Activity, now
 from furiosa.runtime import session
 from furiosa.runtime.bundle.reader import Bundle
 from furiosa.runtime.errors import InvalidInput
 from furiosa.runtime.model import find
+from furiosa.runtime.samples import open_samples
+from furiosa.runtime.samples.stored import read_npy
 from furiosa.runtime.source import Source
 from furiosa.runtime.tensor import TensorArray, rand
 
-_MAX_HEADER = 1 << 17  # bytes of a .npy file before its numbers: numpy refuses longer ones, too
 _SAFE_KEY = re.compile(r"[\w:.-]+(/[\w:.-]+)*", re.ASCII)
 
 
@@ -53,7 +50,7 @@ def run(
 
     Args:
         model: what ``session.create`` takes.
-        inputs: .npy files in the model's order, or as ``name=file``.
+        inputs: .npy files in the model's order, or as ``name=file``; or one .npz file with all of them.
         seed: None, or random inputs of that seed.
         output: None, or a .npz file for the outputs, by their names.
         config, host_process: the compiler's options and where host clusters run, as ``session.create`` takes them.
@@ -92,6 +89,11 @@ def input_arrays(sess: session.Session, inputs: list[str], seed: int | None) -> 
 
 def _read_inputs(sess: session.Session, inputs: list[str]) -> list[np.ndarray]:
     descs = sess.inputs()
+    if len(inputs) == 1 and inputs[0].endswith(".npz"):
+        samples = open_samples(inputs, descs)
+        if samples.count != 1:
+            raise InvalidInput(f"{inputs[0]}: there are {samples.count} samples, but one run takes one")
+        return next(iter(samples)).arrays
     named = [text.partition("=") for text in inputs]
     if not all(separator for _, separator, _ in named):
         return [read_npy(path) for path in inputs]
@@ -100,45 +102,6 @@ def _read_inputs(sess: session.Session, inputs: list[str]) -> list[np.ndarray]:
     if missing or len(arrays) != len(named):
         raise InvalidInput(f"input '{missing[0]}' is missing" if missing else "an input is given twice")
     return [arrays[d.name] for d in descs]
-
-
-def read_npy(path: str) -> np.ndarray:
-    """An array from a .npy file, in memory and read-only; never unpickled.
-
-    Raises:
-        InvalidInput: the file is no .npy file, a truncated one, or one that changes meanwhile.
-        OSError: it cannot be opened.
-    """
-    content, what = open_file(path), f"{path} is not a whole .npy file"
-    try:
-        head = io.BytesIO(bytes(content[:_MAX_HEADER]))
-        shape, is_fortran, dtype = read_header(head, what)
-        size = math.prod(shape) * dtype.itemsize
-        data = content[head.tell() :][: max(size, 0)]
-        if dtype.hasobject or len(data) != size:
-            raise InvalidInput(f"{what} of numbers: {shape} of {dtype} where {len(data)} bytes follow")
-        array = np.frombuffer(in_memory(data), dtype) if data else np.empty(0, dtype)
-        return array.reshape(shape, order="F" if is_fortran else "C")
-    except FileChanged as e:
-        raise InvalidInput(f"{path}: {e.strerror}") from None
-    except ValueError as e:  # a shape or element type that cannot be
-        raise InvalidInput(f"{what}: {e}") from None
-
-
-def read_header(file: BinaryIO, what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether the first index runs fastest, and element type of the array in .npy form that a file is at.
-
-    Raises:
-        InvalidInput: there is none; ``what`` names it in the sentence.
-    """
-    try:
-        version = np.lib.format.read_magic(file)
-        first = version == (1, 0)
-        return (
-            np.lib.format.read_array_header_1_0(file) if first else np.lib.format.read_array_header_2_0(file)
-        )
-    except (ValueError, EOFError, SyntaxError, TypeError) as e:
-        raise InvalidInput(f"{what}: {e}") from e
 
 
 def _describe(array: np.ndarray) -> str:

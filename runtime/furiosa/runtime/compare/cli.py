@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from furiosa.enf import selection
 from furiosa.enf.command import run
 from furiosa.enf.target import TARGETS
-from furiosa.runtime.cli import Parser, add_host_process, chosen, plain, run_command
+from furiosa.runtime.cli import (
+    Parser,
+    add_host_process,
+    add_preprocessing,
+    chosen,
+    plain,
+    preprocessing,
+    run_command,
+)
 
 PROG = "furiosa compare"
 DIFFERENT = 1  # the exit code of diff(1) and of ``furiosa enf diff``
@@ -32,8 +40,9 @@ def _parser() -> Parser:
         action="extend",
         default=[],
         metavar="FILE",
-        help=".npy or .npz files or folders of them, one inference a file (default: random)",
+        help="samples: .npy or .npz files or folders of them, or images (default: random)",
     )
+    add_preprocessing(p)
     p.add_argument(
         "--data",
         action="append",
@@ -105,6 +114,7 @@ def _compare(args: argparse.Namespace) -> int:
             args.model,
             args.source,
             args.inputs,
+            preprocessing=preprocessing(args),
             target_npu=args.target_npu,
             batch_size=args.batch_size,
             data_files=args.data,

@@ -13,15 +13,16 @@ import numpy as np
 from furiosa.enf import progress, reader, selection
 from furiosa.enf.target import DEFAULT_TARGET
 from furiosa.runtime import source as sources
-from furiosa.runtime.compare import inputs as input_files
 from furiosa.runtime.compare.difference import Tally
 from furiosa.runtime.compare.end_to_end import WholeModel
+from furiosa.runtime.compare.inputs import RANDOM, random_inputs
 from furiosa.runtime.compare.judge import Judge
 from furiosa.runtime.compare.observe import ObservedProgram
 from furiosa.runtime.compare.reference import version
 from furiosa.runtime.compare.result import Comparison, EndToEnd, Row
 from furiosa.runtime.compile_door import Anatomy, dissect
 from furiosa.runtime.errors import CompilationFailed, IncompatibleModel, InvalidInput
+from furiosa.runtime.samples import Preprocessing, open_samples
 from furiosa.runtime.tensor import TensorDesc
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def compare(
     source: str | None = None,
     inputs: Sequence[str] = (),
     *,
+    preprocessing: Preprocessing | None = None,
     data_files: Sequence[str] = (),
     is_hermetic: bool = False,
     target_npu: str | None = None,
@@ -51,7 +53,8 @@ def compare(
     Args:
         model: an ONNX or TFLite file, which is compiled first, or an ENF (also ``BUNDLE.tar#NAME``).
         source: the model file that the ENF was compiled from; None where ``model`` is that file.
-        inputs: .npy and .npz files and folders of them, one inference a file; none: random ones of ``seed``.
+        inputs: samples as ``furiosa.runtime.samples.open_samples`` takes them, one inference each; none: random ones of ``seed``.
+        preprocessing: what becomes of samples that are images.
         data_files: files of the model's external data that are not in its folder, as ``furiosa compile --data`` takes them.
         is_hermetic: whether no others may be read.
         target_npu, batch_size, compatibility: what to compile for; an ENF says so itself.
@@ -65,7 +68,6 @@ def compare(
         ModelDeployFailed, ModelExecutionFailed: a host part of the program failed.
         OSError: a file cannot be read.
     """
-    files = input_files.input_files(inputs)
     allowed = _Allowed(tuple(data_files), is_hermetic)
     original, enf, anatomy, changed = _open(
         model, source, allowed, target_npu, batch_size, compatibility, chosen
@@ -82,15 +84,16 @@ def compare(
         batch_size=enf.metadata.batch_size,
         compiler_version=enf.metadata.compiler_version,
         max_lsb=max_lsb,
-        seed=None if files else seed,
+        seed=None if inputs else seed,
         changed=changed,
     )
-    if files:
-        result.inputs = [os.path.basename(f) for f in files]
-        arrays: Iterable[list[np.ndarray]] = (input_files.read_inputs(f, descs) for f in files)
+    if inputs:
+        samples = open_samples(inputs, descs, preprocessing=preprocessing)
+        result.inputs = [os.path.basename(name) for name in samples.names()]
+        arrays: Iterable[list[np.ndarray]] = (sample.arrays for sample in samples)
     else:
-        result.inputs = [f"random {i}" for i in range(input_files.RANDOM)]
-        arrays = input_files.random_inputs(descs, anatomy.ranges, seed)
+        result.inputs = [f"random {i}" for i in range(RANDOM)]
+        arrays = random_inputs(descs, anatomy.ranges, seed)
     _run(result, enf, anatomy, arrays)
     return result
 
