@@ -345,7 +345,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (255, "expected (1, 8, 12, 12) (float32) but got (1, 8, 12)", [source, "--inputs", short]),
         (255, "input 'x0' is missing; the file has 'y'", [source, "--inputs", wrong]),
         (255, "is not a whole .npz file", [source, "--inputs", junk]),
-        (255, "inputs are .npy or .npz files", [source, "--inputs", text]),
+        (255, "samples are .npy or .npz files", [source, "--inputs", text]),
         (255, "-1 is not between 0", [source, "--max-lsb", "-1"]),
         (255, "invalid choice", [source, "--target-npu", "abacus"]),
         (2, "No such file", [tmp_path / "missing.onnx"]),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from furiosa.enf.files import FileChanged, open_file
 from furiosa.runtime.errors import InvalidInput
-from furiosa.runtime.samples.stored import PartFile, Stored
+from furiosa.runtime.samples.stored import BeforeStart, PartFile, Stored
 
 
 class Archive(NamedTuple):
@@ -48,7 +48,7 @@ def npz(path: str) -> Iterator[Archive]:
     except FileChanged as e:
         raise InvalidInput(f"{path}: {e.strerror}") from None
     # what zipfile raises for damage, for compression that it lacks and for encryption
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+    except (BeforeStart, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         if isinstance(e, RecursionError):
             raise
         raise InvalidInput(f"{path} is not a whole .npz file: {e}") from e

@@ -230,6 +230,29 @@ def test_damage_is_told_and_nothing_is_unpickled(tmp_path: Path) -> None:
         open_samples([str(tmp_path / "pipe.npz")], [REAL])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_in_a_file_is_told_in_a_sentence(tmp_path: Path, seed: int) -> None:
+    """Files that are cut, extended and changed at random give samples or InvalidInput."""
+    rng = np.random.default_rng(seed)
+    save = (np.savez, np.savez_compressed)[seed % 2]
+    save(tmp_path / "a.npz", x=_real(3, 4, 5), labels=np.arange(3))
+    np.save(tmp_path / "a.npy", _real(3, 4, 5))
+    refused = 0
+    for number in range(300):
+        name = ("a.npz", "a.npy")[number % 2]
+        data = bytearray((tmp_path / name).read_bytes())
+        for at in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[at] = rng.integers(0, 256)
+        if rng.random() < 0.5:
+            data = data[: rng.integers(0, len(data))]
+        (tmp_path / f"b{name}").write_bytes(data)
+        try:
+            list(open_samples([str(tmp_path / f"b{name}")], [REAL]))
+        except InvalidInput:
+            refused += 1
+    assert refused > 150
+
+
 def test_the_numbers_of_one_file(tmp_path: Path) -> None:
     x = np.asfortranarray(_real(40, 50))
     np.save(tmp_path / "x.npy", x)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 from collections.abc import Sequence
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -101,6 +103,10 @@ class Stored:
         return np.frombuffer(data, self.dtype)
 
 
+class BeforeStart(OSError):
+    """A seek to before the first byte, by who believes a damaged file."""
+
+
 class PartFile(io.RawIOBase):
     """The bytes of a ``Part`` as a file that can be read and seeks."""
 
@@ -117,7 +123,7 @@ class PartFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._part)}[whence]
         if base + offset < 0:
-            raise ValueError("a negative position")  # what zipfile expects of a file
+            raise BeforeStart(errno.EINVAL, "a position before the file's start")
         self._at = base + offset
         return self._at
 
@@ -143,5 +149,5 @@ def _read_header(file: BinaryIO, what: str) -> tuple[tuple[int, ...], bool, np.d
         return (
             np.lib.format.read_array_header_1_0(file) if first else np.lib.format.read_array_header_2_0(file)
         )
-    except (ValueError, EOFError, SyntaxError, TypeError) as e:
+    except (ValueError, EOFError, SyntaxError, TypeError, TokenError, RecursionError) as e:
         raise InvalidInput(f"{what}: {e}") from e
