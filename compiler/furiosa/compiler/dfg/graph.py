@@ -10,6 +10,8 @@ import numpy as np
 
 from furiosa.compiler.selection import EVERYTHING, Selection
 
+# The type of an operator that stands for several, which have to run together on the host: its body "function" has them.
+HOST_REGION = "HostRegion"
 MAX_KINDS = 3  # of operators that run together, those that are named
 
 
@@ -79,11 +81,15 @@ class Operator:
 
     @property
     def written_type(self) -> str:
-        """The type for people: that of the model's own operators where several run together as one (``frontend.onnx.regions``)."""
-        members = getattr(self.attributes.get("function"), "node", None)
+        """The type for people: that of the model's own operators where several run together as one."""
+        members = getattr(
+            self.attributes.get("function"), "node", None
+        )  # of ONNX, also where there is no body
+        if self.op_type == HOST_REGION and not members:
+            members = self.bodies["function"].operators if self.bodies else None
         if not members:
             return self.op_type
-        kinds = list(dict.fromkeys(node.op_type for node in members))
+        kinds = list(dict.fromkeys(member.op_type for member in members))
         return " + ".join(kinds[:MAX_KINDS]) + (" + …" if len(kinds) > MAX_KINDS else "")
 
 

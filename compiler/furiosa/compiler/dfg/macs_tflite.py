@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from furiosa.compiler.dfg.graph import Graph, Operator
+from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator
 from furiosa.compiler.dfg.macs_common import (
     Count,
     Unknown,
@@ -140,6 +140,7 @@ MULTIPLY: dict[str, Count] = {
     "DELEGATE": unknown("what a delegate does stands in no model"),
     "DEPTHWISE_CONV_2D": convolution(1, 3),
     "FULLY_CONNECTED": _fully_connected,
+    HOST_REGION: _calls("function"),  # of the importer: operators that run together
     "IF": _if,
     "LSTM": _lstm,
     "RFFT2D": _rfft2d,

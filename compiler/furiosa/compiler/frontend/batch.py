@@ -304,7 +304,7 @@ class _Search:
 
 
 def _where(op: Operator) -> str:
-    return f'operator "{op.name}" ({op.op_type})'
+    return f'operator "{op.name}" ({op.written_type})'
 
 
 def _refused(

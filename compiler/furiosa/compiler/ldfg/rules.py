@@ -118,6 +118,14 @@ def dense_tensors(f: Facts) -> None:
     raise Failure("values of unknown size or of another type", "dense tensors of fixed shape")
 
 
+def of_one_run(f: Facts) -> None:
+    """What a variable or a table of the model keeps from run to run, and what lies between reading and assigning it, stays on the host.
+
+    Give the model its state as inputs and outputs instead.
+    """
+    raise Failure("values that are kept from run to run", "values of one run")
+
+
 def operator_set(f: Facts) -> None:
     """The model must use opset 7 or newer: in older sets operators broadcast and take their parameters in other ways.
 
@@ -499,6 +507,7 @@ EVERY: tuple[Rule, ...] = (
     has_elements,
     fits_command,
     dense_tensors,
+    of_one_run,
     operator_set,
     one_quantization,
     block_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator, Tensor
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.onnx import regions, wire
 from furiosa.compiler.frontend.onnx.constants import CODES
@@ -53,7 +53,7 @@ def extract(graph: Graph, operators: list[Operator], inputs: list[Tensor], outpu
         else:
             raw = np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8)
             big.append((message.SerializeToString(deterministic=True), memoryview(raw)))
-    functions = [op.attributes["function"] for op in operators if op.op_type == regions.OP_TYPE]
+    functions = [op.attributes["function"] for op in operators if op.op_type == HOST_REGION]
     opsets = graph.source.opsets | ({regions.DOMAIN: 1} if functions else {})
     model = onnx.ModelProto(
         ir_version=max(graph.source.ir_version, regions.MIN_IR_VERSION if functions else _MIN_IR_VERSION),

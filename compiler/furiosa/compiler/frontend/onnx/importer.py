@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from furiosa.compiler import limits
-from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel, ShapesDisagree
 from furiosa.compiler.frontend import ends, open_dims
 from furiosa.compiler.frontend.borders import can_cross, check_borders
@@ -323,7 +323,7 @@ class _Importer:
         scope = bodies.scope_of(self.tensors, self.types)
         if function is not None:
             inside = self.bodies.of_function(function, scope)
-            op = Operator(name, regions.OP_TYPE, inputs, outputs, {"function": function}, node, inside)
+            op = Operator(name, HOST_REGION, inputs, outputs, {"function": function}, node, inside)
         else:
             stated = attributes.complete(node, self.reader, self.source.opsets)
             op = Operator(name, node.op_type, inputs, outputs, stated, node, self.bodies.of(node, scope))

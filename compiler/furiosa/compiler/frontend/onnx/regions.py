@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import onnx
 
+from furiosa.compiler.dfg.graph import HOST_REGION
 from furiosa.compiler.errors import InvalidModel
+from furiosa.compiler.frontend import groups as groups_of
 from furiosa.compiler.frontend.onnx import checks
 
-OP_TYPE = "HostRegion"
 DOMAIN = "furiosa.host"  # of the functions in a host cluster's model
 MIN_IR_VERSION = 8  # since when a model may have functions
 
@@ -40,7 +41,10 @@ def enclose(
     if not enclosed or enclosed & results:
         return nodes, {}
     check_order(nodes)
-    groups = _in_order(_joined(nodes, enclosed), nodes)
+    touched = [enclosed.intersection((*_reads(node), *node.output)) for node in nodes]
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    reads = [[maker[name] for name in _reads(node) if name in maker] for node in nodes]
+    groups = groups_of.in_order(groups_of.joined(touched), reads)
     readers: dict[str, set[int]] = {name: {-1} for name in results}
     for g, group in enumerate(groups):
         for name in (name for i in group for name in _reads(nodes[i])):
@@ -53,7 +57,7 @@ def enclose(
             out += members
             continue
         made = [name for node in members for name in node.output if readers.get(name, set()) - {g}]
-        call, function = _function(f"{OP_TYPE}{len(functions)}", members, made, opsets)
+        call, function = _function(f"{HOST_REGION}{len(functions)}", members, made, opsets)
         functions[call.op_type] = function
         out.append(call)
     return out, functions
@@ -83,68 +87,6 @@ def check_order(nodes: list[onnx.NodeProto], known: set[str] | None = None) -> N
 
 def _reads(node: onnx.NodeProto) -> list[str]:
     return [name for name in (*node.input, *checks.free_names(node)) if name]
-
-
-def _joined(nodes: list[onnx.NodeProto], enclosed: set[str]) -> list[int]:
-    """For each node the first node of its group: nodes that share an enclosed value are in one."""
-    first = list(range(len(nodes)))
-
-    def root(i: int) -> int:
-        while first[i] != i:
-            first[i] = first[first[i]]
-            i = first[i]
-        return i
-
-    maker: dict[str, int] = {}
-    for i, node in enumerate(nodes):
-        for name in (*_reads(node), *node.output):
-            if name in enclosed:
-                a, b = root(maker.setdefault(name, i)), root(i)
-                first[max(a, b)] = min(a, b)
-    return [root(i) for i in range(len(nodes))]
-
-
-def _in_order(group_of: list[int], nodes: list[onnx.NodeProto]) -> list[list[int]]:
-    """The groups, members sorted, so that each reads only what earlier ones make; groups in a circle are merged."""
-    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    reads = [[maker[name] for name in _reads(node) if name in maker] for node in nodes]
-    while True:
-        sources: dict[int, set[int]] = {g: set() for g in group_of}
-        for i, makers in enumerate(reads):
-            sources[group_of[i]] |= {group_of[m] for m in makers} - {group_of[i]}
-        order = _sorted(sources)
-        circle = set(sources) - set(order)
-        if not circle:
-            break
-        # What only follows the circles need not join them.
-        targets = {g: {h for h in circle if g in sources[h]} for g in circle}
-        circle -= set(_sorted(targets))
-        group_of = [min(circle) if g in circle else g for g in group_of]
-    members: dict[int, list[int]] = {g: [] for g in order}
-    for i, g in enumerate(group_of):
-        members[g].append(i)
-    return [members[g] for g in order]
-
-
-def _sorted(sources: dict[int, set[int]]) -> list[int]:
-    """Topological order, smallest first where there is a choice; without what depends on a circle."""
-    import heapq
-
-    followers: dict[int, list[int]] = {g: [] for g in sources}
-    missing = {g: len(s) for g, s in sources.items()}
-    for g, needed in sources.items():
-        for s in needed:
-            followers[s].append(g)
-    ready = sorted(g for g, n in missing.items() if n == 0)
-    order = []
-    while ready:
-        g = heapq.heappop(ready)
-        order.append(g)
-        for follower in followers[g]:
-            missing[follower] -= 1
-            if missing[follower] == 0:
-                heapq.heappush(ready, follower)
-    return order
 
 
 def _function(

@@ -12,6 +12,7 @@ from flatbuffers.builder import BuilderSizeError
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
 from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
+from furiosa.compiler.frontend.tflite import variables
 from furiosa.compiler.frontend.tflite.source import Source
 from furiosa.compiler.frontend.tflite.tables import guarded
 
@@ -64,6 +65,7 @@ class _Extractor:
         self.stored: dict[tuple[int, int], int] = {}  # (address, length) of a constant -> buffer
 
     def model(self, operators: list[Operator], inputs: list[Tensor], outputs: list[Tensor]) -> schema.ModelT:
+        operators = variables.opened(operators)
         with guarded(self.source.data):
             tables = [schema.OperatorT.InitFromObj(self.subgraph.Operators(op.source)) for op in operators]
         for op, table in zip(operators, tables, strict=True):

@@ -231,8 +231,9 @@ def test_state_cannot_leave() -> None:
     value = b.tensor("value", [2], "float32")
     b.operator("READ_VARIABLE", [handle], [value])
     graph = import_tflite(b.build([], [value]))
+    first, *_ = graph.operators[0].bodies["function"].operators
     with pytest.raises(InvalidModel, match='"handle" is of type resource, but only dense'):
-        extract(graph, graph.operators[:1], [], [graph.operators[0].outputs[0]])
+        extract(graph, [first], [], first.outputs)
 
 
 def test_float_with_several_operators() -> None:

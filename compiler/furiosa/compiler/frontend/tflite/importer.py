@@ -9,7 +9,17 @@ from furiosa.compiler import limits
 from furiosa.compiler.dfg.graph import Graph, Operator, Quantization, Tensor
 from furiosa.compiler.errors import InvalidConfig, InvalidModel
 from furiosa.compiler.frontend.borders import check_borders
-from furiosa.compiler.frontend.tflite import bodies, custom, fold, options, shapes, signatures, versions
+from furiosa.compiler.frontend.tflite import (
+    bodies,
+    custom,
+    fold,
+    options,
+    shapes,
+    signatures,
+    variables,
+    versions,
+)
+from furiosa.compiler.frontend.tflite.raw import Raw, type_name
 from furiosa.compiler.frontend.tflite.select import Part, check_size, select
 from furiosa.compiler.frontend.tflite.source import Source
 from furiosa.compiler.frontend.tflite.tables import Table, builtin_code, names, read_model
@@ -34,7 +44,8 @@ def import_tflite(
     Operators stand in the file's order, with their builtin options as attributes: enums by name ("SAME", "RELU6"),
     vectors as lists.  A custom operator has op_type "CUSTOM", "custom_code" and "custom_options" (bytes).  An input
     that is left out, or is a variable (state that lives in the operator), is None; a variable that its operator only reads is
-    a constant, as nothing ever writes it.  ``Operator.source`` is the operator's index in the subgraph.
+    a constant, as nothing ever writes it.  ``Operator.source`` is the operator's index in the subgraph.  Operators around what lives
+    from run to run are one operator, see ``variables``.
 
     A tensor whose type numpy lacks ("int4", "string", "resource", …) has that name as its dtype, a sparse constant
     has dtype "sparse"; the data of such a constant are the stored bytes, uint8 [n].
@@ -79,7 +90,6 @@ def selected_model(data: bytes, selection: Selection) -> bytes:
         CompileError: as ``import_tflite``.
     """
     from furiosa.compiler.frontend.tflite.extract import extract
-    from furiosa.compiler.frontend.tflite.raw import Raw
 
     part = _read(data, selection)
     if not (part.is_cut or part.shapes):
@@ -109,7 +119,14 @@ def _read(data: bytes | memoryview, selection: Selection) -> Part:
         raise InvalidModel("the TFLite model has no subgraph")
     limits.check_operators(sum(len(subgraph["operators"]) for subgraph in model["subgraphs"]))
     entry = signatures.entry(model, selection.signature)
-    return select(Source(model, view, entry.subgraph), entry, selection)
+    part = select(Source(model, view, entry.subgraph), entry, selection)
+    if part.is_cut:
+        types = {type_name(model, op) for op in model["subgraphs"][entry.subgraph]["operators"]}
+        if kept := sorted(types & variables.WITHOUT_RESULT):
+            raise InvalidConfig(
+                f"a model that keeps values from run to run ({', '.join(kept)}) cannot be cut: leave out --inputs and --outputs"
+            )
+    return part
 
 
 def _graph(part: Part, *, is_resized: bool) -> Graph:
@@ -154,6 +171,7 @@ class _Importer:
                 raise InvalidModel(f'the output "{self.tensors[i].name}" is computed by no operator')
         check_borders(graph.inputs, "the input")
         check_borders(graph.outputs, "the output")
+        graph.operators = variables.enclose(graph.operators, graph.outputs)
         return graph
 
     def _index(self, index: int, where: str) -> int:
@@ -282,13 +300,15 @@ class _Importer:
                 )
             written.add(i)
             outputs.append(self.tensors[i])
-        if not outputs:
-            raise InvalidModel(f"{where} has no output: models that assign to variables are not supported")
+        if not outputs and op_type not in variables.WITHOUT_RESULT:
+            raise InvalidModel(f"{where} has no output")
         attributes = options.decode(op_type, where, table)
         if custom_code is not None:
             attributes |= {"custom_code": custom_code, "custom_options": table["custom_options"].tobytes()}
         inside = self.bodies.of(attributes)
-        op = Operator(outputs[0].name, op_type, inputs, outputs, attributes, index, inside)
+        op = Operator(
+            outputs[0].name if outputs else where, op_type, inputs, outputs, attributes, index, inside
+        )
         shapes.check(op)
         custom.check(op)
         value = fold.fold(op)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from furiosa.compiler.dfg.graph import Graph, Operator
+from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.onnx import chains, moments, moved_reals, units
@@ -43,7 +43,6 @@ from furiosa.compiler.ldfg.onnx.units import DEQUANTIZE, Unit
 from furiosa.compiler.ldfg.verdict import Reason, Refused, Verdict, failures
 
 MIN_OPSET = 7
-HOST_REGION = "HostRegion"  # what frontend.onnx.regions makes
 
 
 def lower_onnx(graph: Graph, release: str, tell: Callable[[str], None]) -> Lowering:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from furiosa.compiler.dfg.graph import Graph, Operator
+from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator
 from furiosa.compiler.ldfg import rules
 from furiosa.compiler.ldfg.lowering import Facts, Lowering
 from furiosa.compiler.ldfg.tflite.blocks import (
@@ -60,7 +60,8 @@ def lower_tflite(graph: Graph, release: str, tell: Callable[[str], None]) -> Low
         lowering.current = [op]
         function = LOWERINGS.get(op.op_type)
         if function is None:
-            reasons = failures((rules.operator_table,), Facts(op.op_type, [], []))
+            rule = rules.of_one_run if op.op_type == HOST_REGION else rules.operator_table
+            reasons = failures((rule,), Facts(op.op_type, [], []))
             lowering.to_host(op, Verdict("host", reasons))
             continue
         try:
