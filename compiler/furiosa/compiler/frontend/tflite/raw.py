@@ -70,7 +70,9 @@ class Raw:
         table = self._tables[index]
         if index in self._computed or table["is_variable"]:
             return None
-        return self._source.buffer(table["buffer"], f'tensor "{table["name"]}"')
+        data = self._source.buffer(table["buffer"], f'tensor "{table["name"]}"')
+        # what has no elements needs no bytes: such is the new shape of a RESHAPE to a scalar
+        return np.empty(0, np.uint8) if data is None and 0 in table["shape"] else data
 
     def operator(self, number: int, op: Table, outputs: Sequence[Tensor]) -> Operator:
         """An operator that makes these tensors; a variable is nobody's Tensor."""

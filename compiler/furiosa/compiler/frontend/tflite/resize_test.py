@@ -410,3 +410,21 @@ def test_shapes_that_only_old_files_leave_out() -> None:
     x, y = b.tensor("x", [1, 0, 3], "float32"), b.tensor("y", [1, 0, 3], "float32")
     b.operator("ABS", [x], [y])
     assert fixed(b.build([x], [y]), 1, 5, 3).outputs[0].shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 6, 4), (2, 5, 9, 4)])
+def test_a_scalar_by_a_shape_without_elements(shape: tuple[int, ...]) -> None:
+    """As converters squeeze an element out of a shape: RESHAPE by a constant of shape [0], for which a file has no bytes."""
+    m = Open()
+    nothing = m.tensor("nothing", [0], "int32")
+    sides = []
+    for axis in (1, 2):
+        begin, end = m.ints(axis), m.ints(axis + 1)
+        one = [m.shape_of(m.x), begin, end, m.ints(1)]
+        side = m.small("STRIDED_SLICE", one, [1], options("StridedSliceOptions"))
+        scalar = m.small("RESHAPE", [side, nothing], [], options("ReshapeOptions", newShape=[]))
+        half = m.small("FLOOR_DIV", [scalar, m.scalar(2)], [], options("FloorDivOptions"))
+        sides.append(m.small("MAXIMUM", [half, m.scalar(1)], [], options("MaximumMinimumOptions")))
+    size = m.small("PACK", sides, [2], options("PackOptions", valuesCount=2, axis=0))
+    graph = assert_as_litert(m.build([m.x], [m.resized(m.x, size)]), *shape)
+    assert [op.op_type for op in graph.operators] == ["RESIZE_NEAREST_NEIGHBOR"]
