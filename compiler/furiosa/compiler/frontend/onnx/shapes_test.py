@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend.onnx import contrib, shapes
+from furiosa.compiler.frontend.onnx import contrib, contrib_shapes
 from furiosa.compiler.frontend.onnx.importer import import_onnx
 from furiosa.compiler.frontend.onnx.testing import model, random_inputs, run, tensor
 
@@ -56,6 +56,66 @@ CASES = {
     "FusedGemm": ("float[2,4] x", 'FusedGemm<activation = "Relu", transB = 1>(x, k)', [tensor("k", np.ones((3, 4)), "float32")]),
 }  # fmt: skip
 
+_R = np.random.default_rng(0)
+_HIDDEN = [tensor(n, np.ones(8), "float32") for n in ("gamma", "beta")]
+_IDS = "int32[2,5] ids, int32[2,5] segments"
+_EMBEDDING = [
+    tensor("words", np.ones((9, 8)), "float32"),
+    tensor("places", np.ones((5, 8)), "float32"),
+    tensor("kinds", np.ones((2, 8)), "float32"),
+]
+_Q_EMBEDDING = [
+    *(
+        tensor(n, np.ones(s), "uint8")
+        for n, s in {"words": (9, 8), "places": (5, 8), "kinds": (2, 8), "gamma": 8, "beta": 8}.items()
+    )
+]
+_Q_LSTM = [
+    tensor("w4", np.ones((2, 4, 12)), "uint8"),
+    tensor("r4", np.ones((2, 3, 12)), "uint8"),
+    tensor("scales", np.ones((2,)), "float32"),
+    tensor("zeros", np.zeros((2,)), "uint8"),
+]
+# inputs, the call, constants, and which results it has
+SEVERAL = {
+    "Attention": ("float[2,5,8] x", "Attention<num_heads = 2>(x, w3, b3)", [tensor("w3", _R.random((8, 24)), "float32"), tensor("b3", np.ones(24), "float32")], 1),
+    "Attention of sizes of its own": (
+        "float[2,5,8] x", "Attention<num_heads = 2, qkv_hidden_sizes = [8, 8, 6]>(x, w3, b3)",
+        [tensor("w3", _R.random((8, 22)), "float32"), tensor("b3", np.ones(22), "float32")], 1,
+    ),
+    "QAttention": (
+        "uint8[2,5,8] x", "QAttention<num_heads = 2>(x, w3, b3, s, s, , z, z)",
+        [tensor("w3", np.ones((8, 24)), "uint8"), tensor("b3", np.ones(24), "float32")], 1,
+    ),
+    "MultiHeadAttention": ("float[2,5,8] x, float[2,7,8] k, float[2,7,4] v", "MultiHeadAttention<num_heads = 2>(x, k, v)", [], 1),
+    "EmbedLayerNormalization": (_IDS, "EmbedLayerNormalization(ids, segments, words, places, kinds, gamma, beta)", [*_EMBEDDING, *_HIDDEN], 3),
+    "QEmbedLayerNormalization": (
+        _IDS, "QEmbedLayerNormalization(ids, segments, words, places, kinds, gamma, beta, , s, s, s, s, s, z, z, z, z, z)", _Q_EMBEDDING, 2,
+    ),
+    "DynamicQuantizeLSTM": (
+        "float[5,2,4] x", 'DynamicQuantizeLSTM<direction = "bidirectional", hidden_size = 3>(x, w4, r4, , , , , , scales, zeros, scales, zeros)', _Q_LSTM, 3,
+    ),
+    "RotaryEmbedding": (
+        "float[2,5,8] x, int64[1] p", "RotaryEmbedding<num_heads = 2>(x, p, cos, cos)", [tensor("cos", np.ones((9, 2)), "float32")], 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_contrib_operator_of_several_inputs_or_results(case: str) -> None:
+    declaration, call, constants, count = SEVERAL[case]
+    names = [f"y{i}" for i in range(count)]
+    text = f"g ({declaration}) => ({', '.join(names)}) {{ {', '.join(names)} = com.microsoft.{call} }}"
+    data = model(text, *constants, S, Z, com_microsoft=1)
+    graph = import_onnx(data)
+    typed = onnx.ModelProto.FromString(data)
+    for value, output in zip(typed.graph.output, graph.outputs, strict=True):
+        code = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(output.dtype))
+        value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, code, None))
+    inputs = {t.name: np.zeros(t.shape, t.dtype) for t in graph.inputs}
+    results = run(typed.SerializeToString(), inputs)
+    assert [(t.dtype, t.shape) for t in graph.outputs] == [(r.dtype.name, r.shape) for r in results]
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_contrib_operator(case: str) -> None:
@@ -73,8 +133,9 @@ def test_contrib_operator(case: str) -> None:
 
 
 def test_every_rule_is_tested() -> None:
-    named = {name for domain, name in shapes._SAME if domain}
-    assert {name.split()[0] for name in CASES} >= set(shapes._LIKE) | named
+    named = {name for domain, name in contrib_shapes.SAME if domain}
+    known = {*contrib_shapes.LIKE, *contrib_shapes.BUILT, *named}
+    assert {name.split()[0] for name in (*CASES, *SEVERAL)} >= known | {"QLinearConcat"}
 
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 12, 13, 14, 15, 17])
