@@ -17,7 +17,7 @@ from furiosa.compiler.frontend.onnx import importer
 from furiosa.compiler.frontend.tflite.testing import ModelBuilder
 from furiosa.compiler.ldfg.lowering import Lowering
 from furiosa.compiler.report import places
-from furiosa.runtime.compare import end_to_end, explain, judge, reference, report
+from furiosa.runtime.compare import isolated, reference, report
 from furiosa.runtime.compare.compare import compare
 from tests.end_to_end.compared_models import onnx_network, tflite_network
 from tests.end_to_end.quantised_models import MODES, NETWORKS, Net, quantised
@@ -166,17 +166,16 @@ def test_the_reference_disagrees_with_itself(tmp_path: Path) -> None:
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, *words: bytes) -> None:
     """Lets the reference refuse every model with one of the words in it."""
-    opened = reference.open_reference
+    opened = isolated.References.open
 
     def refusing(
-        source_format: str, model: bytes, *arguments: object, **options: object
+        self: isolated.References, model: bytes, *arguments: object, **options: object
     ) -> reference.Reference:
         if any(w in model for w in words):
             raise reference.Refused("onnxruntime refuses it: no kernel for Sin")
-        return opened(source_format, model, *arguments, **options)
+        return opened(self, model, *arguments, **options)
 
-    for module in (judge, end_to_end, explain):
-        monkeypatch.setattr(module, "open_reference", refusing)
+    monkeypatch.setattr(isolated.References, "open", refusing)
 
 
 def test_what_the_reference_refuses_is_judged_by_the_real_numbers(
@@ -213,14 +212,20 @@ def test_a_layer_that_nobody_can_judge_fails(
 def test_a_reference_that_fails_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(onnx_network())
-    run = reference.OnnxReference.run
+    opened = isolated.References.open
 
-    def failing(self: reference.OnnxReference, *arguments: object) -> list[np.ndarray]:
-        if any(o.name.startswith("sin/q") for o in self._session.get_outputs()):
+    class Failing:
+        def run(self, *arguments: object) -> list[np.ndarray]:
             raise reference.Refused("onnxruntime fails: out of luck")
-        return run(self, *arguments)
 
-    monkeypatch.setattr(reference.OnnxReference, "run", failing)
+    def failing(
+        self: isolated.References, model: bytes, *arguments: object, **options: object
+    ) -> reference.Reference:
+        session = opened(self, model, *arguments, **options)
+        outputs = onnx.ModelProto.FromString(model).graph.output
+        return Failing() if any(o.name.startswith("sin/q") for o in outputs) else session
+
+    monkeypatch.setattr(isolated.References, "open", failing)
     result = compare(str(path))
     (row,) = (r for r in result.layers if r.note)
     assert row.tensor == "sin/q" and result.is_right

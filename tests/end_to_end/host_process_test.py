@@ -125,18 +125,18 @@ def test_async(enf: bytes) -> None:
 
 
 def test_ctrl_c_ends_the_process_of_the_run(enf: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    from furiosa.runtime.host import process
+    from furiosa.runtime import remote
 
     before = children()
     with session.create(enf, host_process=True) as s:
         s.run(ONES)
-        receive = process._receive_header
+        receive = remote._receive_header
 
         def interrupt(connection: object) -> None:
-            monkeypatch.setattr(process, "_receive_header", receive)
+            monkeypatch.setattr(remote, "_receive_header", receive)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(process, "_receive_header", interrupt)
+        monkeypatch.setattr(remote, "_receive_header", interrupt)
         with pytest.raises(KeyboardInterrupt):
             s.run(ONES)
         assert children() == before

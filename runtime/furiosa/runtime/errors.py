@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from furiosa.enf.command import BAD_ARGUMENTS, INVALID_FORMAT, OTHER
+from furiosa.enf.command import BAD_ARGUMENTS, INVALID_FORMAT, INVALID_MODEL, OTHER
 
 
 class NativeError(enum.IntEnum):
@@ -72,6 +72,7 @@ class ModelDeployFailed(FuriosaRuntimeError):
     """A part of the model that runs on the host could not be loaded by its runtime."""
 
     native_err = NativeError.MODEL_DEPLOY_FAILED
+    exit_code = INVALID_MODEL
 
 
 class ModelExecutionFailed(FuriosaRuntimeError):
@@ -83,9 +84,19 @@ class ModelExecutionFailed(FuriosaRuntimeError):
 class HostRuntimeMissing(ModelDeployFailed):
     """The reference runtime of a part of the model that runs on the host is not installed."""
 
+    exit_code = OTHER
+
+
+class NoHostProcess(ModelDeployFailed):
+    """No process can be started for what runs on the host."""
+
+    exit_code = OTHER
+
 
 class HostOutputMismatch(ModelExecutionFailed):
     """A part of the model that runs on the host gave a tensor of another shape or element type than the file says."""
+
+    exit_code = INVALID_MODEL
 
 
 class HostProcessEnded(ModelExecutionFailed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +17,19 @@ from furiosa.runtime import source as sources
 from furiosa.runtime.compare.difference import Tally
 from furiosa.runtime.compare.end_to_end import WholeModel
 from furiosa.runtime.compare.inputs import RANDOM, random_inputs
+from furiosa.runtime.compare.isolated import References
 from furiosa.runtime.compare.judge import Judge
 from furiosa.runtime.compare.observe import ObservedProgram
 from furiosa.runtime.compare.reference import version
 from furiosa.runtime.compare.result import Comparison, EndToEnd, Row
 from furiosa.runtime.compile_door import Anatomy, dissect
-from furiosa.runtime.errors import CompilationFailed, IncompatibleModel, InvalidInput
+from furiosa.runtime.errors import (
+    CompilationFailed,
+    HostOutputMismatch,
+    IncompatibleModel,
+    InvalidInput,
+    ModelExecutionFailed,
+)
 from furiosa.runtime.samples import Preprocessing, open_samples
 from furiosa.runtime.tensor import TensorDesc
 
@@ -66,6 +74,7 @@ def compare(
         IncompatibleModel, BundleError: the ENF or the bundle cannot be used.
         InvalidInput: the ENF is of another source, arguments that do not go together, or inputs that do not fit.
         ModelDeployFailed, ModelExecutionFailed: a host part of the program failed.
+        HostRuntimeMissing: the reference runtime is not installed.
         OSError: a file cannot be read.
     """
     allowed = _Allowed(tuple(data_files), is_hermetic)
@@ -94,7 +103,17 @@ def compare(
     else:
         result.inputs = [f"random {i}" for i in range(RANDOM)]
         arrays = random_inputs(descs, anatomy.ranges, seed)
-    _run(result, enf, anatomy, arrays)
+    with References(anatomy.source_format) as references:
+        try:
+            _run(result, enf, anatomy, arrays, references)
+        except HostOutputMismatch:
+            raise
+        except ModelExecutionFailed as e:
+            if inputs:
+                raise
+            raise ModelExecutionFailed(
+                f"{e.message}; the inputs are random ones: name those that the model takes by --inputs"
+            ) from None
     return result
 
 
@@ -183,6 +202,7 @@ def _run(
     enf: reader.Enf,
     anatomy: Anatomy,
     arrays: Iterable[list[np.ndarray]],
+    references: References,
 ) -> None:
     layers, units, batch_size = anatomy.layers, anatomy.units, enf.metadata.batch_size
     outputs = [TensorDesc.from_descriptor(d) for d in enf.interface.outputs]
@@ -192,7 +212,7 @@ def _run(
     result.outputs = [_output(d) for d in outputs]
     names = [d.name for d in enf.interface.inputs]
     whole = WholeModel(
-        anatomy.source_format,
+        references,
         anatomy.source,
         anatomy.external,
         anatomy.signature,
@@ -203,18 +223,16 @@ def _run(
         units,
     )
     progress.now("loading the layers into the reference runtime")
-    judge = Judge(
-        anatomy.source_format, anatomy.single, layers, result.layers, result.outputs, units, batch_size
-    )
-    program = ObservedProgram(enf, judge.places)
-    program.visit = judge.visit
-    for number, values in enumerate(arrays):
-        progress.now(f"inference {number + 1} of {len(result.inputs)}")
-        judge.begin(number, dict(zip(names, values, strict=True)))
-        got = program.run(values)
-        judge.end(got)
-        progress.detail("the whole model")
-        whole.add(number, values, got)
+    judge = Judge(references, anatomy.single, layers, result.layers, result.outputs, units, batch_size)
+    with closing(ObservedProgram(enf, judge.places)) as program:
+        program.visit = judge.visit
+        for number, values in enumerate(arrays):
+            progress.now(f"inference {number + 1} of {len(result.inputs)}")
+            judge.begin(number, dict(zip(names, values, strict=True)))
+            got = program.run(values)
+            judge.end(got)
+            progress.detail("the whole model")
+            whole.add(number, values, got)
 
 
 def _row(layer: Layer) -> Row:

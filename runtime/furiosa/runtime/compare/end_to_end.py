@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from furiosa.runtime.compare.difference import Tally, differing
-from furiosa.runtime.compare.reference import Reference, Refused, open_reference
+from furiosa.runtime.compare.isolated import References
+from furiosa.runtime.compare.reference import Reference, Refused
 from furiosa.runtime.compare.result import EndToEnd
 
 OTHER_MODEL = "what the compiler imported is not the model in the file: the reference, without its optimiser, makes something else of it"
@@ -22,7 +23,7 @@ class WholeModel:
 
     def __init__(
         self,
-        source_format: str,
+        references: References,
         model: bytes,
         external: Mapping[str, memoryview],
         signature: str,
@@ -32,7 +33,7 @@ class WholeModel:
         outputs: Sequence[EndToEnd],
         units: Sequence[float | None],
     ):
-        self._format, self._external = source_format, external
+        self._references, self._external = references, external
         self._models = {"file": lambda: model, "imported": imported}
         self._signatures = {"file": signature, "imported": ""}
         self._names, self._batch_size = names, batch_size
@@ -98,8 +99,7 @@ class WholeModel:
         """
         key = model, optimised
         if key not in self._open:
-            self._open[key] = open_reference(
-                self._format,
+            self._open[key] = self._references.open(
                 self._models[model](),
                 self._external,
                 signature=self._signatures[model],

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from furiosa.runtime.compare.reference import Reference, Refused, open_reference
+from furiosa.runtime.compare.reference import Reference, Refused
 
 if TYPE_CHECKING:
     from furiosa.compiler.report.cut import Part
     from furiosa.runtime.compare.exact import Exact, Real
+    from furiosa.runtime.compare.isolated import References
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -23,8 +24,10 @@ class Explainer:
     ``on_samples`` gives what a function of one sample makes of the values that the simulator has now.
     """
 
-    def __init__(self, source_format: str, part: Part, on_samples: Callable[[Part, Run], list[np.ndarray]]):
-        self._format, self._part, self._on_samples = source_format, part, on_samples
+    def __init__(
+        self, references: References, part: Part, on_samples: Callable[[Part, Run], list[np.ndarray]]
+    ):
+        self._references, self._part, self._on_samples = references, part, on_samples
 
     def real(self) -> Real | None:
         """The real numbers; None of a TFLite model, and where an operator cannot be computed in float64."""
@@ -48,7 +51,7 @@ class Explainer:
 
     @cached_property
     def _exact(self) -> Exact | None:
-        if self._format != "onnx":
+        if self._references.source_format != "onnx":
             return None
         from furiosa.runtime.compare.exact import Exact
 
@@ -60,6 +63,6 @@ class Explainer:
     @cached_property
     def _plain(self) -> Reference | None:
         try:
-            return open_reference(self._format, self._part.model, optimised=False)
+            return self._references.open(self._part.model, optimised=False)
         except Refused:
             return None

@@ -9,13 +9,14 @@ import numpy as np
 
 from furiosa.runtime.compare.difference import differing
 from furiosa.runtime.compare.explain import Explainer
-from furiosa.runtime.compare.reference import Reference, Refused, open_reference
+from furiosa.runtime.compare.reference import Reference, Refused
 from furiosa.runtime.compare.result import Row
 from furiosa.runtime.compare.samples import Samples, samples
 
 if TYPE_CHECKING:
     from furiosa.compiler.report.cut import Cuttable, Part
     from furiosa.compiler.report.places import Layer
+    from furiosa.runtime.compare.isolated import References
 
 # Bytes of tensors that one session of the reference reads and makes: few sessions for a model, and bounded memory.
 _GROUP = 256 << 20
@@ -40,7 +41,7 @@ class Judge:
 
     def __init__(
         self,
-        source_format: str,
+        references: References,
         model: Cuttable,
         layers: Sequence[Layer],
         rows: Sequence[Row],
@@ -48,7 +49,7 @@ class Judge:
         units: Sequence[float | None],
         batch_size: int,
     ):
-        self._format, self._model, self._batch_size = source_format, model, batch_size
+        self._references, self._model, self._batch_size = references, model, batch_size
         self._samples: dict[str, Samples] = {}
         self._layers, self._outputs = list(rows), list(outputs)
         outer = {x.tensor: x.outer for x in layers}
@@ -84,8 +85,8 @@ class Judge:
         """One group or, where the reference refuses that, smaller ones."""
         part = self._model.part(names, self._borders)
         try:
-            session = open_reference(self._format, part.model)
-            return [_Group(part._replace(model=b""), session)]  # which has a copy of it
+            session = self._references.open(part.model)
+            return [_Group(part._replace(model=b""), session)]  # which has it
         except Refused as e:
             return self._divided(part, e)
 
@@ -204,7 +205,7 @@ class Judge:
     def _explainer(self, name: str) -> Explainer:
         if name not in self._explainers:
             part = self._model.part([name], self._borders)
-            self._explainers[name] = Explainer(self._format, part, self._on_samples)
+            self._explainers[name] = Explainer(self._references, part, self._on_samples)
         return self._explainers[name]
 
     def _judge_refused(self, part: Part, refusal: str) -> None:

@@ -23,7 +23,7 @@ class ObservedProgram(Program):
     """
 
     def __init__(self, enf: Enf, places: list[Place | None]):
-        super().__init__(enf)
+        super().__init__(enf, host_process=True)
         self.visit: Callable[[int, np.ndarray], None] = lambda i, array: None
         self._stops: dict[int, list[tuple[int, int, Place, Piece]]] = {}
         for i, place in enumerate(places):

@@ -8,6 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from furiosa.runtime.errors import HostRuntimeMissing
+
+NAMES = {"onnx": "onnxruntime", "tflite": "LiteRT"}
+
 
 class Refused(Exception):
     """The reference runtime refuses a model or fails on its inputs: a sentence that names the runtime."""
@@ -25,14 +29,22 @@ class Reference(Protocol):
 
 
 def version(source_format: str) -> str:
-    """The name and version of a format's reference runtime."""
-    if source_format == "onnx":
-        from furiosa.runtime.host.onnx import onnxruntime
+    """The name and version of a format's reference runtime.
 
-        return f"onnxruntime {onnxruntime.__version__}"
-    import ai_edge_litert
+    Raises:
+        HostRuntimeMissing: it is not installed.
+    """
+    try:
+        if source_format == "onnx":
+            from furiosa.runtime.host.onnx import onnxruntime
 
-    return f"LiteRT {getattr(ai_edge_litert, '__version__', '')}".rstrip()
+            return f"{NAMES[source_format]} {onnxruntime.__version__}"
+        import ai_edge_litert
+    except ModuleNotFoundError as e:
+        raise HostRuntimeMissing(
+            f"the reference of this model is {NAMES[source_format]}: {e.name} is not installed"
+        ) from None
+    return f"{NAMES[source_format]} {getattr(ai_edge_litert, '__version__', '')}".rstrip()
 
 
 def open_reference(
@@ -72,6 +84,8 @@ class OnnxReference:
             )
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except MemoryError:
+            raise
         except Exception as e:  # onnxruntime's errors have no common base
             raise Refused(f"onnxruntime refuses it: {_line(e)}") from e
         self._names = [i.name for i in self._session.get_inputs()]
@@ -83,6 +97,8 @@ class OnnxReference:
         }
         try:
             results = self._session.run(None, {n: feed[n] for n in self._names})
+        except MemoryError:
+            raise
         except Exception as e:
             raise Refused(f"onnxruntime fails: {_line(e)}") from e
         return [np.asarray(r) for r in results]
@@ -110,7 +126,9 @@ class TfliteReference:
         try:
             self._interpreter = without_lines(NOISE, load)
             self._runner = self._interpreter.get_signature_runner(signature) if signature else None
-        except (RuntimeError, ValueError) as e:
+        except MemoryError:
+            raise
+        except Exception as e:  # LiteRT's own, or of a name that is no UTF-8
             raise Refused(f"LiteRT refuses it: {_line(e)}") from e
 
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
@@ -123,7 +141,9 @@ class TfliteReference:
                 interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()
             return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
-        except (RuntimeError, ValueError) as e:
+        except MemoryError:
+            raise
+        except Exception as e:
             raise Refused(f"LiteRT fails: {_line(e)}") from e
 
 
