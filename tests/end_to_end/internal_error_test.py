@@ -124,7 +124,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["bundle", "unpack", str(folder / "v.tar"), "-o", str(folder / "v")]) == 0
     np.save(folder / "x.npy", np.zeros((1, 3, 4, 4), np.int8))
     (folder / "f.onnx").write_bytes(network())
-    np.savez(folder / "x.npz", **samples(network(), 1)[0])
+    np.savez(folder / "x.npz", **samples(network(), 1)[0].arrays)
     calibration = ["--data", str(folder / "x.npz"), "-o", str(folder / "r.json")]
     assert main(["calibrate", str(folder / "f.onnx"), *calibration]) == 0
     compiler = folder / "compiler"

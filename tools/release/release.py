@@ -29,6 +29,7 @@ _ROOMS = (
     "compiler",
     "docs",
     "enf",
+    "examples/digits",
     "examples/models",
     "examples/shapes",
     "examples/smoke",

@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).absolute()
 BUILD = HERE.parents[2] / "BUILD.bazel"
 OWN = [HERE.parent, HERE.parents[3] / "enf" / "furiosa" / "enf"]
+QUANTIZER = HERE.parents[1] / "quantizer"
 RUNTIME = HERE.parents[3] / "runtime" / "furiosa" / "runtime"
 TESTS = re.compile(r"_test\.py$|/testing/|/testing\.py$|/conftest\.py$|/checks/|/docgen\.py$|/bazel_run\.py$")
 ALIASES = {"np": "numpy"}
@@ -71,8 +72,8 @@ def _users(folders: list[Path], unused: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("folders", "unused"),
-    [(OWN, "_UNUSED_BY_COMPILER"), ([*OWN, RUNTIME], "_UNUSED")],
-    ids=["compiler", "verifier"],
+    [(OWN, "_UNUSED_BY_COMPILER"), ([*OWN, RUNTIME], "_UNUSED"), ([*OWN, QUANTIZER], "_UNUSED")],
+    ids=["compiler", "verifier", "quantizer"],
 )
 def test_nothing_that_is_left_out_is_used(folders: list[Path], unused: str) -> None:
     assert _users(folders, _lists()[unused]) == []

@@ -14,6 +14,7 @@ from furiosa.quantizer.calibrate.methods import METHODS
 from furiosa.quantizer.calibrate.ranges import calibrate
 from furiosa.quantizer.graph.load import load
 from furiosa.quantizer.quantize import Quantized, quantize
+from furiosa.quantizer.samples import Sample
 from furiosa.quantizer.testing import network, samples, signal_to_noise
 
 RNG = np.random.default_rng(4)
@@ -28,7 +29,9 @@ def quantized(data: bytes, count: int = 8, *, outlier: float | None = 12, **opti
 
 def decibels(data: bytes, made: Quantized, *, outlier: float | None = 12) -> float:
     """Of all outputs, against the float model, on other samples than those of calibration."""
-    pairs = [(run(data, s), run(made.model, s)) for s in samples(data, 8, seed=7, outlier=outlier)]
+    pairs = [
+        (run(data, s.arrays), run(made.model, s.arrays)) for s in samples(data, 8, seed=7, outlier=outlier)
+    ]
     return signal_to_noise([a for x, _ in pairs for a in x], [b for _, y in pairs for b in y])
 
 
@@ -129,7 +132,7 @@ def test_integers_and_branches_are_left_alone():
     data = model(text, opset=17)
     graph = load(data)
     feeds = [{"x": drawn(4, 8), "i": np.arange(4)} for _ in range(4)]
-    made = quantize(graph, calibrate(graph, feeds))
+    made = quantize(graph, calibrate(graph, [Sample("", feed) for feed in feeds]))
     for feed in feeds:
         (y, j), (y_q, j_q) = run(data, feed), run(made.model, feed)
         assert np.array_equal(j, j_q)

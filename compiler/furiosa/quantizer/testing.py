@@ -7,6 +7,7 @@ import onnx
 
 from furiosa.compiler.frontend.onnx.testing import model, tensor
 from furiosa.quantizer.graph.load import load
+from furiosa.quantizer.samples import Sample
 
 
 def network(seed: int = 0) -> bytes:
@@ -52,9 +53,7 @@ def network(seed: int = 0) -> bytes:
     return data
 
 
-def samples(
-    data: bytes, count: int = 8, seed: int = 1, *, outlier: float | None = 12
-) -> list[dict[str, np.ndarray]]:
+def samples(data: bytes, count: int = 8, seed: int = 1, *, outlier: float | None = 12) -> list[Sample]:
     """Normal numbers for each input of a model, in each fourth sample with an outlier."""
     rng = np.random.default_rng(seed)
     out = []
@@ -62,7 +61,7 @@ def samples(
         sample = {t.name: rng.standard_normal(t.shape).astype(np.float32) for t in load(data).inputs}
         if i % 4 == 0 and outlier is not None:
             next(iter(sample.values())).flat[0] = outlier
-        out.append(sample)
+        out.append(Sample(f"sample {i + 1}", sample))
     return out
 
 

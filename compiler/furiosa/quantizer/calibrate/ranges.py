@@ -17,6 +17,7 @@ from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.selection import EVERYTHING, Selection, selection
 from furiosa.quantizer.calibrate.histogram import BINS, Histogram
 from furiosa.quantizer.graph.load import model_of
+from furiosa.quantizer.samples import Sample
 
 FORMAT, VERSION = "furiosa-calibration", 1
 MAX_TENSORS = 1 << 18
@@ -57,7 +58,7 @@ def digest(graph: Graph) -> str:
 
 def calibrate(
     graph: Graph,
-    samples: Iterable[Mapping[str, np.ndarray]],
+    samples: Iterable[Sample],
     *,
     count: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
@@ -66,8 +67,8 @@ def calibrate(
 
     Args:
         graph: a clean graph (graph.load).
-        samples: one array for each input, by name; see ``samples.Samples``.
-        count: how many there are, or at least; for ``tell``.
+        samples: one array for each input, of its shape and dtype.
+        count: how many there are, for ``tell``.
         tell: hears how far it is.
 
     Raises:
@@ -82,10 +83,10 @@ def calibrate(
     for sample in samples:
         found.samples += 1
         try:
-            for tensor, values in run.run(sample):
+            for tensor, values in run.run(sample.arrays):
                 found.tensors[tensor.name].add(values)
         except InvalidModel as e:
-            raise InvalidModel(f"sample {found.samples}: {e}") from None
+            raise InvalidModel(f"{sample.name}: {e}") from None
         tell(_progress(found.samples, count, time.monotonic() - started))
     if not found.samples:
         raise InvalidConfig("there is no sample to calibrate with: give at least one, better 100 or more")
@@ -93,7 +94,7 @@ def calibrate(
 
 
 def _progress(done: int, count: int | None, seconds: float) -> str:
-    if count is None or done > count:  # of files that hold several
+    if count is None:
         return f"sample {done}"
     left = seconds / done * (count - done)
     return f"sample {done} of {count}, about {left:.0f} s left"

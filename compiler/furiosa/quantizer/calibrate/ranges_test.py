@@ -12,6 +12,7 @@ from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.frontend.onnx.testing import model
 from furiosa.quantizer.calibrate.ranges import calibrate, from_json, to_json
 from furiosa.quantizer.graph.load import load
+from furiosa.quantizer.samples import Sample
 from furiosa.quantizer.testing import network, samples
 
 
@@ -37,7 +38,7 @@ def test_every_float_tensor_has_its_ends(data: bytes):
     (sample,) = samples(data, 1)
     found = calibrate(graph, [sample])
     assert set(found.tensors) == {"x", *(op.outputs[0].name for op in graph.operators)}
-    assert (found.tensors["x"].low, found.tensors["x"].high) == (sample["x"].min(), 12)
+    assert (found.tensors["x"].low, found.tensors["x"].high) == (sample.arrays["x"].min(), 12)
     assert found.tensors["r1"].low == 0 and found.tensors["r1"].zeros > 0
 
 
@@ -59,12 +60,12 @@ def test_samples_that_are_none(data: bytes):
     with pytest.raises(InvalidConfig, match="no sample"):
         calibrate(load(data), [])
     bad = samples(data, 2)
-    bad[1]["x"][0, 0, 0, 0] = np.nan
+    bad[1].arrays["x"][0, 0, 0, 0] = np.nan
     with pytest.raises(InvalidModel, match="sample 2: tensor 'x' has values that are NaN"):
         calibrate(load(data), bad)
     log = load(model("g (float[1,4] x) => (float[1,4] y) { y = Log(x) }"))
     with pytest.raises(InvalidModel, match="sample 1: tensor 'y' has values that are infinite"):
-        calibrate(log, [{"x": np.zeros((1, 4), np.float32)}])
+        calibrate(log, [Sample("sample 1", {"x": np.zeros((1, 4), np.float32)})])
 
 
 def test_another_model_is_told(data: bytes):

@@ -36,6 +36,14 @@ def _add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", metavar="OUTPUT", required=True, help="what to write")
 
 
+def _add_preprocessing(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--preprocessing",
+        metavar="FILE.json|JSON",
+        help="samples are images, and this says how they become tensors (docs/samples.md)",
+    )
+
+
 def parse_calibrate(argv: list[str]) -> Namespace:
     """The arguments of ``furiosa calibrate``, checked as far as can be without reading the model.
 
@@ -54,8 +62,9 @@ def parse_calibrate(argv: list[str]) -> Namespace:
         action="append",
         metavar="FILE|FOLDER",
         default=[],
-        help="samples: .npz with an array for each input, .npy for a model of one input, or a folder of these; may be repeated",
+        help="samples: .npz, .npy, NAME=FILE.npy, a folder of these, or images with --preprocessing (docs/samples.md); may be repeated",
     )
+    _add_preprocessing(p)
     p.add_argument(
         "--merge",
         action="append",
@@ -85,8 +94,9 @@ def parse_quantize(argv: list[str]) -> Namespace:
     p.add_argument(
         "--calibration",
         metavar="FILE|FOLDER",
-        help="what furiosa calibrate wrote, or samples to calibrate with",
+        help="what furiosa calibrate wrote (.json), or samples to calibrate with",
     )
+    _add_preprocessing(p)
     p.add_argument(
         "--random",
         action="store_true",

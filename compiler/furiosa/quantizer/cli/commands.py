@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def _calibrate(options: Namespace) -> None:
         progress.now("reading the model")
         chosen = options.selection or (parts[0].selection if parts else options.selection)
         graph = load(options.files.model(), selection=chosen, files=options.files)
-        found = _of_samples(graph, options.samples) if options.samples else parts.pop(0)
+        found = _of_samples(graph, options.samples, options) if options.samples else parts.pop(0)
         for part in parts:
             found.merge(part)
     _remark(found, options)
@@ -63,14 +62,14 @@ def _quantize(options: Namespace) -> None:
     from furiosa.quantizer.quantize import quantize
 
     given = options.calibration
-    is_file = given is not None and not os.path.isdir(given) and not given.endswith((".npy", ".npz"))
+    is_file = given is not None and given.endswith(".json")
     found = _read_calibration(given) if is_file else None
     with progress.Activity(options.source):
         progress.now("reading the model")
         chosen = options.selection or (found.selection if found else options.selection)
         graph = load(options.files.model(), selection=chosen, files=options.files)
         if found is None:
-            found = _of_random(graph) if options.random else _of_samples(graph, [given])
+            found = _of_random(graph) if options.random else _of_samples(graph, [given], options)
         progress.now("quantising")
         result = quantize(
             graph,
@@ -84,11 +83,13 @@ def _quantize(options: Namespace) -> None:
     _write(options.output, result.model)
 
 
-def _of_samples(graph: Graph, paths: list[str]) -> Calibration:
+def _of_samples(graph: Graph, paths: list[str], options: Namespace) -> Calibration:
     from furiosa.quantizer.calibrate.ranges import calibrate
-    from furiosa.quantizer.samples import Samples
+    from furiosa.quantizer.samples import FileSamples
+    from furiosa.runtime.samples import Preprocessing
 
-    samples = Samples(paths, graph.inputs)
+    declared = options.preprocessing
+    samples = FileSamples(paths, graph.inputs, None if declared is None else Preprocessing.read(declared))
     progress.now("calibrating")
     return calibrate(graph, samples, count=len(samples), tell=progress.detail)
 

@@ -20,9 +20,10 @@ from furiosa.quantizer.testing import network, samples
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.onnx").write_bytes(network())
+    Path("bad.json").write_text("{}")
     Path("s").mkdir()
     for i, sample in enumerate(samples(network(), 4)):
-        np.savez(f"s/{i}.npz", **sample)
+        np.savez(f"s/{i}.npz", **sample.arrays)
 
 
 def kinds(path: str) -> set[str]:
@@ -81,7 +82,7 @@ def test_a_quick_look(capfd):
 def test_open_dimensions_are_remembered():
     data = model("g (float[N,3,H,6] x) => (float y) { y = Relu(x) }")
     Path("open.onnx").write_bytes(data)
-    np.save("x.npy", np.ones((4, 3, 2, 6), np.float32))
+    np.save("x.npy", np.ones((2, 2, 3, 2, 6), np.float32))
     assert (
         main(["calibrate", "open.onnx", "--dim", "H=2", "--dim", "N=2", "--data", "x.npy", "-o", "r.json"])
         == 0
@@ -110,10 +111,10 @@ def test_remarks(capfd):
         ("calibrate m.onnx -o r.json", 255, "no samples are given"),
         ("calibrate m.onnx --data s", 255, "required: -o"),
         ("calibrate m.onnx --data s -o m.onnx", 255, "m.onnx is named twice"),
-        ("calibrate m.onnx --data none.npz -o r.json", 2, "cannot read none.npz: no such file"),
+        ("calibrate m.onnx --data none.npz -o r.json", 2, "none.npz: No such file"),
         ("calibrate none.onnx --data s -o r.json", 2, "cannot read the model none.onnx"),
         ("calibrate m.onnx --data s -o no/r.json", 2, "cannot write no/r.json"),
-        ("calibrate m.onnx --data m.onnx -o r.json", 12, "samples are .npy or .npz files"),
+        ("calibrate m.onnx --data m.onnx -o r.json", 255, "samples are .npy or .npz files"),
         ("calibrate m.onnx --merge m.onnx -o r.json", 4, "m.onnx: not a calibration file"),
         ("quantize m.onnx -o q.onnx", 255, "name a calibration"),
         ("quantize m.onnx --random --calibration s -o q.onnx", 255, "name a calibration"),
@@ -121,7 +122,8 @@ def test_remarks(capfd):
         ("quantize m.onnx --random --percentage 0 -o q.onnx", 255, "--percentage 0 is not above 0"),
         ("quantize m.onnx --random --exclude Sofmax -o q.onnx", 12, "did you mean 'Softmax'"),
         ("quantize m.onnx --calibration none.json -o q.onnx", 2, "cannot read none.json"),
-        ("quantize m.onnx --calibration m.onnx -o q.onnx", 4, "m.onnx: not a calibration file"),
+        ("quantize m.onnx --calibration bad.json -o q.onnx", 4, "bad.json: not a calibration file"),
+        ("calibrate m.onnx --data s --preprocessing {} -o r.json", 255, "there is no image in this folder"),
         ("quantize m.onnx --random --input-shape z=1 -o q.onnx", 12, "z"),
     ],
 )

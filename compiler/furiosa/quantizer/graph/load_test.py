@@ -36,7 +36,7 @@ def kinds(data: bytes) -> list[str]:
 def check(data: bytes, feed: dict[str, np.ndarray] | None = None) -> list[str]:
     """Compares results in onnxruntime before and after, and returns the clean model's operators."""
     graph = load(data)
-    feed = feed or samples(data, 1)[0]
+    feed = feed or samples(data, 1)[0].arrays
     for a, b in zip(run(data, feed), run(model_of(graph), feed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     return [op.op_type for op in graph.operators]

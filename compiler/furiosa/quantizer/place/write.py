@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from furiosa.compiler.dfg.graph import Operator, Tensor
+from furiosa.compiler.dfg.graph import HOST_REGION, Operator, Tensor
 from furiosa.compiler.frontend.onnx import regions
 from furiosa.compiler.frontend.onnx.constants import CODES
 from furiosa.quantizer.affine import Affine
@@ -49,7 +49,7 @@ class _Writer:
         for t in graph.outputs:
             if t.is_constant:
                 self._constant(t)
-        functions = [op.attributes["function"] for op in graph.operators if op.op_type == regions.OP_TYPE]
+        functions = [op.attributes["function"] for op in graph.operators if op.op_type == HOST_REGION]
         opsets = graph.source.opsets | ({regions.DOMAIN: 1} if functions else {})
         written = helper.make_graph(
             self._nodes, "main", self._values(graph.inputs), self._values(graph.outputs), self._initializers
