@@ -36,6 +36,7 @@ class Program:
         self._inputs = list(enf.interface.inputs)
         self._outputs = list(enf.interface.outputs)
         self._steps = [getattr(step, step.WhichOneof("step")) for step in enf.plan.steps]
+        self._clusters = sum(isinstance(step, HostCall) for step in self._steps)
         self._executors: dict[int, Executor] = {}
         self._host_process: HostProcess | None = None
         if host_process:
@@ -102,9 +103,11 @@ class Program:
     def _call_host(self, index: int, call: HostCall) -> None:
         executor = self._executors.get(index)
         if executor is None:
-            from furiosa.runtime.host import open_executor
+            from furiosa.runtime.host import open_executor, threads_each
 
-            executor = self._executors[index] = open_executor(self._enf, index, call, self._host_process)
+            threads = threads_each(self._clusters)
+            executor = open_executor(self._enf, index, call, threads, self._host_process)
+            self._executors[index] = executor
         results = executor.run([self._view(d) for d in call.inputs])
         for descriptor, result in zip(call.outputs, results, strict=True):
             self._simulator.write(descriptor.address, result)

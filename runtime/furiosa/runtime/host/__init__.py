@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from furiosa.runtime.host.process import HostProcess
 
 
+MANY_CLUSTERS = 64  # of a program; each of more has one thread, or they would be as many as the system has
+
+
 class Host(NamedTuple):
-    """A host cluster: its model in the source's format, the call of the plan, and what to call it in a sentence."""
+    """A host cluster: its model in the source's format, the call of the plan, what to call it in a sentence, and its threads."""
 
     model: bytes | memoryview
     call: HostCall
     where: str
+    threads: int
 
 
 class Executor(Protocol):
@@ -41,15 +45,19 @@ class Executor(Protocol):
         """
 
 
-def open_executor(enf: Enf, index: int, call: HostCall, process: HostProcess | None = None) -> Executor:
+def open_executor(
+    enf: Enf, index: int, call: HostCall, threads: int, process: HostProcess | None = None
+) -> Executor:
     """Loads the model of a host call, the ``index``-th step of the plan; in a process of its own where one is given.
+
+    ``threads`` is what ``threads_each`` says of the program.
 
     Raises:
         ModelDeployFailed: the reference runtime is not installed or refuses the model, or the model does not fit
             the host call.
         HostProcessEnded: the process ended.
     """
-    host = Host(enf.host_model(call), call, f"step {index} of the plan (host, {call.format})")
+    host = Host(enf.host_model(call), call, f"step {index} of the plan (host, {call.format})", threads)
     if process is None:
         return load_executor(host)
     from furiosa.runtime.host.process import RemoteExecutor
@@ -63,7 +71,7 @@ def load_executor(host: Host) -> Executor:
         executor = _executor(host.call.format)
     except ModuleNotFoundError as e:
         raise HostRuntimeMissing(f"{host.where} runs by {e.name}, which is not installed") from None
-    return _Owned(executor(bytes(host.model), host.call, host.where))
+    return _Owned(executor(bytes(host.model), host.call, host.where, host.threads))
 
 
 class _Owned:
@@ -85,27 +93,32 @@ def _free(executor: Executor, process: int) -> None:
 
 
 @cache
-def _executor(format: str) -> Callable[[bytes, HostCall, str], Executor]:
+def _executor(format: str) -> Callable[[bytes, HostCall, str, int], Executor]:
     """The class for a format, with its runtime loaded: on a thread of its own, for a package with native code whose import a signal
     handler interrupts cannot be imported again.
     """
     return threads.call(_onnx_executor if format == "onnx" else _tflite_executor)
 
 
-def _onnx_executor() -> Callable[[bytes, HostCall, str], Executor]:
+def _onnx_executor() -> Callable[[bytes, HostCall, str, int], Executor]:
     from furiosa.runtime.host.onnx import OnnxExecutor
 
     return OnnxExecutor
 
 
-def _tflite_executor() -> Callable[[bytes, HostCall, str], Executor]:
+def _tflite_executor() -> Callable[[bytes, HostCall, str, int], Executor]:
     from furiosa.runtime.host.tflite import TfliteExecutor
 
     return TfliteExecutor
 
 
+def threads_each(clusters: int) -> int:
+    """Threads for each of so many host clusters of a program."""
+    return 1 if clusters > MANY_CLUSTERS else thread_count()
+
+
 def thread_count() -> int:
-    """Threads for a host cluster: the CPUs that this process may use."""
+    """The CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -25,15 +25,17 @@ _FATAL = 4  # log severity: whatever is less comes as an exception
 onnxruntime.disable_telemetry_events()  # for versions that do not know the variable
 
 
-def session_options() -> onnxruntime.SessionOptions:
-    """How onnxruntime runs wherever it is the reference.
+def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
+    """How onnxruntime runs wherever it is the reference; with as many threads as there are CPUs where none are named.
 
     ``session.qdqisint8allowed`` is on: int8 QDQ groups become the integer operators that onnxruntime has for them,
     as uint8 ones do by default.  It changes no float operator.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
-    options.intra_op_num_threads = thread_count()  # a number also keeps it from pinning its threads
+    options.intra_op_num_threads = (
+        threads or thread_count()
+    )  # a number also keeps it from pinning its threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     # after a run, threads that spin would slow the simulator
@@ -49,7 +51,7 @@ class OnnxExecutor:
     of them onnxruntime makes one with another scale, so that its numbers would depend on where the model is cut.
     """
 
-    def __init__(self, model: bytes, call: HostCall, where: str):
+    def __init__(self, model: bytes, call: HostCall, where: str, threads: int):
         try:
             if _LOCATION in model and _has_external_data(model):
                 raise ModelDeployFailed(f"{where}: the host model refers to data outside the file")
@@ -57,7 +59,7 @@ class OnnxExecutor:
             raise ModelDeployFailed(f"{where}: the host model is damaged") from None
         self._where = where
         try:
-            options = session_options()
+            options = session_options(threads)
             options.add_session_config_entry("session.disable_double_qdq_remover", "1")
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except MemoryError:

@@ -60,7 +60,8 @@ class HostProcess:
             self._is_limited = True
         if index not in self._loaded:
             blobs = [host.call.SerializeToString(), host.model]
-            self._ask(host, {"load": index, "where": host.where}, blobs, [], deadline)
+            header = {"load": index, "where": host.where, "threads": host.threads}
+            self._ask(host, header, blobs, [], deadline)
             self._loaded.add(index)
 
     def run(self, index: int, host: Host, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -74,6 +75,12 @@ class HostProcess:
         """Runs a host call with inputs of one value and forgets the outputs; raises as ``load`` and ``Executor.run``."""
         self.load(index, host, deadline)
         self._ask(host, {"attempt": index, "fill": fill}, [], [], deadline)
+
+    def forget(self, index: int, host: Host, deadline: float | None = None) -> None:
+        """Frees what was loaded of a host call, where the process still has it; raises as ``load``."""
+        if self._running is not None and index in self._loaded:
+            self._ask(host, {"forget": index}, [], [], deadline)
+            self._loaded.remove(index)
 
     def close(self) -> None:
         """Ends the process, if it runs; may be called again."""
@@ -159,7 +166,11 @@ def _answer(
         return {}, []
     if "load" in header:
         call, model = HostCall.FromString(bytes(blobs[0])), bytes(blobs[1])
-        loaded[header["load"]] = call, load_executor(Host(model, call, header["where"]))
+        host = Host(model, call, header["where"], header["threads"])
+        loaded[header["load"]] = call, load_executor(host)
+        return {}, []
+    if "forget" in header:
+        del loaded[header["forget"]]
         return {}, []
     call, executor = loaded[header["run"] if "run" in header else header["attempt"]]
     shapes = expected(call.inputs)

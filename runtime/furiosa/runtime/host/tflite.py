@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from furiosa.enf.enf_pb2 import HostCall
 from furiosa.runtime.errors import HostOutputMismatch, ModelDeployFailed, ModelExecutionFailed
-from furiosa.runtime.host import expected, mismatch, thread_count
+from furiosa.runtime.host import expected, mismatch
 from furiosa.runtime.host.quiet import without_lines
 
 NOISE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
@@ -23,9 +23,9 @@ class TfliteExecutor:
     Tensors go by position: those of the host call are those of the model's first subgraph.
     """
 
-    def __init__(self, model: bytes, call: HostCall, where: str):
+    def __init__(self, model: bytes, call: HostCall, where: str, threads: int):
         self._where = where
-        threads = 1 if _SINGLE_THREADED in model else thread_count()
+        threads = 1 if _SINGLE_THREADED in model else threads
 
         def load() -> Interpreter:
             interpreter = Interpreter(model_content=model, num_threads=threads)

@@ -21,7 +21,7 @@ from furiosa.runtime.errors import (
     ModelExecutionFailed,
     UnsupportedTensorType,
 )
-from furiosa.runtime.host import Host
+from furiosa.runtime.host import Host, threads_each
 from furiosa.runtime.host.process import Child, Ends, HostProcess, fork, spawn
 
 SECONDS = 60.0  # for all host clusters of a program
@@ -60,6 +60,9 @@ def try_host_clusters(enf: Enf, seconds: float = SECONDS, *, name: str = "the pr
                 progress.now(f"trying {host.where}")
                 try:
                     said += _try(process, index, host, deadline)
+                    process.forget(index, host, deadline)  # memory and threads do not grow with clusters
+                except HostProcessEnded as e:
+                    said.append(f"{e.message}, when it was freed")
                 except TimeoutError:
                     said.append(f"{host.where} is not tried to its end: {seconds:.0f} seconds are over")
                     break
@@ -73,8 +76,9 @@ def _start(ends: Ends) -> Child:
 
 def _clusters(enf: Enf) -> Iterator[tuple[int, Host]]:
     calls = [(i, s.host_call) for i, s in enumerate(enf.plan.steps) if s.HasField("host_call")]
+    threads = threads_each(len(calls))
     for number, (index, call) in enumerate(calls, 1):
-        yield index, Host(enf.host_model(call), call, _name(call, number, len(calls)))
+        yield index, Host(enf.host_model(call), call, _name(call, number, len(calls)), threads)
 
 
 def _name(call: HostCall, number: int, count: int) -> str:
