@@ -37,6 +37,7 @@ def _bundle_test_impl(ctx):
         "BIN/" + PACKAGE + "pair.tar",
         "--stamp",
         "BIN/" + PACKAGE + "pair.tar.verified",
+        "--no-host-trial",
     ], command_of(verify))
     assert_portable(env, verify)
 

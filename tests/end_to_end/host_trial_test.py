@@ -157,6 +157,24 @@ def test_what_cannot_run_is_not_verified(kind: str, capfd: pytest.CaptureFixture
     assert capfd.readouterr().err == "" and Path("stamp").exists()
 
 
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_bundle_with_what_cannot_run_is_not_verified(
+    kind: str, tiny_enf: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make, words = REFUSED[kind]
+    Path("model").write_bytes(make())
+    Path("good.enf").write_bytes(tiny_enf)
+    assert main(["compile", "model", "-o", "m.enf", "--no-host-trial"]) == 0
+    assert main(["bundle", "pack", "-o", "b.tar", "--model", "good=good.enf", "--model", "other=m.enf"]) == 0
+    capfd.readouterr()
+    assert main(["bundle", "verify", "b.tar", "--stamp", "stamp"]) == 5
+    err = capfd.readouterr().err
+    assert err.startswith("ERROR: b.tar: model 'other': host cluster 1 of 1") and words in err
+    assert err.count("\n") == 1 and not Path("stamp").exists()
+    assert main(["bundle", "verify", "b.tar", "--stamp", "stamp", "--no-host-trial"]) == 0
+    assert capfd.readouterr().err == "" and Path("stamp").exists()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

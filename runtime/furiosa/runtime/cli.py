@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from furiosa.enf import command, leaving, selection
+from furiosa.enf import command, host_trial, leaving, selection
 from furiosa.enf.command import BAD_ARGUMENTS, CommandError
 from furiosa.runtime.errors import InvalidInput
 
@@ -100,9 +100,10 @@ def _bundle_parser(prog: str) -> Parser:
     p.add_argument("--tree", metavar="DIR", help="also write the unpacked archive, to a new or empty folder")
     p.add_argument("--manifest-json", metavar="FILE", help="also write the manifest as JSON")
     p.add_argument("--manifest-binpb", metavar="FILE", help="also write the manifest as a binary protobuf")
-    p = add("verify", _verify, "Checks a bundle to the last byte.")
+    p = add("verify", _verify, "Checks a bundle to the last byte, and runs once what runs on the host.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--stamp", metavar="FILE", help="an empty file to write if all is well")
+    host_trial.add_option(p)
     p = add("list", _list, "Shows what is in a bundle.")
     p.add_argument("bundle", metavar="TAR")
     p.add_argument("--json", action="store_true", help="the whole manifest as JSON")
@@ -198,7 +199,8 @@ def _verify(args: argparse.Namespace) -> None:
     from furiosa.enf.outputs import replacing
     from furiosa.runtime.bundle.reader import Bundle
 
-    Bundle.open(args.bundle).verify()
+    check = (lambda name, enf: host_trial.check(enf, name)) if args.host_trial else None
+    Bundle.open(args.bundle).verify(check)
     if args.stamp:
         with replacing(args.stamp):
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
@@ -13,6 +14,7 @@ from furiosa.enf import leaving, outputs
 from furiosa.enf import reader as enf_reader
 from furiosa.enf.errors import EnfError
 from furiosa.enf.files import Content, FileChanged, in_memory, open_file
+from furiosa.enf.reader import Enf
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.bundle import tar
 from furiosa.runtime.bundle.manifest_pb2 import Manifest, Model
@@ -118,8 +120,11 @@ class Bundle:
                 return model
         raise BundleError(f"{self.name} has no model '{name}'; it has {', '.join(self.names) or 'none'}")
 
-    def verify(self) -> None:
+    def verify(self, check: Callable[[str, Enf], None] | None = None) -> None:
         """Checks every byte: digests, each ENF by the verifier, and that the manifest says what the ENFs say.
+
+        Args:
+            check: called with each model that is sound, what to call it and its ENF; what it raises ends the check.
 
         Raises:
             BundleError: the first thing that is wrong.
@@ -141,6 +146,8 @@ class Bundle:
                 raise BundleError(
                     f"{self.name}: the manifest says something else of model '{model.name}' than its ENF"
                 )
+            if check is not None:
+                check(f"{self.name}: model '{model.name}'", enf)
         if manifests.to_binpb(found) != self.files[manifests.BINPB_FILE]:
             raise BundleError(f"{self.name}: {manifests.BINPB_FILE} holds more than a manifest")
 
