@@ -35,6 +35,7 @@ COMMANDS = {
     "run": (["run", "m.enf", "--random", "1"], "m.enf: 0 s so far, running, step "),
     "run a model": (["run", "m.onnx", "--random", "1"], "so far, compiling from "),
     "compare": (["compare", "m.enf", "--source", "m.onnx"], "so far, inference 1 of 3, step "),
+    "accuracy": (["accuracy", "m.enf", "--data", "s.npz", "--metric", "agreement", "--float-model", "m.onnx"], "so far, measuring, 2 of 4 samples done, some "),
     "bench": (["bench", "m.enf"], "so far, warming up, step "),
     "enf verify": (["enf", "verify", "m.enf"], "so far, trying host cluster "),
 }  # fmt: skip
@@ -49,6 +50,7 @@ def test_what_it_does(
     assert main(["compile", "m.onnx", "-o", "m.enf"]) == 0
     Path("f.onnx").write_bytes(model("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"))
     np.save("x.npy", np.ones((4, 8), np.float32))
+    np.savez("s.npz", x=np.ones((4, 4, 4, 4), np.float32))
     capfd.readouterr()
     monkeypatch.setattr(progress, "EVERY", 0.01)
     for where, function in ((Compilation, "_ldfg"), (Program, "_run_step"), (Histogram, "add")):

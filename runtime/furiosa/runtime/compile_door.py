@@ -162,6 +162,31 @@ def dissect(
     )
 
 
+def reference_files(
+    data: bytes, name: str, path: str | None, data_files: Sequence[str], is_hermetic: bool
+) -> tuple[str, dict[str, memoryview]]:
+    """The format of a model, for its reference runtime, and the files in which its constants lie, by what it calls them.
+
+    Arguments are those of ``dissect``; the model is not imported, so it may be any that the runtime takes.
+
+    Raises:
+        CompilationFailed: it is no model, a file is missing, or the compiler is not installed.
+    """
+    try:
+        from furiosa.compiler.errors import CompileError
+        from furiosa.compiler.frontend.importer import checked_format, external_data
+        from furiosa.compiler.model_files import ModelFiles, parse_data
+    except ModuleNotFoundError as e:
+        raise _not_installed(e, "reading a model needs the compiler, which is not installed") from None
+    try:
+        form = checked_format(data)
+        return form, external_data(
+            data, ModelFiles(path, map(parse_data, data_files), is_hermetic=is_hermetic)
+        )
+    except CompileError as e:
+        raise CompilationFailed(f"{name}: {e}", e.code) from e
+
+
 def _not_installed(e: ModuleNotFoundError, sentence: str) -> Exception:
     """What to raise where an import has failed: the sentence if it is the compiler that is missing."""
     return CompilationFailed(sentence) if (e.name or "").startswith("furiosa.compiler") else e

@@ -19,6 +19,11 @@ COMMANDS = {
         "main",
         "compare a model with its reference runtime, layer by layer",
     ),
+    "accuracy": (
+        "furiosa.runtime.accuracy.cli",
+        "main",
+        "measure a model on labelled samples, beside the float model",
+    ),
     "calibrate": (
         "furiosa.quantizer.cli.commands",
         "calibrate_main",

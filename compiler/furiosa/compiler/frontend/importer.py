@@ -63,6 +63,20 @@ def source_format(data: bytes | memoryview) -> str:
     return "tflite" if bytes(data[4:8]) == TFLITE_IDENTIFIER else "onnx"
 
 
+def checked_format(data: bytes | memoryview) -> str:
+    """The same of a file that is such a model by its form; it may be one that the compiler does not take.
+
+    Raises:
+        InvalidFormat: it is none.
+    """
+    form = source_format(data)
+    if form == "onnx":
+        from furiosa.compiler.frontend.onnx.importer import check_form
+
+        check_form(memoryview(data))
+    return form
+
+
 def external_data(data: bytes | memoryview, files: ModelFiles) -> dict[str, memoryview]:
     """The whole files in which constants of a model lie, by what it calls them; of a model that can be imported.
 

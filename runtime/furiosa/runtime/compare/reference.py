@@ -20,6 +20,13 @@ class Refused(Exception):
 class Reference(Protocol):
     """A model that a reference runtime has loaded."""
 
+    def input_types(self) -> dict[str, np.dtype]:
+        """The element types of its inputs by their names, in its order.
+
+        Raises:
+            Refused: one is no tensor of numbers.
+        """
+
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
         """One inference; inputs by position, or by ``names`` for formats that have names.
 
@@ -90,6 +97,16 @@ class OnnxReference:
             raise Refused(f"onnxruntime refuses it: {_line(e)}") from e
         self._names = [i.name for i in self._session.get_inputs()]
 
+    def input_types(self) -> dict[str, np.dtype]:
+        types = {}
+        for i in self._session.get_inputs():
+            name = i.type.removeprefix("tensor(").removesuffix(")")
+            try:
+                types[i.name] = np.dtype({"float": "float32", "double": "float64"}.get(name, name))
+            except TypeError:
+                raise Refused(f"input '{i.name}' is {i.type}, which is no tensor of numbers") from None
+        return types
+
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
         feed = {
             n: np.require(a, requirements=["C", "A"])
@@ -130,6 +147,9 @@ class TfliteReference:
             raise
         except Exception as e:  # LiteRT's own, or of a name that is no UTF-8
             raise Refused(f"LiteRT refuses it: {_line(e)}") from e
+
+    def input_types(self) -> dict[str, np.dtype]:
+        return {d["name"]: np.dtype(d["dtype"]) for d in self._interpreter.get_input_details()}
 
     def run(self, inputs: Sequence[np.ndarray], names: Sequence[str] | None = None) -> list[np.ndarray]:
         interpreter = self._interpreter

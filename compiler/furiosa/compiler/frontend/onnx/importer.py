@@ -171,6 +171,11 @@ def _telling_shapes(chosen: Selection) -> Iterator[None]:
         ) from None
 
 
+def check_form(data: memoryview) -> None:
+    """Refuses bytes that hold no ONNX graph; raises InvalidFormat."""
+    _parse(data)
+
+
 def _parse(data: memoryview) -> tuple[onnx.ModelProto, dict[int, memoryview]]:
     try:
         small, big = wire.split(data)
