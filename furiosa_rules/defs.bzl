@@ -5,7 +5,8 @@ deployable archive, and `npu_bundle_layer` makes a container image's layer of it
 runtime, `npu_budget_test` with a budget, `npu_reproducibility_test` with what other surroundings give; the aspect `npu_lint` reports
 what runs on the host.
 `npu_calibration` and `npu_quantized_model` make an int8 model of a float one.
-`npu_compiler_toolchain` puts another compiler in the place of the default one, `npu_vendor_compiler_toolchain` the vendor's.
+`npu_compiler_toolchain` puts another compiler in the place of the default one, `npu_vendor_compiler_toolchain` the vendor's, `npu_tools_toolchain` other tools in the place of those
+beside it.
 """
 
 load("//furiosa_rules/private:npu_budget_test.bzl", _npu_budget_test = "npu_budget_test")
@@ -24,6 +25,8 @@ load("//furiosa_rules/private:npu_model_test.bzl", _npu_model_test = "npu_model_
 load("//furiosa_rules/private:npu_quantized_model.bzl", _npu_quantized_model = "npu_quantized_model")
 load("//furiosa_rules/private:npu_reproducibility_test.bzl", _npu_reproducibility_test = "npu_reproducibility_test")
 load("//furiosa_rules/private:npu_tool_info.bzl", _NpuToolInfo = "NpuToolInfo")
+load("//furiosa_rules/private:npu_tools_info.bzl", _NpuToolsInfo = "NpuToolsInfo")
+load("//furiosa_rules/private:npu_tools_toolchain.bzl", _npu_tools_toolchain = "npu_tools_toolchain")
 load("//furiosa_rules/private:npu_tune.bzl", _npu_tune = "npu_tune")
 load("//furiosa_rules/private:npu_vendor_compiler_toolchain.bzl", _npu_vendor_compiler_toolchain = "npu_vendor_compiler_toolchain")
 
@@ -39,6 +42,7 @@ npu_lint = _npu_lint
 npu_bundle = _npu_bundle
 npu_bundle_layer = _npu_bundle_layer
 npu_compiler_toolchain = _npu_compiler_toolchain
+npu_tools_toolchain = _npu_tools_toolchain
 npu_vendor_compiler_toolchain = _npu_vendor_compiler_toolchain
 
 NpuModelInfo = _NpuModelInfo
@@ -46,3 +50,4 @@ NpuBundleInfo = _NpuBundleInfo
 NpuCalibrationInfo = _NpuCalibrationInfo
 NpuCompilerInfo = _NpuCompilerInfo
 NpuToolInfo = _NpuToolInfo
+NpuToolsInfo = _NpuToolsInfo

@@ -10,6 +10,8 @@ _LARGE = ["max_dram_bytes", "max_dram_traffic_bytes"]
 
 _INTS = ["max_enf_bytes", "max_latency_us", "max_sram_bytes", "min_throughput_per_s"]
 
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
+
 _BUDGETS = sorted(_LARGE + _INTS + ["min_npu_coverage"])
 
 def npu_budget_test(
@@ -79,7 +81,7 @@ def _impl(ctx):
             lines += ["--" + name.replace("_", "-"), value]
     if not lines:
         fail("no budget is given; set at least one of %s" % ", ".join(_BUDGETS))
-    return test_launcher(ctx, ctx.attr._budget, [info.report.short_path] + lines, [info.report])
+    return test_launcher(ctx, ctx.toolchains[_TOOLS_TYPE].npu_tools.budget, [info.report.short_path] + lines, [info.report])
 
 _npu_budget_test = rule(
     implementation = _impl,
@@ -87,11 +89,7 @@ _npu_budget_test = rule(
     attrs = {name: attr.int(default = -1) for name in _INTS} | {name: attr.string() for name in _LARGE} | {
         "min_npu_coverage": attr.string(),
         "model": attr.label(mandatory = True, providers = [NpuModelInfo]),
-        "_budget": attr.label(
-            default = "//compiler:furiosa_budget",
-            cfg = "target",
-            executable = True,
-        ),
     },
     test = True,
+    toolchains = [_TOOLS_TYPE],
 )

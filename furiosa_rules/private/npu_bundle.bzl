@@ -34,12 +34,9 @@ _ATTRS = {
         doc = "The NPU that all models of the bundle are for; models that name none are compiled for it. An empty string: " +
               "each model as it is outside of the bundle.",
     ),
-    "_bundler": attr.label(
-        default = "//runtime:furiosa_bundler",
-        cfg = "exec",
-        executable = True,
-    ),
 }
+
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
 # The bundler's own limits, known before anything is built.
 _MAX_NAME = 80
@@ -169,8 +166,11 @@ def _verify(ctx, tar):
     return stamp
 
 def _run_bundler(ctx, **kwargs):
+    bundler = ctx.toolchains[_TOOLS_TYPE].npu_tools.bundler
     ctx.actions.run(
-        executable = ctx.executable._bundler,
+        executable = bundler.executable,
+        tools = bundler.tools,
+        toolchain = _TOOLS_TYPE,
         env = {},
         execution_requirements = EXECUTION_REQUIREMENTS,
         **kwargs
@@ -181,4 +181,5 @@ npu_bundle = rule(
     doc = _DOC,
     attrs = _ATTRS,
     provides = [NpuBundleInfo],
+    toolchains = [_TOOLS_TYPE],
 )

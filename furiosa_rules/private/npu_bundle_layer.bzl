@@ -33,14 +33,11 @@ _ATTRS = {
 are not among them: `run` refuses such a model.""",
         default = False,
     ),
-    "_bundler": attr.label(
-        default = "//runtime:furiosa_bundler",
-        cfg = "exec",
-        executable = True,
-    ),
     # computed, so that who wants no runtime fetches no wheels for the target platform
     "_runtime_files": attr.label(default = _runtime),
 }
+
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
 _PREFIX_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./"
 
@@ -81,8 +78,11 @@ def _impl(ctx):
     args.add("--output", layer)
     args.add("--prefix", ctx.attr.prefix)
     args.add_all(runtime, before_each = "--runtime-file")
+    bundler = ctx.toolchains[_TOOLS_TYPE].npu_tools.bundler
     ctx.actions.run(
-        executable = ctx.executable._bundler,
+        executable = bundler.executable,
+        tools = bundler.tools,
+        toolchain = _TOOLS_TYPE,
         arguments = [args],
         inputs = depset([bundle], transitive = [runtime]),
         outputs = [layer],
@@ -97,4 +97,5 @@ npu_bundle_layer = rule(
     implementation = _impl,
     doc = _DOC,
     attrs = _ATTRS,
+    toolchains = [_TOOLS_TYPE],
 )

@@ -2,7 +2,7 @@
 
 load(":default_npu.bzl", "reset_transition")
 load(":npu_calibration_info.bzl", "NpuCalibrationInfo")
-load(":quantizer.bzl", "QUANTIZER_ATTRS", "arguments", "run")
+load(":quantizer.bzl", "QUANTIZER_ATTRS", "TOOLS_TYPE", "arguments", "run")
 load(":selection.bzl", "SELECTION_ATTRS", "selection_arguments")
 
 _DOC = """\
@@ -74,4 +74,5 @@ npu_calibration = rule(
     doc = _DOC,
     attrs = _ATTRS,
     provides = [NpuCalibrationInfo],
+    toolchains = [TOOLS_TYPE],
 )

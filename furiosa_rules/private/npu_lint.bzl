@@ -19,6 +19,8 @@ _LintInfo = provider(
 # Along which attributes models are looked for.
 _ATTRIBUTES = ["actual", "data", "deps", "model", "models", "srcs", "tests"]
 
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
+
 def _impl(target, ctx):
     own = _lint(ctx, target[NpuModelInfo]) if NpuModelInfo in target else []
     found = []
@@ -46,8 +48,11 @@ def _lint(ctx, info):
     args.add("--label", str(ctx.label).removeprefix("@@") if str(ctx.label).startswith("@@//") else str(ctx.label))
     args.add("--sarif", sarif)
     args.add("--json", own)
+    lint = ctx.toolchains[_TOOLS_TYPE].npu_tools.lint
     ctx.actions.run(
-        executable = ctx.executable._lint,
+        executable = lint.executable,
+        tools = lint.tools,
+        toolchain = _TOOLS_TYPE,
         arguments = [args],
         inputs = [info.report],
         outputs = [sarif, own],
@@ -62,11 +67,5 @@ npu_lint = aspect(
     implementation = _impl,
     doc = _DOC,
     attr_aspects = _ATTRIBUTES,
-    attrs = {
-        "_lint": attr.label(
-            default = "//compiler:furiosa_lint",
-            cfg = "exec",
-            executable = True,
-        ),
-    },
+    toolchains = [_TOOLS_TYPE],
 )

@@ -35,12 +35,9 @@ _ATTRS = {
     "seed": attr.int(
         doc = "Of the random inputs.",
     ),
-    "_compare": attr.label(
-        default = "//runtime:furiosa_compare",
-        cfg = "target",
-        executable = True,
-    ),
 }
+
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
 # What the shell of the test knows: where its outputs go.
 _OPTIONS = '''\
@@ -73,11 +70,12 @@ def _impl(ctx):
     for f in ctx.files.inputs:
         lines += ["--inputs", f.short_path]
     files = [info.enf, reference] + info.data + ctx.files.inputs
-    return test_launcher(ctx, ctx.attr._compare, lines, files, options = _OPTIONS)
+    return test_launcher(ctx, ctx.toolchains[_TOOLS_TYPE].npu_tools.compare, lines, files, options = _OPTIONS)
 
 npu_model_test = rule(
     implementation = _impl,
     doc = _DOC,
     attrs = _ATTRS,
     test = True,
+    toolchains = [_TOOLS_TYPE],
 )

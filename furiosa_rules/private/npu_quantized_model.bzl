@@ -1,7 +1,7 @@
 """The rule that quantises a float model."""
 
 load(":default_npu.bzl", "reset_transition")
-load(":quantizer.bzl", "QUANTIZER_ATTRS", "arguments", "run")
+load(":quantizer.bzl", "QUANTIZER_ATTRS", "TOOLS_TYPE", "arguments", "run")
 
 _METHODS = [kind + end for kind in ("min-max", "entropy", "percentile", "mse", "sqnr") for end in ("", "-sym")]
 
@@ -62,4 +62,5 @@ npu_quantized_model = rule(
     implementation = _impl,
     doc = _DOC,
     attrs = _ATTRS,
+    toolchains = [TOOLS_TYPE],
 )

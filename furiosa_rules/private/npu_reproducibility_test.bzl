@@ -13,18 +13,13 @@ where the compiler is one. The log names the first section of the ENF that diffe
 """
 
 _TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
+_TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
 _ATTRS = {
     "model": attr.label(
         doc = "The `npu_model` target.",
         mandatory = True,
         providers = [NpuModelInfo],
-    ),
-    "_reproduce": attr.label(
-        default = "//compiler:furiosa_reproduce",
-        # as the compiler that it calls: their runfiles have files in common
-        cfg = "exec",
-        executable = True,
     ),
 }
 
@@ -42,12 +37,12 @@ def _impl(ctx):
         lines += ["--worker", toolchain.worker_protocol]
     lines += ["--option=" + option for option in info.compile_options]
     files = [f for f in [compiler.executable, info.source, info.enf, info.report, info.dot_graph] if f] + info.data
-    return test_launcher(ctx, ctx.attr._reproduce, lines, files, runfiles = [compiler.runfiles])
+    return test_launcher(ctx, ctx.toolchains[_TOOLS_TYPE].npu_tools.reproduce, lines, files, runfiles = [compiler.runfiles])
 
 npu_reproducibility_test = rule(
     implementation = _impl,
     doc = _DOC,
     attrs = _ATTRS,
     test = True,
-    toolchains = [_TOOLCHAIN_TYPE],
+    toolchains = [_TOOLCHAIN_TYPE, _TOOLS_TYPE],
 )

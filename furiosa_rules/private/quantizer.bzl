@@ -3,7 +3,8 @@
 load(":default_npu.bzl", "reset_transition")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":model_data.bzl", "location")
-load(":npu_tool_info.bzl", "tool_of")
+
+TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
 THREADS = 2  # of onnxruntime (compiler/furiosa/quantizer/calibrate/float_run.py)
 
@@ -18,11 +19,6 @@ QUANTIZER_ATTRS = {
         allow_single_file = [".onnx"],
         cfg = reset_transition,
         mandatory = True,
-    ),
-    "_quantizer": attr.label(
-        default = "//compiler:furiosa_quantizer",
-        cfg = "exec",
-        executable = True,
     ),
 }
 
@@ -64,11 +60,12 @@ def run(ctx, args, inputs, output, mnemonic, progress_message, is_heavy = False)
       progress_message: string
       is_heavy: whether it runs the model
     """
-    tool = tool_of(ctx.attr._quantizer)
+    tool = ctx.toolchains[TOOLS_TYPE].npu_tools.quantizer
     ctx.actions.run(
         executable = tool.executable,
         arguments = [args],
         tools = tool.tools,
+        toolchain = TOOLS_TYPE,
         inputs = [ctx.file.src] + ctx.files.model_data + inputs,
         outputs = [output],
         env = {},

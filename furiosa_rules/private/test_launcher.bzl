@@ -13,7 +13,7 @@ def test_launcher(ctx, tool, lines, files, options = "", runfiles = []):
 
     Args:
       ctx: of the test rule
-      tool: Target, the tool
+      tool: the tool, a struct of NpuToolsInfo
       lines: list of strings, its arguments, one a line of a file; files by their short paths
       files: list of Files that the tool reads
       options: lines of shell script, further arguments
@@ -25,10 +25,10 @@ def test_launcher(ctx, tool, lines, files, options = "", runfiles = []):
     arguments = ctx.actions.declare_file(ctx.label.name + ".arguments")
     ctx.actions.write(arguments, "\n".join(lines) + "\n")
     launcher = ctx.actions.declare_file(ctx.label.name)
-    executable = tool[DefaultInfo].files_to_run.executable
-    for path in (executable.short_path, arguments.short_path):
+    executable = tool.executable.short_path
+    for path in (executable, arguments.short_path):
         if "'" in path:
             fail("the path %s has a quote in it, which no shell script can name; rename the target or its package" % path)
-    ctx.actions.write(launcher, _LAUNCHER % (executable.short_path, arguments.short_path, options), is_executable = True)
-    everything = ctx.runfiles([arguments] + files).merge_all([tool[DefaultInfo].default_runfiles] + runfiles)
+    ctx.actions.write(launcher, _LAUNCHER % (executable, arguments.short_path, options), is_executable = True)
+    everything = ctx.runfiles([arguments] + files).merge_all([tool.runfiles] + runfiles)
     return [DefaultInfo(executable = launcher, runfiles = everything)]

@@ -1,7 +1,7 @@
 """Analysis tests of npu_bundle: outputs, the bundler's command line, and what is refused."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//furiosa_rules:defs.bzl", "NpuBundleInfo", "npu_bundle", "npu_model")
+load("//furiosa_rules:defs.bzl", "NpuBundleInfo", "npu_bundle", "npu_model", "npu_tools_toolchain")
 load(":analysis.bzl", "PACKAGE", "action_of", "assert_portable", "command_of", "failure_test", "names_of")
 
 def _bundle_test_impl(ctx):
@@ -57,6 +57,18 @@ def _bundle_test_impl(ctx):
 
 _bundle_test = analysistest.make(_bundle_test_impl)
 
+def _other_bundler_test_impl(ctx):
+    """The bundler is that of the toolchain, with all that runs it; what the toolchain does not name is this repository's."""
+    env = analysistest.begin(ctx)
+    for mnemonic in ("NpuBundle", "NpuUnpack", "NpuVerify"):
+        asserts.true(env, action_of(env, mnemonic).argv[0].endswith("/" + PACKAGE + "other_bundler"))
+    return analysistest.end(env)
+
+_other_bundler_test = analysistest.make(
+    _other_bundler_test_impl,
+    config_settings = {"//command_line_option:extra_toolchains": [str(Label(":other_tools_toolchain"))]},
+)
+
 def _named_test_impl(ctx):
     """Names of the bundle's own, and a model that is there under two labels."""
     env = analysistest.begin(ctx)
@@ -92,6 +104,22 @@ def npu_bundle_test_suite(name):
     npu_bundle(name = "pair", models = ["second_enf", "first_enf"], tags = ["manual"])
     tests = [name + "_outputs"]
     _bundle_test(name = tests[-1], target_under_test = "pair")
+
+    native.genrule(
+        name = "write_other_bundler",
+        outs = ["other_bundler"],
+        cmd = "touch $@",
+        executable = True,
+        tags = ["manual"],
+    )
+    npu_tools_toolchain(name = "other_tools", bundler = "other_bundler", tags = ["manual"])
+    native.toolchain(
+        name = "other_tools_toolchain",
+        toolchain = "other_tools",
+        toolchain_type = "//furiosa_rules:tools_toolchain_type",
+    )
+    tests.append(name + "_other_bundler")
+    _other_bundler_test(name = tests[-1], target_under_test = "pair")
 
     native.alias(name = "first_alias", actual = "first_enf", tags = ["manual"])
     npu_bundle(

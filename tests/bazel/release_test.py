@@ -181,6 +181,7 @@ def test_later_bazels_analyse_the_repository(bazel: InnerBazel) -> None:
 def test_all_packages_load_without_what_later_bazels_removed(bazel: InnerBazel) -> None:
     found = bazel.run("query", *LATER_BAZELS, REMOVED_RULES, "@furiosa_rules//...").split()
     assert "@furiosa_rules//furiosa_rules/toolchain:default" in found
+    assert "@furiosa_rules//furiosa_rules/toolchain:default_tools" in found
     assert "@furiosa_rules//runtime:portable" in found
     # the flags do what they are here for
     wrong = bazel.workspace / "wrong"

@@ -187,6 +187,7 @@ class _Server:
             leaving.on_signals()
             outputs.tell(lambda path: os.write(making, os.fsencode(os.path.abspath(path)) + b"\0"))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+            memory.go_first()
             memory.confine(self._limits.request)
             if request.sandbox:
                 os.chdir(request.sandbox)

@@ -227,6 +227,27 @@ def test_a_stream_that_is_no_request_ends_the_worker(protocol: str, data: bytes,
     assert err.startswith(b"ERROR: worker: ") and err.count(b"\n") == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/oom_score_adj"), reason="Linux alone has such scores")
+def test_where_memory_runs_out_a_request_goes_before_its_worker(tmp_path: Path) -> None:
+    """What is asked is the score by which the kernel chooses, which counts memory and the adjustment."""
+    stand_in = """
+import os, sys
+from furiosa.compiler.worker import server
+def command(arguments):
+    for process in os.getppid(), os.getpid():
+        print(open(f"/proc/{process}/oom_score_adj").read().strip(), open(f"/proc/{process}/oom_score").read().strip())
+    return 0
+def main(): return server.main(command, sys.argv[1:-1])
+"""
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    w = Worker("json", tmp_path, stood_in(tmp_path, stand_in))
+    w.send(arguments=["scores"])
+    worker, request = ([int(n) for n in line.split()] for line in w.receive()["output"].splitlines())
+    assert worker[0] == own and request[0] == min(own + memory.MORE_LIKELY, 1000)
+    assert request[1] > worker[1] or own == 1000
+    assert w.close() == 0
+
+
 def test_a_request_that_needs_too_much_memory(tmp_path: Path) -> None:
     """At once, piece by piece, and in native code, which gives up with a signal; others go on."""
     stand_in = """

@@ -5,5 +5,12 @@ import sys
 from furiosa.enf import leaving
 from furiosa.runtime.cli import bundler_main
 
-leaving.on_signals()
-sys.exit(bundler_main())
+
+def main() -> int:
+    """Runs the command of this process; returns the exit status."""
+    leaving.on_signals()
+    return bundler_main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

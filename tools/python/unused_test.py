@@ -1,4 +1,4 @@
-"""What the programs of build actions leave out of the wheels (``unused`` in compiler/BUILD.bazel) is imported by no module in them."""
+"""What the programs of build actions leave out of the wheels (unused.bzl) is imported by no module in them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).absolute()
-BUILD = HERE.parents[2] / "BUILD.bazel"
-OWN = [HERE.parent, HERE.parents[3] / "enf" / "furiosa" / "enf"]
-QUANTIZER = HERE.parents[1] / "quantizer"
-RUNTIME = HERE.parents[3] / "runtime" / "furiosa" / "runtime"
+ROOT = HERE.parents[2]
+OWN = [ROOT / "compiler" / "furiosa" / "compiler", ROOT / "enf" / "furiosa" / "enf"]
+RUNTIME = ROOT / "runtime" / "furiosa" / "runtime"
+QUANTIZER = ROOT / "compiler" / "furiosa" / "quantizer"
 TESTS = re.compile(r"_test\.py$|/testing/|/testing\.py$|/conftest\.py$|/checks/|/docgen\.py$|/bazel_run\.py$")
 ALIASES = {"np": "numpy"}
 
 
 @cache
 def _lists() -> dict[str, list[str]]:
-    """The lists of left out paths, by their names in the BUILD file."""
+    """The lists of left out paths, by their names in unused.bzl."""
     found: dict[str, list[str]] = {}
-    for node in ast.parse(BUILD.read_text()).body:
+    for node in ast.parse(HERE.with_name("unused.bzl").read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             names = [n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)]
             own = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
@@ -72,7 +72,7 @@ def _users(folders: list[Path], unused: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("folders", "unused"),
-    [(OWN, "_UNUSED_BY_COMPILER"), ([*OWN, RUNTIME], "_UNUSED"), ([*OWN, QUANTIZER], "_UNUSED")],
+    [(OWN, "UNUSED_BY_COMPILER"), ([*OWN, RUNTIME], "UNUSED"), ([*OWN, QUANTIZER], "UNUSED")],
     ids=["compiler", "verifier", "quantizer"],
 )
 def test_nothing_that_is_left_out_is_used(folders: list[Path], unused: str) -> None:
@@ -83,7 +83,7 @@ def test_a_use_is_seen() -> None:
     tree = ast.parse(
         "import numpy.fft\nfrom onnx import reference\ndef f():\n    np.random.default_rng(1)\n    np.add(1, 2)\n"
     )
-    unused = _lists()["_UNUSED_BY_COMPILER"]
+    unused = _lists()["UNUSED_BY_COMPILER"]
     assert {name for name in _names(tree) if _left_out(name, unused)} == {
         "numpy.fft",
         "onnx.reference",
