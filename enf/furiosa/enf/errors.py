@@ -9,6 +9,11 @@ def printable(text: str, limit: int = MAX_SENTENCE) -> str:
     """The text on one line: what cannot be printed, as names in a file may hold, is escaped, and too much is left out."""
     if len(text) > limit:
         text = f"{text[: limit // 2]} … {text[-limit // 2 :]}"
+    return visible(text)
+
+
+def visible(text: str) -> str:
+    """The text on one line, of any length: what a terminal or an editor acts on is escaped.  A lone surrogate is, too."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

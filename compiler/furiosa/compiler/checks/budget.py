@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from furiosa.compiler.checks.common import Parser, read_report
 from furiosa.enf import command
 from furiosa.enf.command import DIFFERENT, INVALID_FORMAT, CommandError
+from furiosa.enf.errors import visible
 
 
 class Limit(NamedTuple):
@@ -137,7 +138,7 @@ def _run(argv: list[str]) -> int:
     limits = {x.figure: options[x.figure] for x in LIMITS if options[x.figure] is not None}
     kept, lines = check(report, limits)
     head = f"{report.get('model')} for {report.get('target_npu')}, batch size {report.get('batch_size')}"
-    sys.stdout.write("\n".join([head, *lines, *notes(report, limits)]) + "\n")
+    sys.stdout.writelines(f"{visible(line)}\n" for line in (head, *lines, *notes(report, limits)))
     return 0 if kept else DIFFERENT
 
 

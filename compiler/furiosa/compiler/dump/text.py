@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from furiosa.compiler.dfg.graph import Operator, Quantization, Tensor
+from furiosa.enf.errors import visible
 
 _FEW = 8  # values shown one by one
 
@@ -41,11 +42,7 @@ class Names:
 
 def quote(name: str) -> str:
     """A name in quotes on one line."""
-    clean = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
-        for c in name.replace("\\", "\\\\")
-    )
-    return '"' + clean.replace('"', '\\"') + '"'
+    return '"' + visible(name.replace("\\", "\\\\")).replace('"', '\\"') + '"'
 
 
 def tensor(t: Tensor) -> str:

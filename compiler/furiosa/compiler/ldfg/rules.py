@@ -154,7 +154,7 @@ def one_quantization(f: Facts) -> None:
 def block_size(f: Facts) -> None:
     """A scale is for a whole tensor, or of weights for a whole output channel, not for blocks of it (attribute block_size).
 
-    Quantise again without block_size: weights per output channel, activations per tensor.
+    Quantise again without block_size: weights per output channel, everything else per tensor.
     """
     raise Failure(f.attribute, "no block_size, or 0")
 
@@ -180,9 +180,9 @@ def eight_bit_activations(f: Facts) -> None:
     Quantise the model, or what it leaves out: int8 QDQ or QOperator form for ONNX, full integer for TFLite.
     """
     bad: dict[str, list[str]] = {}
-    for t in f.activations:
-        if t.dtype not in ("int8", "uint8"):
-            bad.setdefault(t.dtype, []).append(t.name)
+    tensors = [t for t in f.activations if t.dtype not in ("int8", "uint8")]
+    for t in tensors:
+        bad.setdefault(t.dtype, []).append(t.name)
     if bad:
         found = "; ".join(f"{dtype}: {', '.join(dict.fromkeys(names))}" for dtype, names in bad.items())
         hint = f"Quantise this operator like its neighbours: {f.gap}." if f.gap else ""
@@ -190,6 +190,10 @@ def eight_bit_activations(f: Facts) -> None:
             hint = "Quantise to int8 or uint8 what is to run on the NPU; the rest may stay as it is."
         elif not any("float" in dtype for dtype in bad):
             hint = "Leave it to the host: there is nothing to quantise in indices, counts and truth values."
+        elif all(t.is_constant for t in tensors):
+            hint = (
+                "Quantise these constants as well: to int8 or uint8, with one scale and zero point for each."
+            )
         raise Failure(found, "int8, uint8", hint)
 
 
@@ -212,7 +216,7 @@ def beside_host(f: Facts) -> None:
 def quantized_per_tensor(f: Facts) -> None:
     """Every 8-bit input and output must have one scale and one zero point.
 
-    Quantise activations per tensor; only the weights of convolutions and matrix products may be quantised per channel.
+    Quantise inputs and outputs per tensor; only the weights of convolutions and matrix products may be quantised per channel.
     """
     bad = [
         t

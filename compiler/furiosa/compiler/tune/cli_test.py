@@ -207,3 +207,10 @@ def test_batch_sizes():
     assert batch_sizes(96)[-2:] == [64, 96]
     assert parse(["m.onnx"]).npus == ["warboy", "warboy-2pe"]
     assert parse(["m.onnx", "--target-npu", "warboy-2pe,warboy,warboy-2pe"]).npus == ["warboy-2pe", "warboy"]
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula():
+    Path("=1+1\n.onnx").write_bytes(Path("m.onnx").read_bytes())
+    assert tune("=1+1\n.onnx", "--batch-sizes", "1", "--target-npu", "warboy", "-o", "t.csv") == 0
+    header, line = Path("t.csv").read_text("utf-8").splitlines()
+    assert header.startswith("model,") and line.startswith("'=1+1\\n.onnx,warboy,1,")

@@ -11,6 +11,7 @@ from typing import Any
 from furiosa.compiler import __version__
 from furiosa.compiler.tune.point import OK, Point, best
 from furiosa.compiler.tune.words import explain, size
+from furiosa.enf.errors import visible
 
 NOTE = "predictions of the timing model in the steady state, weights on the card: docs/calibration.md"
 
@@ -76,7 +77,7 @@ def text(sweep: Sweep) -> str:
     out = [f"{sweep.model}: {NOTE}"]
     for npu, points in sweep.targets().items():
         out += ["", npu, *lines(points), *explain(points)]
-    return "\n".join(out) + "\n"
+    return "".join(f"{visible(line)}\n" for line in out)
 
 
 def to_json(sweep: Sweep) -> str:
@@ -111,8 +112,15 @@ def to_csv(sweep: Sweep) -> str:
     writer = csv.DictWriter(out, ["model", *Point("", 1).row()], lineterminator="\n")
     writer.writeheader()
     for p in sweep.points:
-        writer.writerow({"model": sweep.model, **p.row()})
+        writer.writerow({k: _cell(v) for k, v in {"model": sweep.model, **p.row()}.items()})
     return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A text on one line, that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(("=", "+", "-", "@")) else visible(value)
 
 
 FORMATS = {"table": text, "json": to_json, "csv": to_csv}

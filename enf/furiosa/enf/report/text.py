@@ -6,12 +6,14 @@ import json
 from html import escape
 from typing import Any
 
+from furiosa.enf.errors import visible
+
 _LONGEST = 1000  # characters of a name in a page
 
 
 def text(name: object) -> str:
     """A name out of a stranger's file as HTML, and nothing else: what cannot be printed is written as an escape."""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in bounded(str(name))))
+    return escape(visible(bounded(str(name))))
 
 
 def bounded(name: str) -> str:

@@ -393,4 +393,21 @@ def test_weights_that_no_command_takes(change: dict, rule: str, found: str) -> N
     lowering = m.lower(m.quantize("c"), opset=21)
     (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "conv"]
     assert [(r.rule, r.actual) for r in verdict.reasons] == [(rule, found)]
-    assert "activation" not in verdict.reasons[0].hint or rule == "block-size"
+    assert "activation" not in verdict.reasons[0].hint
+
+
+@pytest.mark.parametrize("is_constant", [True, False])
+def test_an_operand_that_is_not_quantised(is_constant: bool) -> None:
+    """What to do about a constant speaks of constants, and of nothing else."""
+    m = _Model(1, 4, 8, 8)
+    real = "k"
+    if is_constant:
+        m.constants["k"] = np.ones((1, 4, 8, 8), np.float32)
+    else:
+        m.nodes.append(helper.make_node("Sin", [m.at], [real]))
+    m.nodes.append(helper.make_node("Concat", [m.at, real], ["c"], name="concat", axis=1))
+    lowering = m.lower(m.quantize("c"))
+    (verdict,) = [v for op, v in lowering.verdicts.items() if op.name == "concat"]
+    (reason,) = [r for r in verdict.reasons if r.rule == "eight-bit-activations"]
+    assert reason.actual.startswith("float32: k") and "activation" not in reason.hint
+    assert reason.hint.startswith("Quantise these constants as well") == is_constant
