@@ -16,6 +16,8 @@ from onnx.reference.op_run import OpRun
 # add and round in float32, as onnxruntime does: 24 bits for numbers of 8, so each operation is off by 2^-16 steps at most; a unit has
 # a handful of them.
 SLACK = 2.0**-12
+# How far float32 (or float16) sums may be from the real number and still be its approximation: in roundings of the largest number of the tensor.
+_ROUNDINGS = 2.0**13
 _TIE = 1e-9  # LSB from the middle between two integers; nearer than this a real number is a tie, which rounds to even
 _DOMAIN = "furiosa.compare"
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -50,14 +52,31 @@ class Real(NamedTuple):
                 )
                 allowed = np.max(error, where=np.isfinite(error), initial=rounding)
                 return np.abs(ours - self.values) <= allowed
-        low, high, zero_point = self.scale
-        values = np.clip(self.values, low - zero_point, high - zero_point)
+        zero_point, values = self.scale.zero_point, self._clipped()
         ours, theirs = ours.astype(np.float64) - zero_point, theirs.astype(np.float64) - zero_point
         is_near = np.abs(ours - values) <= 0.5 + SLACK
         is_tie = np.abs(np.abs(values - np.trunc(values)) - 0.5) < _TIE
         if np.any(theirs[is_tie] % 2):
             return is_near
         return is_near & (~is_tie | (ours % 2 == 0))
+
+    def fits(self, plain: np.ndarray) -> np.ndarray:
+        """Where these real numbers are those of which ``plain``, what the reference makes without its optimiser, is an approximation.
+
+        Elsewhere the two do not agree what the layer is, and nothing is right by the real numbers.  An integer fits within one step of them;
+        floats fit, all or none, where none is further off than sums in their type are.
+        """
+        if self.scale is None:
+            with np.errstate(invalid="ignore"):
+                error = np.abs(plain - self.values)
+                largest = np.max(np.abs(self.values), where=np.isfinite(self.values), initial=0.0)
+                allowed = _ROUNDINGS * np.finfo(plain.dtype).eps * largest
+                return np.full(plain.shape, np.max(error, where=np.isfinite(error), initial=0.0) <= allowed)
+        return np.abs(plain.astype(np.float64) - self.scale.zero_point - self._clipped()) <= 1
+
+    def _clipped(self) -> np.ndarray:
+        low, high, zero_point = self.scale
+        return np.clip(self.values, low - zero_point, high - zero_point)
 
     def rounded(self, dtype: np.dtype) -> np.ndarray:
         """The results that are right by these numbers."""

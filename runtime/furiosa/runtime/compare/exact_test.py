@@ -47,6 +47,15 @@ def test_a_float_is_right_no_further_away_than_the_reference_somewhere() -> None
     assert not real.nearest(np.array([1.0 - 3e-7, 2.0], np.float32), same)[0]
 
 
+def test_real_numbers_fit_what_the_reference_makes_without_its_optimiser() -> None:
+    real = Real(np.array([2.5, 2.5, 2.5, 2.5, 300.0, np.nan]), _SCALE)
+    assert real.fits(np.array([2, 3, 4, 1, 127, 0])).tolist() == [True, True, False, False, True, False]
+    assert Real(np.array([2.5]), Scale(-128, 127, np.array(3))).fits(np.array([5])).all()
+    floats = Real(np.array([1.0, 1000.0]), None)  # 2^13 roundings of 1000.0 are 0.98
+    assert floats.fits(np.array([1.9, 1000.0], np.float32)).all()
+    assert not floats.fits(np.array([2.0, 1000.0], np.float32)).any()
+
+
 def test_rounded() -> None:
     real = Real(np.array([0.5, 1.5, 130.2, -4.0]), Scale(-128, 127, np.array(1)))
     assert real.rounded(np.dtype(np.int8)).tolist() == [1, 3, 127, -3]

@@ -59,11 +59,11 @@ def _verdict(c: Comparison) -> str:
 
 def _explained(c: Comparison) -> str:
     items = "".join(f"<li>{_text(why)}: {_text(', '.join(rows))}</li>" for why, rows in report.explained(c))
-    return f"<h2>Different and right</h2><ul>{items}</ul>" if items else ""
+    return f"<h2>Why elements differ</h2><ul>{items}</ul>" if items else ""
 
 
 def _whole(c: Comparison) -> str:
-    items = "".join(f"<li>{_text(report.whole(c, o))}</li>" for o in c.outputs)
+    items = "".join(f"<li>{_text(line)}</li>" for line in report.ends(c, c.outputs))
     return f"<p>From end to end, all layers in a row:</p><ul>{items}</ul>"
 
 

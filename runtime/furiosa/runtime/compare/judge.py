@@ -189,13 +189,19 @@ class Judge:
     def _explain(self, row: Row, ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> None:
         """Counts which of the elements at the flat positions ``where`` are right nevertheless, and the others as wrong."""
         explainer = self._explainer(self._names[row])
-        real = explainer.real()
-        is_right = np.zeros(ours.size, bool) if real is None else real.nearest(ours, theirs).reshape(-1)
+        real, plain = explainer.real(), explainer.unoptimised()
+        if plain is not None:
+            row.itself = (row.itself or 0) + differing(theirs, plain).size
+        is_right = np.zeros(ours.shape, bool)
+        if real is not None and plain is not None:
+            is_right = real.nearest(ours, plain if real.scale is None else theirs) & real.fits(plain)
+        elif real is not None:
+            is_right = real.nearest(ours, theirs)
+        is_right = is_right.reshape(-1)
         left = where[~is_right[where]]
         row.nearest += where.size - left.size
-        plain = explainer.unoptimised() if left.size else None
         # the whole tensor, not here an element from one run and there from the other
-        if plain is not None and is_right[differing(ours, plain)].all():
+        if left.size and plain is not None and is_right[differing(ours, plain)].all():
             row.unoptimised += left.size
             left = left[:0]
         right = ours.copy().reshape(-1)
@@ -209,11 +215,16 @@ class Judge:
         return self._explainers[name]
 
     def _judge_refused(self, part: Part, refusal: str) -> None:
-        """Judges the tensor of a part that the reference refuses by the real numbers, if these can be computed."""
-        real = self._explainer(part.outputs[0]).real()
+        """Judges the tensor of a part that the reference refuses by its run without optimiser, else by the real numbers, if there are any."""
+        explainer = self._explainer(part.outputs[0])
+        plain = explainer.unoptimised()
+        real = explainer.real() if plain is None else None
         for row in self._rows[part.outputs[0]]:
-            if real is None:
-                row.leave_out(refusal, unjudged=True)
-            else:
+            if plain is not None:
+                row.note = f"compared with the reference without its optimiser, for {refusal}"
+                self._judge(row, plain)
+            elif real is not None:
                 row.note = f"compared with the real numbers, rounded, for {refusal}"
                 self._judge(row, real.rounded(np.dtype(row.dtype)))
+            else:
+                row.leave_out(refusal, unjudged=True)

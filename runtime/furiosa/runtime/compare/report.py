@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from furiosa.runtime.cli import plain
 from furiosa.runtime.compare.difference import Example, Tally
 from furiosa.runtime.compare.result import Comparison, EndToEnd, Row
 
+_NAMED = 3  # of several outputs
 VERSION = 2  # of the JSON; grows when a key changes its meaning or goes away
 
 
@@ -64,6 +65,7 @@ def _row(r: Row) -> dict[str, Any]:
         row |= _tally(r.tally) | {
             "nearest": r.nearest,
             "as_unoptimised": r.unoptimised,
+            "reference_itself": r.itself,
             "wrong": _tally(r.wrong),
         }
         if r.note:
@@ -115,8 +117,8 @@ def text(c: Comparison) -> Iterator[str]:
         yield f"  {_count(n, 'tensor')} not: {reason}"
     for why, rows in explained(c):
         yield f"  {why}: {', '.join(rows)}"
-    for o in c.outputs:
-        yield f"From end to end, {whole(c, o)}"
+    for line in ends(c, c.outputs):
+        yield f"From end to end, {line}"
     yield from verdict(c)
 
 
@@ -129,6 +131,7 @@ def explained(c: Comparison) -> Iterator[tuple[str, list[str]]]:
             f"right though {name} differs, which rounds in floating point there: nearest to the real number, or as near",
         ),
         ("unoptimised", f"right though {name} differs: {name} without its optimiser makes the same"),
+        ("itself", f"{name} disagrees with its own run without its optimiser"),
     ):
         found: dict[str, list[Row]] = {}
         for r in c.rows:
@@ -150,15 +153,28 @@ def _share(kind: str, rows: list[Row], count: str) -> str:
     return f"{kind} {n} of {_count(total, 'element')}{tensors}"
 
 
-def whole(c: Comparison, o: Row) -> str:
+def ends(c: Comparison, outputs: Sequence[Row]) -> Iterator[str]:
+    """What there is to say of outputs from end to end, once for all of which it is the same."""
+    said: dict[str, list[str]] = {}
+    for o in outputs:
+        said.setdefault(_whole(c, o), []).append(o.tensor)
+    for what, names in said.items():
+        if len(names) == 1:
+            yield f"output '{names[0]}' {what}"
+        else:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            yield f"each of {len(names)} outputs ({', '.join(repr(n) for n in names[:_NAMED])}{more}) {what}"
+
+
+def _whole(c: Comparison, o: Row) -> str:
     """How far an output is from the reference's own run of the file."""
     e, name = o.whole, c.reference.split()[0]
     assert e is not None
     if e.optimised is None:
-        return f"output '{o.tensor}' is not compared: {e.reason}"
+        return f"is not compared: {e.reason}"
     if not e.optimised.differing:
-        return f"output '{o.tensor}' equals {name}'s in all elements"
-    text = f"output '{o.tensor}' differs from {name}'s in {_far(e.optimised)}"
+        return f"equals {name}'s in all elements"
+    text = f"differs from {name}'s in {_far(e.optimised)}"
     if e.itself is not None and e.unoptimised is not None:
         text += f"; {name}'s own run without its optimiser "
         text += f"differs from that in {_far(e.itself)}" if e.itself.differing else "makes the same"
@@ -190,10 +206,13 @@ def verdict(c: Comparison) -> Iterator[str]:
     n = sum(r.wrong.largest > c.max_lsb for r in c.rows)
     if n:
         yield f"FAILED: {_count(n, 'tensor')} with elements more than {c.max_lsb} LSB off."
-    for r in c.unjudged[:1]:
-        yield f"FAILED: {_count(len(c.unjudged), 'tensor')} could not be compared, the first '{r.tensor}': {r.reason}"
-    for o in c.other_outputs:
-        yield f"FAILED: {whole(c, o)}"
+    reasons: dict[str, list[Row]] = {}
+    for r in c.unjudged:
+        reasons.setdefault(r.reason, []).append(r)
+    for reason, rows in reasons.items():
+        yield f"FAILED: {_count(len(rows), 'tensor')} could not be compared, the first '{rows[0].tensor}': {reason}"
+    for line in ends(c, c.other_outputs):
+        yield f"FAILED: {line}"
 
 
 def to_junit_xml(c: Comparison, name: str) -> bytes:

@@ -30,7 +30,8 @@ class Row:
 
     ``tally`` counts where the simulator differs from what the reference makes of the same values; it is None where the tensor was not
     compared, and then ``reason`` says why.  Of the elements that differ, ``nearest`` are right by the real number, ``unoptimised``
-    others are what the reference makes without its optimiser, and ``wrong`` counts the rest.  ``note`` says what was compared with
+    others are what the reference makes without its optimiser, and ``wrong`` counts the rest.  ``itself`` counts, of the inferences in which
+    anything differs, the elements in which the reference differs from its own run without optimiser; None where it was not asked.  ``note`` says what was compared with
     where the reference refuses the layer.  ``is_unjudged``: not compared, though it should have been.  ``whole`` is there for outputs.
     """
 
@@ -46,6 +47,7 @@ class Row:
     note: str = ""
     nearest: int = 0
     unoptimised: int = 0
+    itself: int | None = None
     wrong: Tally = field(default_factory=Tally)
     is_unjudged: bool = False
     whole: EndToEnd | None = None
