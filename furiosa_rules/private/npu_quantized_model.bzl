@@ -14,13 +14,15 @@ or another exclusion, takes seconds.
 
 _ATTRS = QUANTIZER_ATTRS | {
     "calibration": attr.label(
-        doc = "An `npu_calibration` of the same model, or a file that `furiosa calibrate` wrote. Shapes and cuts are those of the calibration.",
+        doc = "An `npu_calibration` of the same model, or a file that `furiosa calibrate` wrote. Shapes and cuts are those of the calibration. Left out for a model that holds ranges in its metadata, as the vendor's quantizer (0.10) writes it.",
         allow_single_file = [".json"],
         cfg = reset_transition,
-        mandatory = True,
     ),
     "exclude": attr.string_list(
         doc = "Operators that stay in float, by name, or all of a type.",
+    ),
+    "io_types": attr.string_dict(
+        doc = "Inputs and outputs that are integers with the scale of their tensor, not float: `{\"image\": \"uint8\"}`; `int8` or `uint8`.",
     ),
     "method": attr.string(
         doc = "How ranges are chosen.",
@@ -42,6 +44,11 @@ def _check(ctx):
             fail("percentage is '%s', but must be a number above 0 and up to 100" % percentage)
         if not ctx.attr.method.startswith("percentile"):
             fail("percentage goes with the methods percentile and percentile-sym, not with %s" % ctx.attr.method)
+    if not ctx.file.calibration and ctx.attr.method != _METHODS[0]:
+        fail("method goes with calibration; without one the ranges are those that the model holds")
+    for name, kind in ctx.attr.io_types.items():
+        if not name or "\n" in name or kind not in ("int8", "uint8"):
+            fail("io_types: %r of %r is not \"int8\" or \"uint8\" of a name" % (kind, name))
     for name in ctx.attr.exclude:
         if not name or "\n" in name:
             fail("exclude: %r names no operator" % name)
@@ -50,12 +57,14 @@ def _impl(ctx):
     _check(ctx)
     output = ctx.actions.declare_file(ctx.label.name + ".onnx")
     args = arguments(ctx, "quantize", output)
-    args.add("--calibration", ctx.file.calibration)
+    given = [ctx.file.calibration] if ctx.file.calibration else []
+    args.add_all(given, before_each = "--calibration")
     args.add("--method", ctx.attr.method)
     if ctx.attr.percentage:
         args.add("--percentage", ctx.attr.percentage)
     args.add_all(ctx.attr.exclude, format_each = "--exclude=%s")
-    run(ctx, args, [ctx.file.calibration], output, "NpuQuantize", "Quantising %{label} by " + ctx.attr.method)
+    args.add_all(["%s=%s" % item for item in sorted(ctx.attr.io_types.items())], format_each = "--io-type=%s")
+    run(ctx, args, given, output, "NpuQuantize", "Quantising %{label} by " + ctx.attr.method)
     return [DefaultInfo(files = depset([output]), runfiles = ctx.runfiles([output]))]
 
 npu_quantized_model = rule(

@@ -64,10 +64,7 @@ def _quantized_test_impl(ctx):
             "-o",
             "BIN/%s%s.onnx" % (PACKAGE, target.label.name),
             "--hermetic",
-            "--calibration",
-            ctx.attr.calibration,
-            "--method",
-        ] + ctx.attr.options,
+        ] + (["--calibration", ctx.attr.calibration] if ctx.attr.calibration else []) + ["--method"] + ctx.attr.options,
         command_of(action),
     )
     assert_portable(env, action)
@@ -94,6 +91,7 @@ _REFUSED_MODELS = [
     ("no_percentage", {"method": "percentile", "percentage": "0.0"}, "percentage is '0.0', but must be"),
     ("word", {"method": "percentile", "percentage": "all"}, "percentage is 'all', but must be"),
     ("other_method", {"percentage": "99"}, "percentage goes with the methods percentile and percentile-sym, not with min-max"),
+    ("io_type", {"io_types": {"a": "int4"}}, "io_types: \"int4\" of \"a\" is not"),
     ("exclude", {"exclude": [""]}, "exclude: \"\" names no operator"),
 ]
 
@@ -121,12 +119,14 @@ def quantizer_test_suite(name):
         tags = manual,
     )
     npu_calibration(name = "ranges_in_parts", src = "model.onnx", data = samples, input_shapes = {"a": "1x3"}, parts = 2, tags = manual)
+    npu_quantized_model(name = "int8_of_its_own", src = "model.onnx", tags = manual)
     npu_quantized_model(name = "int8", src = "model.onnx", calibration = ":ranges", tags = manual)
     npu_quantized_model(
         name = "int8_percentile",
         src = "model.onnx",
         calibration = "checked_in.json",
         exclude = ["Softmax", "head/Conv"],
+        io_types = {"scores": "int8", "image": "uint8"},
         method = "percentile-sym",
         percentage = "99.9",
         tags = manual,
@@ -150,14 +150,17 @@ def quantizer_test_suite(name):
         )),
         "parts": (_parts_test, "ranges_in_parts", dict()),
         "quantized": (_quantized_test, "int8", dict(options = ["min-max"])),
+        "quantized_of_its_own": (_quantized_test, "int8_of_its_own", dict(calibration = "", options = ["min-max"])),
         "quantized_options": (_quantized_test, "int8_percentile", dict(
             calibration = PACKAGE + "checked_in.json",
-            options = ["percentile-sym", "--percentage", "99.9", "--exclude=Softmax", "--exclude=head/Conv"],
+            options = ["percentile-sym", "--percentage", "99.9", "--exclude=Softmax", "--exclude=head/Conv", "--io-type=image=uint8", "--io-type=scores=int8"],
         )),
     }
     for refused, kwargs, message in _REFUSED_CALIBRATIONS:
         npu_calibration(name = "refused_calibration_" + refused, src = "model.onnx", data = samples, tags = manual, **kwargs)
         tests["refused_calibration_" + refused] = (failure_test, "refused_calibration_" + refused, dict(message = message))
+    npu_quantized_model(name = "refused_int8_of_its_own", src = "model.onnx", method = "mse", tags = manual)
+    tests["refused_int8_of_its_own"] = (failure_test, "refused_int8_of_its_own", dict(message = "method goes with calibration; without one"))
     for refused, kwargs, message in _REFUSED_MODELS:
         npu_quantized_model(name = "refused_int8_" + refused, src = "model.onnx", calibration = ":ranges", tags = manual, **kwargs)
         tests["refused_int8_" + refused] = (failure_test, "refused_int8_" + refused, dict(message = message))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
-from furiosa.compiler.errors import InvalidConfig, InvalidFormat
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
 from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.selection import EVERYTHING, Selection
 
@@ -38,6 +40,11 @@ def import_model(
 
     if selection.signature:
         raise InvalidConfig(f"--signature {selection.signature!r}: only TFLite models have signatures")
+    quantized = _quantized(data, selection, files)
+    if quantized is not None:
+        graph = import_onnx(quantized.model, batch_size=batch_size)
+        graph.selection = quantized.selection
+        return graph
     return import_onnx(data, batch_size=batch_size, selection=selection, files=files)
 
 
@@ -53,9 +60,39 @@ def selected_model(data: bytes, selection: Selection, *, files: ModelFiles | Non
         from furiosa.compiler.frontend.tflite.importer import selected_model
 
         return selected_model(data, selection)
+    quantized = _quantized(data, selection, files)
+    if quantized is not None:
+        return quantized.model
     from furiosa.compiler.frontend.onnx.importer import selected_model
 
     return selected_model(data, selection, files=files)
+
+
+class _Quantized(NamedTuple):
+    model: bytes
+    selection: Selection
+
+
+def _quantized(data: bytes | memoryview, selection: Selection, files: ModelFiles | None) -> _Quantized | None:
+    """The int8 model of a float one whose metadata state ranges of its tensors, with the selection as it was found; else None.
+
+    The vendor's quantizer (0.10) leaves operators as they are, and its compiler quantises: so does this one, by the quantizer's placement.
+    """
+    from furiosa.compiler.frontend.onnx import wire
+
+    if wire.RANGES_KEY not in wire.properties(memoryview(data)):
+        return None
+    try:
+        from furiosa.quantizer.place.write import write
+        from furiosa.quantizer.stated import plan_stated, stated
+    except ModuleNotFoundError:
+        raise InvalidModel(
+            f"the model is a float one with ranges in its metadata ({wire.RANGES_KEY}), and this compiler comes without the quantizer: "
+            "make an int8 model of it first, by furiosa quantize or npu_quantized_model, which take the ranges from there"
+        ) from None
+    found = stated(bytes(data))
+    plan = plan_stated(bytes(data), found, selection=selection, files=files)
+    return _Quantized(write(plan), plan.graph.selection)
 
 
 def source_format(data: bytes | memoryview) -> str:

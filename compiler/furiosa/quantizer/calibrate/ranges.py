@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from furiosa.compiler.selection import EVERYTHING, Selection, selection
 from furiosa.quantizer.calibrate.histogram import BINS, Histogram
 from furiosa.quantizer.graph.load import model_of
 from furiosa.quantizer.samples import Sample
+
+if TYPE_CHECKING:
+    from furiosa.quantizer.calibrate.float_run import FloatRun
 
 FORMAT, VERSION = "furiosa-calibration", 1
 MAX_TENSORS = 1 << 18
@@ -62,6 +65,7 @@ def calibrate(
     *,
     count: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    run: FloatRun | None = None,
 ) -> Calibration:
     """Runs the float model over samples; what it takes of memory does not grow with their number.
 
@@ -70,6 +74,7 @@ def calibrate(
         samples: one array for each input, of its shape and dtype.
         count: how many there are, for ``tell``.
         tell: hears how far it is.
+        run: the graph in onnxruntime, where it is there already.
 
     Raises:
         InvalidConfig: there is no sample.
@@ -77,8 +82,9 @@ def calibrate(
     """
     from furiosa.quantizer.calibrate.float_run import FloatRun, observed
 
-    run = FloatRun(graph)
-    found = Calibration(digest(graph), 0, {t.name: Histogram() for t in observed(graph)}, graph.selection)
+    model = digest(graph)
+    run = run or FloatRun(graph)
+    found = Calibration(model, 0, {t.name: Histogram() for t in observed(graph)}, graph.selection)
     started = time.monotonic()
     for sample in samples:
         found.samples += 1

@@ -94,7 +94,7 @@ def parse_quantize(argv: list[str]) -> Namespace:
     p.add_argument(
         "--calibration",
         metavar="FILE|FOLDER",
-        help="what furiosa calibrate wrote (.json), or samples to calibrate with",
+        help="what furiosa calibrate wrote (.json), or samples to calibrate with; needed but for a model that holds ranges, as the vendor's quantizer writes it",
     )
     _add_preprocessing(p)
     p.add_argument(
@@ -122,17 +122,36 @@ def parse_quantize(argv: list[str]) -> Namespace:
         default=[],
         help="an operator, or all of a type, that stays in float; may be repeated",
     )
+    p.add_argument(
+        "--io-type",
+        dest="types",
+        action="append",
+        metavar="NAME=TYPE",
+        default=[],
+        help="an input or output that is int8 or uint8, with the scale of its tensor, instead of float; may be repeated",
+    )
     options = _checked(p.parse_args(argv))
-    if options.random == (options.calibration is not None):
-        raise BadArguments(
-            "name a calibration by --calibration FILE|FOLDER, or give --random; see furiosa quantize -h"
-        )
+    options.types = _types(options.types)
+    if options.random and options.calibration is not None:
+        raise BadArguments("--calibration and --random exclude each other")
     if options.method not in METHODS:
         raise BadArguments(f"unknown method '{options.method}', known: {', '.join(METHODS)}")
     if not 0 < options.percentage <= 100:
         raise BadArguments(f"--percentage {options.percentage:g} is not above 0 and up to 100")
     _check_apart(options, [options.calibration] if options.calibration else [])
     return options
+
+
+def _types(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, kind = text.rpartition("=")
+        if not name or kind not in ("int8", "uint8"):
+            raise BadArguments(f"--io-type {text!r} is not of the form NAME=int8 or NAME=uint8")
+        if name in found:
+            raise BadArguments(f"--io-type is given twice for {name!r}")
+        found[name] = kind
+    return found
 
 
 def _checked(options: Namespace) -> Namespace:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from furiosa.compiler.cli import outcome, output
-from furiosa.compiler.errors import IoError
+from furiosa.compiler.errors import InvalidConfig, IoError
 from furiosa.compiler.selection import listed
 from furiosa.enf import outputs, progress
 from furiosa.enf.command import say
@@ -16,6 +16,7 @@ from furiosa.quantizer.cli import arguments
 if TYPE_CHECKING:
     from furiosa.compiler.dfg.graph import Graph
     from furiosa.quantizer.calibrate.ranges import Calibration
+    from furiosa.quantizer.int8 import Quantized
     from furiosa.quantizer.place.plan import Plan
 
 _SHOWN = 10  # operators that stay in float
@@ -58,29 +59,55 @@ def _calibrate(options: Namespace) -> None:
 
 def _quantize(options: Namespace) -> None:
     output.check_writable([options.output])
-    from furiosa.quantizer.graph.load import load
-    from furiosa.quantizer.quantize import quantize
-
-    given = options.calibration
-    is_file = given is not None and given.endswith(".json")
-    found = _read_calibration(given) if is_file else None
+    data = options.files.model()
+    is_calibrated = options.random or options.calibration is not None
     with progress.Activity(options.source):
         progress.now("reading the model")
-        chosen = options.selection or (found.selection if found else options.selection)
-        graph = load(options.files.model(), selection=chosen, files=options.files)
-        if found is None:
-            found = _of_random(graph) if options.random else _of_samples(graph, [given], options)
-        progress.now("quantising")
-        result = quantize(
-            graph,
-            found,
-            method=options.method,
-            percentage=options.percentage,
-            exclude=options.exclude,
-            tell=progress.detail,
-        )
+        result = _calibrated(data, options) if is_calibrated else _as_stated(data, options)
     _tell_plan(result.plan, options)
     _write(options.output, result.model)
+
+
+def _calibrated(data: bytes, options: Namespace) -> Quantized:
+    from furiosa.quantizer.graph.load import load
+    from furiosa.quantizer.int8 import quantize
+
+    given = options.calibration
+    found = _read_calibration(given) if given is not None and given.endswith(".json") else None
+    chosen = options.selection or (found.selection if found else options.selection)
+    graph = load(data, selection=chosen, files=options.files)
+    if found is None:
+        found = _of_random(graph) if options.random else _of_samples(graph, [given], options)
+    progress.now("quantising")
+    return quantize(
+        graph,
+        found,
+        method=options.method,
+        percentage=options.percentage,
+        exclude=options.exclude,
+        types=options.types,
+        tell=progress.detail,
+    )
+
+
+def _as_stated(data: bytes, options: Namespace) -> Quantized:
+    """By the ranges that the model itself holds."""
+    from furiosa.quantizer.graph.load import load
+    from furiosa.quantizer.int8 import Quantized
+    from furiosa.quantizer.place.decide import plan
+    from furiosa.quantizer.place.write import write
+    from furiosa.quantizer.stated import stated
+
+    by = stated(data)
+    if by is None:
+        raise InvalidConfig(
+            "the model holds no ranges: name a calibration or samples by --calibration FILE|FOLDER, or give --random"
+        )
+    graph = load(data, selection=options.selection, files=options.files)
+    progress.now("quantising")
+    types = {**by.types, **options.types}
+    made = plan(graph, by.ranges, exclude=options.exclude, types=types, fixed=by.fixed, tell=progress.detail)
+    return Quantized(write(made), made)
 
 
 def _of_samples(graph: Graph, paths: list[str], options: Namespace) -> Calibration:

@@ -12,7 +12,7 @@ from furiosa.compiler.cli.main import main
 from furiosa.compiler.frontend.onnx.testing import model, tensor
 from furiosa.quantizer.calibrate import methods
 from furiosa.quantizer.cli import arguments
-from furiosa.quantizer.quantize import DEFAULT_METHOD
+from furiosa.quantizer.int8 import DEFAULT_METHOD
 from furiosa.quantizer.testing import network, samples
 
 
@@ -116,8 +116,13 @@ def test_remarks(capfd):
         ("calibrate m.onnx --data s -o no/r.json", 2, "cannot write no/r.json"),
         ("calibrate m.onnx --data m.onnx -o r.json", 255, "samples are .npy or .npz files"),
         ("calibrate m.onnx --merge m.onnx -o r.json", 4, "m.onnx: not a calibration file"),
-        ("quantize m.onnx -o q.onnx", 255, "name a calibration"),
-        ("quantize m.onnx --random --calibration s -o q.onnx", 255, "name a calibration"),
+        ("quantize m.onnx -o q.onnx", 12, "name a calibration"),
+        ("quantize m.onnx --random --calibration s -o q.onnx", 255, "exclude each other"),
+        (
+            "quantize m.onnx --random --io-type x=float -o q.onnx",
+            255,
+            "is not of the form NAME=int8 or NAME=uint8",
+        ),
         ("quantize m.onnx --random --method best -o q.onnx", 255, "unknown method 'best', known: min-max"),
         ("quantize m.onnx --random --percentage 0 -o q.onnx", 255, "--percentage 0 is not above 0"),
         ("quantize m.onnx --random --exclude Sofmax -o q.onnx", 12, "did you mean 'Softmax'"),

@@ -6,8 +6,9 @@ import onnx
 from onnx import version_converter
 
 from furiosa.compiler.dfg.graph import Graph
-from furiosa.compiler.errors import InvalidModel
-from furiosa.compiler.frontend.importer import extract_host_model, import_model, source_format
+from furiosa.compiler.errors import InvalidConfig, InvalidFormat, InvalidModel
+from furiosa.compiler.frontend.importer import extract_host_model, source_format
+from furiosa.compiler.frontend.onnx.importer import import_onnx
 from furiosa.compiler.model_files import ModelFiles
 from furiosa.compiler.selection import EVERYTHING, Selection
 from furiosa.quantizer.graph.affine_after import fold_affine
@@ -30,15 +31,19 @@ def load(data: bytes, *, selection: Selection = EVERYTHING, files: ModelFiles | 
         InvalidModel: a TFLite model, one that is quantised, or without anything in float32.
         CompileError: as the compiler's import.
     """
+    if not data:
+        raise InvalidFormat("the model is empty (0 bytes)")
+    if selection.signature:
+        raise InvalidConfig(f"--signature {selection.signature!r}: only TFLite models have signatures")
     if source_format(data) == "tflite":
         raise InvalidModel(
             "float TFLite models cannot be quantised here: export the model to ONNX, or quantise it with TensorFlow's converter"
         )
-    graph = import_model(data, selection=selection, files=files)
+    graph = import_onnx(data, selection=selection, files=files)
     _check_float(graph)
     chosen = graph.selection
     if graph.source.opsets.get("", MIN_OPSET) < MIN_OPSET:
-        graph = import_model(_newer(model_of(graph), graph.source.opsets[""]))
+        graph = import_onnx(_newer(model_of(graph), graph.source.opsets[""]))
         graph.selection = chosen
     fold_constants(graph)
     fold_factors(graph)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from furiosa.compiler import quantizable
 from furiosa.compiler.dfg.graph import Graph, Operator
+from furiosa.compiler.errors import InvalidConfig
 from furiosa.compiler.ldfg.verdict import Reason
 from furiosa.compiler.selection import unknown
 from furiosa.quantizer.affine import Range
@@ -20,6 +21,8 @@ def plan(
     ranges: Mapping[str, Range],
     *,
     exclude: Iterable[str] = (),
+    types: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Range] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Plan:
     """The plan with everything quantised that the NPU takes.
@@ -28,14 +31,21 @@ def plan(
         graph: a clean graph (graph.load).
         ranges: of every float tensor, by name.
         exclude: names or types of operators that stay in float.
+        types: "int8" or "uint8" for inputs and outputs that are integers, by name.
+        fixed: ranges that win over ``ranges``, and over scales that an operator or a neighbour gives.
         tell: hears how far it is.
 
     Raises:
-        InvalidConfig: an exclusion that is no operator's name or type.
+        InvalidModel: a range is missing.
+        InvalidConfig: an exclusion that is no operator's name or type; a type for what is no input or output, or not quantised.
     """
     excluded = _excluded(graph, exclude)
     units = [u for u in find(graph)]
-    made = Plan(graph, [], {}, ranges, excluded)
+    types = dict(types or {})
+    for name in types:
+        if name not in (known := [t.name for t in (*graph.inputs, *graph.outputs)]):
+            raise unknown("type", name, "input or output", known)
+    made = Plan(graph, [], {}, ranges, excluded, dict(fixed or {}), types)
     for unit in units:
         parts = [unit] if excluded.isdisjoint(unit.operators) else [Unit([op]) for op in unit.operators]
         for part in parts:
@@ -52,6 +62,7 @@ def plan(
             if made.forms[u] != Form.FLOAT and any(op.name in refused for op in u.operators)
         ]
         if not moved:
+            _check_types(made)
             return made
         for unit in moved:
             _next(made, unit, refused)
@@ -71,6 +82,16 @@ def _next(made: Plan, unit: Unit, refused: dict[str, list[Reason]]) -> None:
         return
     made.forms[unit] = Form.FLOAT
     made.reasons[unit.operators[0]] = refused.get(unit.operators[0].name, [])
+
+
+def _check_types(made: Plan) -> None:
+    """Refuses integers where the model has none: an input that goes to the host, an output that comes from there."""
+    if not made.types:
+        return
+    quantized = {t.name for t in made.affines()}
+    for name, kind in made.types.items():
+        if name not in quantized:
+            raise InvalidConfig(f"type: '{name}' cannot be {kind}, for what makes or reads it stays in float")
 
 
 def _excluded(graph: Graph, exclude: Iterable[str]) -> set[Operator]:

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from furiosa.compiler import quantizable
 from furiosa.compiler.dfg.graph import Graph, Operator, Tensor
+from furiosa.compiler.errors import InvalidModel
 from furiosa.compiler.ldfg.verdict import Reason
 from furiosa.quantizer.affine import FIXED, Affine, Range, affine
 from furiosa.quantizer.place.units import Unit, is_activation
@@ -30,6 +31,8 @@ class Plan:
     forms: dict[Unit, Form]
     ranges: Mapping[str, Range]
     excluded: set[Operator] = field(default_factory=set)
+    fixed: Mapping[str, Range] = field(default_factory=dict)  # that win over all others
+    types: Mapping[str, str] = field(default_factory=dict)  # of inputs and outputs that are integers
     reasons: dict[Operator, list[Reason]] = field(default_factory=dict)  # of operators that the NPU refuses
 
     def unit_of(self) -> dict[Operator, Unit]:
@@ -43,7 +46,7 @@ class Plan:
         found: dict[Tensor, Affine] = {}
         for t in self.graph.inputs:
             if t in border:
-                found[t] = affine(self.ranges[t.name])
+                found[t] = self._of_range(t)
         for op in self.graph.operators:
             for y in op.outputs:
                 if y in border:
@@ -65,9 +68,17 @@ class Plan:
         return border
 
     def _affine(self, op: Operator, y: Tensor, found: dict[Tensor, Affine], is_quantized: bool) -> Affine:
-        if is_quantized:
+        if is_quantized and y.name not in self.fixed:
             if op.op_type in FIXED and not op.attributes.get("domain"):
                 return FIXED[op.op_type]
             if op.op_type in quantizable.SHARING and op.inputs[0] in found:
                 return found[op.inputs[0]]
-        return affine(self.ranges[y.name])
+        return self._of_range(y)
+
+    def _of_range(self, t: Tensor) -> Affine:
+        found = self.fixed.get(t.name) or self.ranges.get(t.name)
+        if found is None:
+            raise InvalidModel(
+                f"there is no range for the tensor '{t.name}': calibrate the model as it is, by furiosa calibrate, or exclude what makes it"
+            )
+        return affine(found)

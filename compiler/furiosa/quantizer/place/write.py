@@ -36,6 +36,7 @@ class _Writer:
         self._taken = {t.name for t in tensors if t is not None} | {op.name for op in graph.operators}
         self._raw: dict[Tensor, str] = {}  # the name of a tensor as it is made
         self._real: dict[Tensor, str] = {}  # and after DequantizeLinear
+        self._numbers: dict[tuple[Tensor, bool], tuple[str, str]] = {}
         self._plain: dict[Tensor, str] = {}  # of constants that stay as they are
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
@@ -63,7 +64,10 @@ class _Writer:
         return model.SerializeToString(deterministic=True)
 
     def _values(self, tensors: list[Tensor]) -> list[onnx.ValueInfoProto]:
-        return [helper.make_tensor_value_info(t.name, CODES[t.dtype], t.shape) for t in tensors]
+        kinds = self._plan.types
+        return [
+            helper.make_tensor_value_info(t.name, CODES[kinds.get(t.name, t.dtype)], t.shape) for t in tensors
+        ]
 
     def _operator(self, op: Operator) -> None:
         unit = self._unit_of.get(op)
@@ -111,21 +115,57 @@ class _Writer:
         if by is None:
             self._raw[t] = t.name
             return []
-        self._raw[t] = self._free(f"{t.name}/float") if is_quantized else t.name
-        self._real[t] = t.name if is_quantized else self._free(f"{t.name}/dequantized")
-        return self._pair(t, by)
-
-    def _pair(self, t: Tensor, by: Affine) -> list[onnx.NodeProto]:
-        integers = self._free(f"{t.name}/int8")
-        scale = self._initializer(np.asarray(by.scale, np.float32), f"{t.name}/scale")
-        zero = self._initializer(np.asarray(by.zero_point, np.int8), f"{t.name}/zero_point")
-        quantize, dequantize = (
-            self._free(f"{t.name}/{kind}") for kind in ("QuantizeLinear", "DequantizeLinear")
-        )
-        return [
-            helper.make_node("QuantizeLinear", [self._raw[t], scale, zero], [integers], quantize),
-            helper.make_node("DequantizeLinear", [integers, scale, zero], [self._real[t]], dequantize),
+        kind = self._plan.types.get(t.name)
+        if t in self._plan.graph.inputs and kind is not None:
+            return self._typed_input(t, by, kind)
+        self._raw[t] = self._free(f"{t.name}/float") if is_quantized or kind else t.name
+        self._real[t] = t.name if is_quantized and not kind else self._free(f"{t.name}/dequantized")
+        integers = t.name if kind == "int8" else self._free(f"{t.name}/int8")
+        nodes = [
+            *self._quantize(t, by, self._raw[t], integers),
+            *self._dequantize(t, by, integers, self._real[t]),
         ]
+        return nodes + (
+            self._quantize(t, by, self._real[t], t.name, unsigned=True) if kind == "uint8" else []
+        )
+
+    def _typed_input(self, t: Tensor, by: Affine, kind: str) -> list[onnx.NodeProto]:
+        """An input that comes as integers; uint8 ones become int8 of the same real numbers."""
+        self._raw[t] = self._real[t] = self._free(f"{t.name}/dequantized")
+        if kind == "int8":
+            return self._dequantize(t, by, t.name, self._real[t])
+        real, integers = self._free(f"{t.name}/uint8"), self._free(f"{t.name}/int8")
+        nodes = self._dequantize(t, by, t.name, real, unsigned=True)
+        return [
+            *nodes,
+            *self._quantize(t, by, real, integers),
+            *self._dequantize(t, by, integers, self._real[t]),
+        ]
+
+    def _quantize(
+        self, t: Tensor, by: Affine, x: str, y: str, *, unsigned: bool = False
+    ) -> list[onnx.NodeProto]:
+        return [self._convert("QuantizeLinear", t, by, x, y, unsigned)]
+
+    def _dequantize(
+        self, t: Tensor, by: Affine, x: str, y: str, *, unsigned: bool = False
+    ) -> list[onnx.NodeProto]:
+        return [self._convert("DequantizeLinear", t, by, x, y, unsigned)]
+
+    def _convert(self, kind: str, t: Tensor, by: Affine, x: str, y: str, unsigned: bool) -> onnx.NodeProto:
+        scale, zero = self._parameters(t, by, unsigned)
+        return helper.make_node(kind, [x, scale, zero], [y], self._free(f"{t.name}/{kind}"))
+
+    def _parameters(self, t: Tensor, by: Affine, unsigned: bool) -> tuple[str, str]:
+        """The names of scale and zero point, the same for all that quantises a tensor."""
+        key = (t, unsigned)
+        if key not in self._numbers:
+            zero = np.uint8(by.zero_point + 128) if unsigned else np.int8(by.zero_point)
+            self._numbers[key] = (
+                self._initializer(np.asarray(by.scale, np.float32), f"{t.name}/scale"),
+                self._initializer(np.asarray(zero), f"{t.name}/zero_point"),
+            )
+        return self._numbers[key]
 
     def _dequantized(self, constant: Constant, name: str) -> str:
         """An integer constant with its DequantizeLinear, whose result's name this returns."""

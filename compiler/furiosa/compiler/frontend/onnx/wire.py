@@ -12,6 +12,10 @@ _GRAPH = 7  # ModelProto.graph
 _INITIALIZER = 5  # GraphProto.initializer
 _RAW_DATA = 9  # TensorProto.raw_data
 
+_METADATA = 14  # ModelProto.metadata_props
+
+RANGES_KEY = "FurisoaAI.CalibrationResult"  # of the metadata of a float model that the vendor's quantizer (0.10) leaves, spelt so
+
 SMALL = 1024  # bytes; constants up to this size (shapes, axes, pads) stay in the message for shape inference
 
 
@@ -61,6 +65,22 @@ def join(model: bytes, initializers: list[tuple[bytes, memoryview]]) -> bytes:
         initializer = _key(_INITIALIZER) + _varint(len(head) + len(raw))
         parts += [_key(_GRAPH), _varint(len(initializer) + len(head) + len(raw)), initializer, head, raw]
     return b"".join(parts)
+
+
+def properties(data: memoryview) -> dict[str, str]:
+    """The metadata of a serialised ModelProto; nothing of bytes that are none, which somebody else will tell."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    found = {}
+    try:
+        for number, _, payload in _fields(data):
+            if number == _METADATA and payload is not None:
+                entry = onnx.StringStringEntryProto.FromString(bytes(payload))
+                found[entry.key] = entry.value
+    except (Malformed, DecodeError):
+        pass
+    return found
 
 
 def _cut(tensor: memoryview) -> tuple[bytes, memoryview | None]:

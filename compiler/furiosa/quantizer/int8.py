@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from furiosa.compiler.dfg.graph import Graph
@@ -32,6 +32,7 @@ def quantize(
     method: str = DEFAULT_METHOD,
     percentage: float = DEFAULT_PERCENTAGE,
     exclude: Iterable[str] = (),
+    types: Mapping[str, str] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Quantized:
     """Quantises a clean graph (graph.load); the model is not run, so another method takes seconds.
@@ -42,6 +43,7 @@ def quantize(
         method: one of calibrate.methods.METHODS.
         percentage: of 100 values those that lie within the range, above 0 and up to 100; for the percentile methods.
         exclude: names or types of operators that stay in float.
+        types: "int8" or "uint8" for inputs and outputs that are integers, by name, with the scale that the tensor has.
         tell: hears how far it is.
 
     Raises:
@@ -56,7 +58,7 @@ def quantize(
     for i, (name, histogram) in enumerate(calibration.tensors.items()):
         tell(f"range {i + 1} of {len(calibration.tensors)}")
         ranges[name] = choose(method, histogram, percentage)
-    made = plan(graph, ranges, exclude=exclude, tell=tell)
+    made = plan(graph, ranges, exclude=exclude, types=types, tell=tell)
     return Quantized(write(made), made)
 
 

@@ -13,7 +13,7 @@ from furiosa.compiler.frontend.onnx.testing import model, run, tensor
 from furiosa.quantizer.calibrate.methods import METHODS
 from furiosa.quantizer.calibrate.ranges import calibrate
 from furiosa.quantizer.graph.load import load
-from furiosa.quantizer.quantize import Quantized, quantize
+from furiosa.quantizer.int8 import Quantized, quantize
 from furiosa.quantizer.samples import Sample
 from furiosa.quantizer.testing import network, samples, signal_to_noise
 
@@ -200,3 +200,30 @@ def test_a_calibration_of_another_model_is_told():
 def test_options_that_are_none(options: dict[str, object]):
     with pytest.raises(InvalidConfig):
         quantized(network(), 1, **options)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_inputs_and_outputs_that_are_integers(kind: str):
+    """They hold what the float ones hold, by the scale and zero point of the tensor."""
+    data = network()
+    plain, typed = quantized(data), quantized(data, types={"x": kind, "y": kind})
+    assert quantizable.host_operators(typed.model) == {}
+    by = {t.name: a for t, a in typed.plan.affines().items()}
+    shift = 128 if kind == "uint8" else 0
+    for sample in samples(data, 4, seed=3):
+        x = np.rint(sample.arrays["x"] / by["x"].scale) + by["x"].zero_point
+        x = np.clip(x, -128, 127)
+        (y,) = run(typed.model, {"x": (x + shift).astype(kind)})
+        (expected,) = run(plain.model, sample.arrays)
+        assert y.dtype == kind
+        real = (y.astype(np.float32) - shift - by["y"].zero_point) * by["y"].scale
+        np.testing.assert_array_equal(real, expected)
+
+
+def test_types_that_cannot_be():
+    with pytest.raises(InvalidConfig, match="type: the model has no input or output 'z'"):
+        quantized(network(), types={"z": "int8"})
+    with pytest.raises(
+        InvalidConfig, match="type: 'y' cannot be int8, for what makes or reads it stays in float"
+    ):
+        quantized(network(), exclude=["Softmax"], types={"y": "int8"})
