@@ -12,6 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from furiosa.runtime.compare import qoperators
+
 # How far beyond half a step a result may be from the real number and still count as rounded to the nearest integer.  Commands multiply,
 # add and round in float32, as onnxruntime does: 24 bits for numbers of 8, so each operation is off by 2^-16 steps at most; a unit has
 # a handful of them.
@@ -96,6 +98,9 @@ class Exact:
     def __init__(self, model: bytes):
         proto = onnx.ModelProto.FromString(model)
         graph = proto.graph
+        nodes = qoperators.expanded(graph.node)
+        del graph.node[:]
+        graph.node.extend(nodes)
         self.scale: Scale | None = None  # of ``Real``
         (last,) = (n for n in graph.node if graph.output[0].name in n.output)
         if last.op_type == "QuantizeLinear":
