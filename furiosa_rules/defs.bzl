@@ -2,13 +2,14 @@
 
 `npu_model` compiles a model file to an ENF, `npu_model_matrix` for several NPUs and batch sizes, of which `npu_tune` predicts what they do; `npu_bundle` links ENFs into one
 deployable archive, and `npu_bundle_layer` makes a container image's layer of it. `npu_model_test` compares a model with its reference
-runtime, `npu_budget_test` with a budget, `npu_reproducibility_test` with what other surroundings give; the aspect `npu_lint` reports
+runtime, `npu_accuracy_test` measures it on labelled samples, `npu_budget_test` compares it with a budget, `npu_reproducibility_test` with what other surroundings give; the aspect `npu_lint` reports
 what runs on the host.
 `npu_calibration` and `npu_quantized_model` make an int8 model of a float one.
 `npu_compiler_toolchain` puts another compiler in the place of the default one, `npu_vendor_compiler_toolchain` the vendor's, `npu_tools_toolchain` other tools in the place of those
 beside it.
 """
 
+load("//furiosa_rules/private:npu_accuracy_test.bzl", _npu_accuracy_test = "npu_accuracy_test")
 load("//furiosa_rules/private:npu_budget_test.bzl", _npu_budget_test = "npu_budget_test")
 load("//furiosa_rules/private:npu_bundle.bzl", _npu_bundle = "npu_bundle")
 load("//furiosa_rules/private:npu_bundle_info.bzl", _NpuBundleInfo = "NpuBundleInfo")
@@ -36,6 +37,7 @@ npu_tune = _npu_tune
 npu_calibration = _npu_calibration
 npu_quantized_model = _npu_quantized_model
 npu_model_test = _npu_model_test
+npu_accuracy_test = _npu_accuracy_test
 npu_budget_test = _npu_budget_test
 npu_reproducibility_test = _npu_reproducibility_test
 npu_lint = _npu_lint

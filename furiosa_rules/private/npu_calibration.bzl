@@ -3,6 +3,7 @@
 load(":default_npu.bzl", "reset_transition")
 load(":npu_calibration_info.bzl", "NpuCalibrationInfo")
 load(":quantizer.bzl", "QUANTIZER_ATTRS", "TOOLS_TYPE", "arguments", "run")
+load(":samples.bzl", "PREPROCESSING_DOC", "SAMPLE_FILES")
 load(":selection.bzl", "SELECTION_ATTRS", "selection_arguments")
 
 _DOC = """\
@@ -16,12 +17,12 @@ _ATTRS = {name: attribute for name, attribute in SELECTION_ATTRS.items() if name
     "data": attr.label_list(
         doc = "The samples: `.npz` with an array for each input, `.npy` for a model of one input, each with one sample or many; or images, with `preprocessing` (docs/samples.md).",
         allow_empty = False,
-        allow_files = [".bmp", ".jpeg", ".jpg", ".npy", ".npz", ".png", ".ppm", ".webp"],
+        allow_files = SAMPLE_FILES,
         cfg = reset_transition,
         mandatory = True,
     ),
     "preprocessing": attr.label(
-        doc = "Where `data` are images: the JSON file that says how they become tensors.",
+        doc = PREPROCESSING_DOC,
         allow_single_file = [".json"],
         cfg = reset_transition,
     ),

@@ -2,6 +2,7 @@
 
 load(":model_data.bzl", "data_lines")
 load(":npu_model_info.bzl", "NpuModelInfo")
+load(":samples.bzl", "PREPROCESSING_DOC", "SAMPLE_FILES")
 load(":test_launcher.bzl", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
@@ -17,8 +18,8 @@ What is run is the ENF of `model`, not one that is compiled for the test. `compa
 _ATTRS = {
     "inputs": attr.label_list(
         doc = "Files of samples, one inference each: `.npy` for a model of one input, `.npz` with an array for each " +
-              "input's name, one or a batch. Left out: three inferences on random tensors of the inputs' quantised range.",
-        allow_files = [".npy", ".npz"],
+              "input's name, one or a batch; or images, with `preprocessing`. Left out: three inferences on random tensors of the inputs' quantised range.",
+        allow_files = SAMPLE_FILES,
     ),
     "max_lsb": attr.int(
         doc = "How far a wrong element of any compared tensor may be off, in units of the last place.",
@@ -27,6 +28,10 @@ _ATTRS = {
         doc = "The `npu_model` target.",
         mandatory = True,
         providers = [NpuModelInfo],
+    ),
+    "preprocessing": attr.label(
+        doc = PREPROCESSING_DOC,
+        allow_single_file = [".json"],
     ),
     "reference": attr.label(
         doc = "The model file to compare with, byte for byte the one that was compiled; left out: the `src` of `model`.",
@@ -51,6 +56,8 @@ def _check(ctx):
             fail("%s is %d, but must not be negative" % (name, getattr(ctx.attr, name)))
     if ctx.attr.seed and ctx.files.inputs:
         fail("seed and inputs exclude each other: a seed is for random inputs")
+    if ctx.files.preprocessing and not ctx.files.inputs:
+        fail("preprocessing is for inputs that are images, and there are no inputs")
 
 def _impl(ctx):
     _check(ctx)
@@ -69,7 +76,9 @@ def _impl(ctx):
     lines += data_lines(info.source, info.data)
     for f in ctx.files.inputs:
         lines += ["--inputs", f.short_path]
-    files = [info.enf, reference] + info.data + ctx.files.inputs
+    for f in ctx.files.preprocessing:
+        lines += ["--preprocessing", f.short_path]
+    files = [info.enf, reference] + info.data + ctx.files.inputs + ctx.files.preprocessing
     return test_launcher(ctx, ctx.toolchains[_TOOLS_TYPE].npu_tools.compare, lines, files, options = _OPTIONS)
 
 npu_model_test = rule(

@@ -5,6 +5,7 @@ NpuToolsInfo = provider(
 The tools beside the compiler; the field `npu_tools` of a resolved toolchain. Each is a struct of `executable`, a File, `tools`, what an action that runs it
 has as such, and `runfiles`.""",
     fields = {
+        "accuracy": "struct: measures a model on samples.",
         "budget": "struct: compares a report with a budget.",
         "bundler": "struct: packs, checks and unpacks bundles, and writes layers.",
         "compare": "struct: compares a model with its reference runtime.",

@@ -20,6 +20,7 @@ def _tool(default, doc):
     )
 
 _TOOLS = {
+    "accuracy": _tool("//runtime:furiosa_accuracy", "What `npu_accuracy_test` runs."),
     "budget": _tool("//compiler:furiosa_budget", "What `npu_budget_test` runs."),
     "bundler": _tool("//runtime:furiosa_bundler", "What `npu_bundle` and `npu_bundle_layer` run."),
     "compare": _tool("//runtime:furiosa_compare", "What `npu_model_test` runs."),

@@ -42,7 +42,8 @@ _REFUSED = [
     ("seed_and_inputs", dict(seed = 1, inputs = ["cat.npy"]), "seed and inputs exclude each other: a seed is for random inputs"),
     ("no_model", dict(model = "bare_compiler"), "does not have mandatory providers: 'NpuModelInfo'"),
     ("reference", dict(reference = "weights.bin"), "does not produce any npu_model_test reference files (expected .onnx or .tflite)"),
-    ("inputs", dict(inputs = ["weights.bin"]), "does not produce any npu_model_test inputs files (expected .npy or .npz)"),
+    ("inputs", dict(inputs = ["weights.bin"]), "does not produce any npu_model_test inputs files (expected .bmp, .jpeg, .jpg, .npy, .npz, .pgm, .png, .ppm or .webp)"),
+    ("preprocessing", dict(preprocessing = "preprocessing.json"), "preprocessing is for inputs that are images, and there are no inputs"),
 ]
 
 def npu_model_test_test_suite(name):
@@ -63,9 +64,16 @@ def npu_model_test_test_suite(name):
         reference = "other.onnx",
         tags = ["manual"],
     )
+    npu_model_test(
+        name = "compared_images",
+        inputs = ["cat.png"],
+        model = "compared_enf",
+        preprocessing = "preprocessing.json",
+        tags = ["manual"],
+    )
     npu_model_test(name = "compared_seed", model = "compared_enf", seed = 7, tags = ["manual"])
 
-    tests = [name + "_plain", name + "_options", name + "_seed"]
+    tests = [name + "_plain", name + "_options", name + "_images", name + "_seed"]
     _comparison_test(
         name = name + "_plain",
         arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "0"] + _DATA,
@@ -78,6 +86,13 @@ def npu_model_test_test_suite(name):
                     ["--inputs", "cat.npy", "--inputs", "dog.npz"],
         runfiles = ["compared.enf", "other.onnx", "cat.npy", "dog.npz"],
         target_under_test = "compared_options",
+    )
+    _comparison_test(
+        name = name + "_images",
+        arguments = ["compared.enf", "--source", "model.onnx", "--max-lsb", "0", "--seed", "0"] + _DATA +
+                    ["--inputs", "cat.png", "--preprocessing", "preprocessing.json"],
+        runfiles = ["cat.png", "preprocessing.json"],
+        target_under_test = "compared_images",
     )
     _comparison_test(
         name = name + "_seed",

@@ -3,8 +3,14 @@
 import sys
 
 from furiosa.enf import leaving
-from furiosa.runtime.accuracy.cli import main
+from furiosa.runtime.accuracy import cli
+
+
+def main() -> int:
+    """Runs the command of this process; returns the exit status."""
+    leaving.on_signals()
+    return cli.main()
+
 
 if __name__ == "__main__":
-    leaving.on_signals()
     sys.exit(main())
