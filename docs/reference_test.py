@@ -23,6 +23,12 @@ def test_it_is_up_to_date():
     )
 
 
+def test_everything_is_described():
+    rows = [line for line in _text("REFERENCE").splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert [row for row in rows if not row.removesuffix("|").rpartition("|")[2].strip()] == []
+
+
 def test_every_public_symbol_has_its_section():
     symbols = re.findall(r"^(\w+) = _", _text("DEFS") + _text("EXTENSIONS"), re.MULTILINE)
     assert {"npu_model", "NpuModelInfo", "npu_models"} <= set(symbols)

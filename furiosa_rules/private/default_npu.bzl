@@ -1,6 +1,7 @@
 """Which NPU a model that names none is compiled for, and the transitions that change it."""
 
 load(":build_setting.bzl", "BuildSettingInfo")
+load(":display_form.bzl", "display_form")
 
 DefaultNpuInfo = provider(
     doc = "The NPU of a model that names none.",
@@ -17,7 +18,7 @@ def _impl(ctx):
     elif ctx.attr.platform:
         info = DefaultNpuInfo(npu = ctx.attr.platform, origin = "the target platform")
     else:
-        info = DefaultNpuInfo(npu = ctx.attr.setting[BuildSettingInfo].value, origin = str(ctx.attr.setting.label))
+        info = DefaultNpuInfo(npu = ctx.attr.setting[BuildSettingInfo].value, origin = display_form(ctx.attr.setting.label))
     return [info, config_common.FeatureFlagInfo(value = info.npu)]
 
 default_npu = rule(

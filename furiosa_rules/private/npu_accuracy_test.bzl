@@ -3,7 +3,7 @@
 load(":model_data.bzl", "data_lines")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":samples.bzl", "PREPROCESSING_DOC", "SAMPLE_FILES")
-load(":test_launcher.bzl", "test_launcher")
+load(":test_launcher.bzl", "TEST_ATTRS", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
@@ -21,7 +21,7 @@ _METRICS = ["top1", "top5", "miou", "agreement", "sqnr"]
 # Of which the float model is a part.
 _OF_FLOAT = ["agreement", "sqnr"]
 
-_ATTRS = {
+_ATTRS = TEST_ATTRS | {
     "data": attr.label_list(
         doc = "The samples: `.npz` with an array for each input and one of `labels`, `.npy` for a model of one input, or images, with `preprocessing`.",
         allow_empty = False,

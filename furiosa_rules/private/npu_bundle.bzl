@@ -1,6 +1,7 @@
 """The rule that links compiled models into a bundle."""
 
 load(":default_npu.bzl", "bundle_transition")
+load(":display_form.bzl", "display_form")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_bundle_info.bzl", "NpuBundleInfo")
 load(":npu_model_info.bzl", "NpuModelInfo")
@@ -46,19 +47,19 @@ def _check_name(name, label):
     # The name becomes a file's name, an argument's beginning, and what follows # in `vision.tar#resnet50`.
     if not name or len(name) > _MAX_NAME or name.lstrip(_NAME_CHARS) or name[0] in "-.":
         fail(("models: %s cannot have the name '%s' in the bundle; a name is made of up to %d letters, digits, '-', '_' and '.', " +
-              "and begins with neither '-' nor '.'") % (_show(label), name, _MAX_NAME))
+              "and begins with neither '-' nor '.'") % (display_form(label), name, _MAX_NAME))
 
 def _check_model(target, target_npu):
     if NpuModelMatrixInfo in target:
         fail("models: %s is an npu_model_matrix; list those of its models that the bundle is to have: %s" % (
-            _show(target.label),
-            ", ".join([_show(label) for label in target[NpuModelMatrixInfo].models]),
+            display_form(target.label),
+            ", ".join([display_form(label) for label in target[NpuModelMatrixInfo].models]),
         ))
     m = target[NpuModelInfo]
     refuse_vendor_enf("models", m, "npu_bundle")
     if target_npu and m.target_npu != target_npu:
         fail("models: %s names target_npu '%s' itself, but the bundle is for '%s'; leave target_npu out of one of them" % (
-            _show(m.label),
+            display_form(m.label),
             m.target_npu,
             target_npu,
         ))
@@ -74,19 +75,14 @@ def _models(ctx):
         other = found.get(name, m)
         if other.label != m.label:
             fail("models: %s and %s would both be '%s' in the bundle; give one of them another name in `names`" % (
-                _show(other.label),
-                _show(m.label),
+                display_form(other.label),
+                display_form(m.label),
                 name,
             ))
         found[name] = m
     if not found:
         fail("models is empty; a bundle needs at least one npu_model")
     return found
-
-def _show(label):
-    """The label as the user writes it."""
-    text = str(label)
-    return text.removeprefix("@@") if text.startswith("@@//") else text
 
 def _impl(ctx):
     models = _models(ctx)

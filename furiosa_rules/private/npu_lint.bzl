@@ -1,5 +1,6 @@
 """The aspect that reports which operators of models run on the host."""
 
+load(":display_form.bzl", "display_form")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS")
 load(":npu_model_info.bzl", "NpuModelInfo")
 
@@ -45,7 +46,7 @@ def _lint(ctx, info):
     args = ctx.actions.args()
     args.add(info.report)
     args.add("--source", "external/" + source.removeprefix("../") if source.startswith("../") else source)
-    args.add("--label", str(ctx.label).removeprefix("@@") if str(ctx.label).startswith("@@//") else str(ctx.label))
+    args.add("--label", display_form(ctx.label))
     args.add("--sarif", sarif)
     args.add("--json", own)
     lint = ctx.toolchains[_TOOLS_TYPE].npu_tools.lint

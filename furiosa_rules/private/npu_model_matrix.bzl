@@ -1,28 +1,7 @@
 """The macro that compiles one model for several NPUs and batch sizes."""
 
 load(":npu_model.bzl", "npu_model")
-load(":npu_model_info.bzl", "NpuModelInfo")
-load(":npu_model_matrix_info.bzl", "NpuModelMatrixInfo")
-
-def _impl(ctx):
-    enfs = [m[NpuModelInfo].enf for m in ctx.attr.models]
-    return [
-        DefaultInfo(files = depset(enfs), runfiles = ctx.runfiles(enfs)),
-        NpuModelMatrixInfo(models = [m.label for m in ctx.attr.models]),
-    ]
-
-_npu_model_matrix = rule(
-    implementation = _impl,
-    doc = "The ENFs of the models of a matrix.",
-    attrs = {
-        "models": attr.label_list(
-            doc = "The models.",
-            mandatory = True,
-            providers = [NpuModelInfo],
-        ),
-    },
-    provides = [NpuModelMatrixInfo],
-)
+load(":npu_model_matrix_rule.bzl", _npu_model_matrix = "npu_model_matrix")
 
 def npu_model_matrix(name, src, target_npus = ["warboy", "warboy-2pe"], batch_sizes = [1], visibility = None, tags = None, testonly = None, **kwargs):
     """Compiles one model for each NPU and each batch size.

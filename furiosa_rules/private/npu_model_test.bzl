@@ -3,7 +3,7 @@
 load(":model_data.bzl", "data_lines")
 load(":npu_model_info.bzl", "NpuModelInfo")
 load(":samples.bzl", "PREPROCESSING_DOC", "SAMPLE_FILES")
-load(":test_launcher.bzl", "test_launcher")
+load(":test_launcher.bzl", "TEST_ATTRS", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
@@ -15,7 +15,7 @@ What is run is the ENF of `model`, not one that is compiled for the test. `compa
 (`bazel-testlogs/*/test.outputs`).
 """
 
-_ATTRS = {
+_ATTRS = TEST_ATTRS | {
     "inputs": attr.label_list(
         doc = "Files of samples, one inference each: `.npy` for a model of one input, `.npz` with an array for each " +
               "input's name, one or a batch; or images, with `preprocessing`. Left out: three inferences on random tensors of the inputs' quantised range.",

@@ -3,7 +3,7 @@
 load(":model_data.bzl", "data_lines")
 load(":npu_compiler_info.bzl", "compiler_of")
 load(":npu_model_info.bzl", "NpuModelInfo")
-load(":test_launcher.bzl", "test_launcher")
+load(":test_launcher.bzl", "TEST_ATTRS", "test_launcher")
 load(":vendor_command.bzl", "refuse_vendor_enf")
 
 _DOC = """\
@@ -15,7 +15,7 @@ where the compiler is one. The log names the first section of the ENF that diffe
 _TOOLCHAIN_TYPE = Label("//furiosa_rules:toolchain_type")
 _TOOLS_TYPE = Label("//furiosa_rules:tools_toolchain_type")
 
-_ATTRS = {
+_ATTRS = TEST_ATTRS | {
     "model": attr.label(
         doc = "The `npu_model` target.",
         mandatory = True,

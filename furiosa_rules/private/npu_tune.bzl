@@ -1,6 +1,7 @@
 """The rule that predicts what a model does at many batch sizes."""
 
 load(":default_npu.bzl", "reset_transition")
+load(":display_form.bzl", "display_form")
 load(":execution_requirements.bzl", "EXECUTION_REQUIREMENTS", "worker_requirements")
 load(":model_data.bzl", "add_data", "check_beside")
 load(":npu_compiler_info.bzl", "compiler_of")
@@ -59,7 +60,7 @@ def _source(ctx):
         return ctx.file.src, ctx.files.data, ctx.attr.compatibility or "latest", selection_arguments(ctx.attr)
     for name in ["data", "compatibility"] + SELECTION_ATTRS.keys():
         if getattr(ctx.attr, name):
-            fail("%s goes with src; with model it is that of %s" % (name, ctx.attr.model.label))
+            fail("%s goes with src; with model it is that of %s" % (name, display_form(ctx.attr.model.label)))
     info = ctx.attr.model[NpuModelInfo]
     return info.source, info.data, info.compatibility, info.selection
 

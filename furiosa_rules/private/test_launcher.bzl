@@ -8,11 +8,21 @@ exec '%s' '@%s' \\
 %s  "$@"
 """
 
+# Of every test rule.
+TEST_ATTRS = {
+    "env": attr.string_dict(
+        doc = "Environment variables of the test, over those of `--test_env`.",
+    ),
+    "env_inherit": attr.string_list(
+        doc = "Environment variables that the test has as the caller of Bazel has them.",
+    ),
+}
+
 def test_launcher(ctx, tool, lines, files, options = "", runfiles = []):
     """Makes the target a test that runs a tool.
 
     Args:
-      ctx: of the test rule
+      ctx: of the test rule, which has TEST_ATTRS
       tool: the tool, a struct of NpuToolsInfo
       lines: list of strings, its arguments, one a line of a file; files by their short paths
       files: list of Files that the tool reads
@@ -31,4 +41,7 @@ def test_launcher(ctx, tool, lines, files, options = "", runfiles = []):
             fail("the path %s has a quote in it, which no shell script can name; rename the target or its package" % path)
     ctx.actions.write(launcher, _LAUNCHER % (executable, arguments.short_path, options), is_executable = True)
     everything = ctx.runfiles([arguments] + files).merge_all([tool.runfiles] + runfiles)
-    return [DefaultInfo(executable = launcher, runfiles = everything)]
+    return [
+        DefaultInfo(executable = launcher, runfiles = everything),
+        RunEnvironmentInfo(environment = ctx.attr.env, inherited_environment = ctx.attr.env_inherit),
+    ]

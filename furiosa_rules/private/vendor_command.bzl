@@ -1,5 +1,7 @@
 """The command lines of the vendor's compilers, as the vendor documents them."""
 
+load(":display_form.bzl", "display_form")
+
 # command: (the words before the options, those after; what a build system must switch off)
 VENDOR_COMMANDS = {
     # SDK 0.10
@@ -100,7 +102,7 @@ def refuse_vendor_enf(attribute, info, rule):
         fail(("%s: %s is compiled by the vendor's %s, and only the vendor's runtime reads that ENF; %s works with the default " +
               "compiler, so build it without the vendor's toolchain") % (
             attribute,
-            str(info.label).removeprefix("@@") if str(info.label).startswith("@@//") else info.label,
+            display_form(info.label),
             info.vendor_command,
             rule,
         ))

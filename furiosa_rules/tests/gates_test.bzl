@@ -1,8 +1,8 @@
 """Tests of npu_budget_test, npu_reproducibility_test and npu_lint: what they run and refuse, and what they then say."""
 
-load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts", "unittest")
 load("@rules_python//python:py_binary.bzl", "py_binary")
-load("//furiosa_rules:defs.bzl", "npu_budget_test", "npu_bundle", "npu_compiler_toolchain", "npu_lint", "npu_model", "npu_reproducibility_test")
+load("//furiosa_rules:defs.bzl", "npu_budget_test", "npu_bundle", "npu_compiler_toolchain", "npu_lint", "npu_model", "npu_model_matrix", "npu_reproducibility_test")
 load("//tools/pytest:defs.bzl", "pytest_test")
 load(":analysis.bzl", "FAILURE_ATTRS", "PACKAGE", "failure_test", "failure_test_impl", "written")
 
@@ -89,6 +89,23 @@ _with_leaking_compiler = rule(
     attrs = {"target": attr.label(cfg = _leaking_transition)},
 )
 
+def _environment_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    info = analysistest.target_under_test(env)[RunEnvironmentInfo]
+    asserts.equals(env, {"SEEN": "a b"}, info.environment)
+    asserts.equals(env, ["HANDED_ON"], info.inherited_environment)
+    return analysistest.end(env)
+
+_environment_test = analysistest.make(_environment_test_impl)
+
+def _kinds_test_impl(ctx):
+    """What a query shows and takes as kind is what BUILD files say."""
+    env = unittest.begin(ctx)
+    asserts.equals(env, ["npu_model", "npu_budget_test", "npu_model_matrix"], ctx.attr.kinds)
+    return unittest.end(env)
+
+_kinds_test = unittest.make(_kinds_test_impl, attrs = {"kinds": attr.string_list()})
+
 # Refused tests: (name, attributes, the sentence).
 _REFUSED = [
     ("nothing", dict(), "no budget is given; set at least one of max_dram_bytes, max_dram_traffic_bytes, max_enf_bytes, "),
@@ -121,6 +138,19 @@ def gates_test_suite(name):
         target_npu = "warboy",
     )
     npu_budget_test(name = "gated_budget", model = "gated_enf", max_latency_us = 5, max_dram_bytes = 0, min_npu_coverage = "0.9", tags = manual)
+    npu_budget_test(
+        name = "budget_with_environment",
+        env = {"SEEN": "a b"},
+        env_inherit = ["HANDED_ON"],
+        max_enf_bytes = 1,
+        model = "gated_enf",
+        tags = manual,
+    )
+    npu_model_matrix(name = "kind_enf", src = "model.onnx", target_npus = ["warboy"], tags = manual)
+    _kinds_test(
+        name = name + "_kinds",
+        kinds = [native.existing_rule(target)["kind"] for target in ["gated_enf", "gated_budget", "kind_enf"]],
+    )
     npu_budget_test(
         name = "selected_budget",
         max_dram_bytes = select({"//conditions:default": "8589934592"}),
@@ -160,6 +190,7 @@ def gates_test_suite(name):
                        [PACKAGE + f for f in ["model.onnx", "weights.bin", "gated.enf", "gated.report.json", "gated.dot"]],
             tool = "compiler/furiosa_reproduce",
         )),
+        "environment": (_environment_test, "budget_with_environment", dict()),
         "lint": (_lint_test, "linted", dict(files = [
             "gated.lint.json",
             "gated.sarif",
@@ -184,7 +215,7 @@ def gates_test_suite(name):
         rule(name = "%s_%s" % (name, test), target_under_test = target, **kwargs)
 
     _real_tests()
-    native.test_suite(name = name, tests = ["%s_%s" % (name, test) for test in tests] + ["gates_run_test"])
+    native.test_suite(name = name, tests = ["%s_%s" % (name, test) for test in tests] + [name + "_kinds", "gates_run_test"])
 
 def _real_tests():
     """Models that are compiled, and tests that are run, by gates_run_test.py."""

@@ -325,13 +325,13 @@ def npu_model_test_suite(name):
     tests.append(name + "_bad_settings")
     _bad_settings_test(
         name = tests[-1],
-        message = "batch_size is -2 (from @@//furiosa_rules/settings:batch_size), but must be at least 1",
+        message = "batch_size is -2 (from //furiosa_rules/settings:batch_size), but must be at least 1",
         target_under_test = "plain",
     )
     tests.append(name + "_word_in_settings")
     _word_in_settings_test(
         name = tests[-1],
-        message = "batch_size is 'four' (from @@//furiosa_rules/settings:batch_size), but must be a number or auto",
+        message = "batch_size is 'four' (from //furiosa_rules/settings:batch_size), but must be a number or auto",
         target_under_test = "plain",
     )
     tests.append(name + "_batch_size_error")

@@ -60,7 +60,7 @@ _vendor_compiler_test = _with_toolchain(":furiosa-compiler_toolchain")
 _REFUSED = [
     ("nothing", {}, "give either src, a model file, or model, an npu_model target"),
     ("both", {"src": "model.onnx", "model": "tuned_enf"}, "give either src, a model file, or model"),
-    ("data", {"model": "tuned_enf", "data": ["weights.bin"]}, "data goes with src; with model it is that of @@//furiosa_rules/tests:tuned_enf"),
+    ("data", {"model": "tuned_enf", "data": ["weights.bin"]}, "data goes with src; with model it is that of //furiosa_rules/tests:tuned_enf"),
     ("cut", {"model": "tuned_enf", "outputs": ["scores"]}, "outputs goes with src; with model it is that of"),
     ("release", {"model": "tuned_enf", "compatibility": "0.10"}, "compatibility goes with src; with model it is that of"),
     ("unknown_npu", {"src": "model.onnx", "target_npus": ["warboy", "other"]}, "target_npus holds 'other', but the compiler knows only 'warboy', 'warboy-2pe'"),

@@ -257,7 +257,7 @@ def targets_test_suite(name):
         "matrix_without_suffix": (_matrix_test, "grid", dict(files = ["grid_warboy_auto.enf", "grid_warboy_b2.enf"])),
         "matrix_model": (_model_test, "matrix_warboy_b4_enf", dict(target_npu = "warboy", batch_size = 4)),
         "unknown_setting": (_unknown_setting_test, "free_enf", dict(
-            message = "target_npu is 'warboy-3pe' (from @@//furiosa_rules/settings:target_npu), but the compiler knows only",
+            message = "target_npu is 'warboy-3pe' (from //furiosa_rules/settings:target_npu), but the compiler knows only",
         )),
     }
     for refused, kwargs, message in _REFUSED_BUNDLES:
