@@ -260,6 +260,11 @@ class _Importer:
         if shape is None:
             raise InvalidModel(f'tensor "{name}" ({where}) has the dynamic shape {dynamic.shape_text(value)}')
         dtype = dtype_name(value.tensor_type.elem_type, f'tensor "{name}"')
+        if any(d < 0 for d in shape):  # which onnx computes without a word
+            raise ShapesDisagree(
+                f'tensor "{name}" would be of shape {list(shape)}: the window of the operator that makes it is larger than what it '
+                f"reads; give the inputs larger shapes (--input-shape)"
+            )
         check_size(name, shape, dtype)
         return Tensor(name, shape, dtype)
 

@@ -466,3 +466,20 @@ def test_sizes_that_do_not_fit_are_named() -> None:
     assert import_onnx(data, selection=Selection(dims={"H": 6})).outputs[0].shape == (1, 1, 6, 4)
     with pytest.raises(InvalidModel, match=r"^with --input-shape x=1x1x7x4, .* multiples of its strides"):
         import_onnx(data, selection=Selection(dims={"H": 7}))
+
+
+def test_a_window_larger_than_the_size_that_is_open() -> None:
+    """The first dimension, which is open, is a length and no batch: 1 is too short."""
+    w = tensor("w", np.ones((5, 10, 3)), "float32")
+    text = "g (float[L,10] x) => (float[1,5,m] y) { a = Unsqueeze(x, axes)  b = Transpose<perm = [0,2,1]>(a)  y = Conv(b, w) }"
+    data = model(text, w, tensor("axes", [0], "int64"))
+    refused(data, r'"y" would be of shape \[1, 5, -1\]: the window .* larger shapes \(--input-shape\)')
+    graph = import_onnx(data, selection=Selection({"x": (4, 10)}))
+    assert graph.outputs[0].shape == (1, 5, 2)
+
+
+def test_an_open_dimension_that_is_stated_as_negative() -> None:
+    text = "g (float[1,4] x) => (float[1,4] y) { a = com.microsoft.Inverse(x)  y = Relu(a) }"
+    stated = onnx.ModelProto.FromString(model(text, com_microsoft=1))
+    stated.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [-1, 4]))
+    assert [op.op_type for op in import_onnx(stated.SerializeToString()).operators] == ["HostRegion"]

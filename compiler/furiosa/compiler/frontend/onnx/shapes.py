@@ -21,8 +21,9 @@ MOST_CORRECTIONS = 32  # nodes of one model whose shapes are set right; each cos
 
 
 def declared(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
-    """The static types that a graph states for intermediate tensors and outputs."""
-    return {v.name: v.type for v in (*graph.value_info, *graph.output) if is_known(v.type)}
+    """The static types that a graph states for intermediate tensors and outputs; some exporters write -1 for an open dimension."""
+    stated = {v.name: v.type for v in (*graph.value_info, *graph.output) if is_known(v.type)}
+    return {name: t for name, t in stated.items() if min(static_shape(t) or (), default=0) >= 0}
 
 
 def infer(
