@@ -1,9 +1,10 @@
 """Writes docs/numerics.md: how many elements of each operator differ between the NPU and the reference runtimes.
 
     python -m benchmarks.numerics [OPERATOR ...]
+    python -m benchmarks.numerics --models FOLDER
 
 The page is written after each row, and rows that are not measured again stay as they are: all of it takes some five minutes.
-Needs the packages of the tests, and PYTHONPATH=.:enf:compiler:runtime:examples/models.
+The second form measures whole models, *_int8.onnx of benchmarks/exported.py.  Needs the packages of the tests, and PYTHONPATH=.:enf:compiler:runtime:examples/models.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from __future__ import annotations
 import argparse
 import platform
 import time
+from collections import Counter
 from pathlib import Path
 
+from furiosa.compiler.ldfg.coverage import coverage
+from furiosa.compiler.pipeline import Compilation, Options
 from furiosa.enf.outputs import replacing
+from furiosa.runtime.compare.compare import compare
 from furiosa.runtime.compare.reference import version
 from tests.properties.numerics import COLUMNS, MODELS, RUNS, cases, lines, measure
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "numerics.md"
 FORMATS = {"onnx": "ONNX", "tflite": "TFLite"}
+NETWORKS = "networks"  # the third table
 
 HEAD = f"""# Numerics
 
@@ -65,6 +71,46 @@ the reference as it runs by default.
 and operators such as ELU have none.
 """
 
+MODELS_HEAD = """
+## Networks
+
+Of torchvision, exported by PyTorch (`torch.onnx.export`, `benchmarks/exported.py`) and quantised by onnxruntime's `quantize_static` with its default options, for `warboy-2pe`, three random inputs. **Their weights are
+random** (the statistics of batch normalisations are those of noise), so this says how numbers compare, and nothing of accuracy. *Right*: the verdict of `furiosa compare` and of
+[`npu_model_test`](rules.md). Elements: of all layers that are compared, each from the values before it.
+
+"""
+MODEL_COLUMNS = (
+    "model",
+    "multiply-accumulates on the NPU",
+    "operators on the NPU",
+    "on the host",
+    "layers compared",
+    "elements that differ",
+    "end to end",
+    "right",
+)
+
+
+def network_line(path: Path) -> str:
+    """The line of one model."""
+    lowering = Compilation(path.read_bytes(), Options()).run("ldfg").ldfg
+    host = Counter(op.op_type for op, verdict in lowering.verdicts.items() if verdict.placed_on == "host")
+    result = compare(str(path))
+    tallies = [r.tally for r in result.layers if r.tally is not None]
+    differing, elements = (sum(getattr(t, k) for t in tallies) for k in ("differing", "elements"))
+    wholes = [o.whole.optimised for o in result.outputs if o.whole is not None and o.whole.optimised]
+    cells = (
+        f"`{path.stem}`",
+        f"{coverage(lowering).share:.1%}",
+        f"{len(lowering.verdicts) - sum(host.values()):,}",
+        ", ".join(f"{n} {kind}" for kind, n in sorted(host.items())) or "none",
+        f"{len(tallies)}",
+        f"{differing:,} of {elements:,}" + (f", {max(t.largest for t in tallies)} LSB" if differing else ""),
+        f"{sum(w.differing for w in wholes):,} of {sum(w.elements for w in wholes):,}",
+        "yes" if result.is_right else "no",
+    )
+    return f"| {' | '.join(cells)} |"
+
 
 def page(found: dict[str, dict[str, str]]) -> str:
     """The page with the lines that there are."""
@@ -79,6 +125,10 @@ def page(found: dict[str, dict[str, str]]) -> str:
         head = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
         body = "".join(f"{line}\n" for line in rows)
         text.append(f"\n## {title}\n\n<!-- {source_format} -->\n{head}{body}<!-- end -->\n")
+    if found[NETWORKS]:
+        body = "".join(f"{line}\n" for line in found[NETWORKS].values())
+        head = f"| {' | '.join(MODEL_COLUMNS)} |\n|{'---|' * len(MODEL_COLUMNS)}\n"
+        text.append(f"{MODELS_HEAD}<!-- {NETWORKS} -->\n{head}{body}<!-- end -->\n")
     return "".join(text) + REASONS
 
 
@@ -86,20 +136,31 @@ def main() -> None:
     """Measures the rows that are asked for, all without a name."""
     parser = argparse.ArgumentParser(description="Writes docs/numerics.md.")
     parser.add_argument("operator", nargs="*", help="a row to measure again (default: all)")
-    wanted = parser.parse_args().operator
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="measure the models in it instead")
+    arguments = parser.parse_args()
+    wanted = arguments.operator
     names = [(f, name) for f in FORMATS for name in sorted(cases(f))]
     if unknown := sorted(set(wanted) - {name for _, name in names}):
         parser.error(f"no row is named '{unknown[0]}'")
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    found = {f: lines(old, f) for f in FORMATS}
+    found = {f: lines(old, f) for f in (*FORMATS, NETWORKS)}
+    if arguments.models is not None:
+        for path in sorted(arguments.models.glob("*_int8.onnx")):
+            found[NETWORKS][path.stem] = network_line(path)
+            _write(found)
+        return
     for source_format, name in names:
         if wanted and name not in wanted:
             continue
         start = time.monotonic()
         found[source_format][name] = measure(source_format, name).line()
-        with replacing(str(PAGE)) as f:
-            f.write(page(found).encode())
+        _write(found)
         print(f"{time.monotonic() - start:.1f} s", found[source_format][name], flush=True)
+
+
+def _write(found: dict[str, dict[str, str]]) -> None:
+    with replacing(str(PAGE)) as f:
+        f.write(page(found).encode())
 
 
 if __name__ == "__main__":
