@@ -227,3 +227,37 @@ def test_types_that_cannot_be():
         InvalidConfig, match="type: 'y' cannot be int8, for what makes or reads it stays in float"
     ):
         quantized(network(), exclude=["Softmax"], types={"y": "int8"})
+
+
+HEADS = """g (float[1,4,6,6] x) => (float y) {{
+    a = Conv(x, w) b = Mul(a, large) s = Conv(x, v) p = Sigmoid(s)
+    c = Concat<axis=1>(b, p) {rest} }}"""
+
+
+def heads(rest: str, large: float) -> bytes:
+    constants = {
+        "w": drawn(4, 4, 1, 1),
+        "v": drawn(2, 4, 1, 1),
+        "large": np.float32(large),
+        "shape": np.array([1, 6, 36]),
+    }
+    return model(HEADS.format(rest=rest), *(tensor(n, v) for n, v in constants.items() if n in HEADS + rest))
+
+
+def test_scores_beside_boxes_keep_their_scale():
+    data = heads("r = Reshape(c, shape) y = Transpose<perm=[0,2,1]>(r)", 300)
+    made = quantized(data, outlier=None)
+    kept = {op.op_type for op in made.plan.unlike}
+    assert kept == {"Concat", "Reshape", "Transpose"} and left(made) == {op.name for op in made.plan.unlike}
+    assert "which one scale would ruin" in next(iter(made.plan.unlike.values()))
+    for sample in samples(data, 4, seed=5, outlier=None):
+        (expected,), (got,) = run(data, sample.arrays), run(made.model, sample.arrays)
+        assert (
+            np.abs(expected - got)[..., 4:].max() < 0.05
+        )  # scores, of which one scale would leave steps of 8
+
+
+def test_like_quantities_are_joined_on_the_npu():
+    for rest, large in (("y = Relu(c)", 300), ("y = Transpose<perm=[0,2,3,1]>(c)", 1)):
+        made = quantized(heads(rest, large), outlier=None)
+        assert made.plan.unlike == {} and left(made) == set()

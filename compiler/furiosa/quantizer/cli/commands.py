@@ -162,6 +162,8 @@ def _tell_plan(plan: Plan, options: Namespace) -> None:
     """What stays in float, which is told in any case; and on a terminal, how much does not."""
     if options.verbose or sys.stderr.isatty():
         say(f"{len(plan.unit_of())} of {len(plan.graph.operators)} operators are quantised")
+    for op, why in plan.unlike.items():
+        say(f"NOTE: {options.source}: {op.written_type} '{op.name}' stays in float: {why}")
     for op, reasons in list(plan.reasons.items())[:_SHOWN]:
         why = "; ".join(f"{r.message} ({r.actual})" for r in reasons[:2])
         say(

@@ -13,6 +13,7 @@ from furiosa.quantizer.affine import Range
 from furiosa.quantizer.place.constants import operands
 from furiosa.quantizer.place.plan import Form, Plan
 from furiosa.quantizer.place.units import Unit, find
+from furiosa.quantizer.place.unlike import unlike
 from furiosa.quantizer.place.write import write
 
 
@@ -45,7 +46,9 @@ def plan(
     for name in types:
         if name not in (known := [t.name for t in (*graph.inputs, *graph.outputs)]):
             raise unknown("type", name, "input or output", known)
-    made = Plan(graph, [], {}, ranges, excluded, dict(fixed or {}), types)
+    apart = unlike(graph, ranges)
+    made = Plan(graph, [], {}, ranges, excluded, dict(fixed or {}), apart, types)
+    excluded = excluded | apart.keys()
     for unit in units:
         parts = [unit] if excluded.isdisjoint(unit.operators) else [Unit([op]) for op in unit.operators]
         for part in parts:

@@ -32,6 +32,9 @@ class Plan:
     ranges: Mapping[str, Range]
     excluded: set[Operator] = field(default_factory=set)
     fixed: Mapping[str, Range] = field(default_factory=dict)  # that win over all others
+    unlike: Mapping[Operator, str] = field(
+        default_factory=dict
+    )  # what stays in float for quality's sake, and why
     types: Mapping[str, str] = field(default_factory=dict)  # of inputs and outputs that are integers
     reasons: dict[Operator, list[Reason]] = field(default_factory=dict)  # of operators that the NPU refuses
 
