@@ -14,6 +14,7 @@ from furiosa.compiler.selection import EVERYTHING, Selection
 from furiosa.quantizer.graph.affine_after import fold_affine
 from furiosa.quantizer.graph.fold import fold_constants
 from furiosa.quantizer.graph.gemm import fold_factors
+from furiosa.quantizer.graph.widen import widen
 
 MIN_OPSET = 13  # since when DequantizeLinear knows channels
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm")
@@ -40,6 +41,7 @@ def load(data: bytes, *, selection: Selection = EVERYTHING, files: ModelFiles | 
             "float TFLite models cannot be quantised here: export the model to ONNX, or quantise it with TensorFlow's converter"
         )
     graph = import_onnx(data, selection=selection, files=files)
+    widen(graph)
     _check_float(graph)
     chosen = graph.selection
     if graph.source.opsets.get("", MIN_OPSET) < MIN_OPSET:

@@ -138,3 +138,42 @@ def test_the_whole_network_stays_the_same():
 def test_what_cannot_be_quantised(data: bytes, sentence: str):
     with pytest.raises(InvalidModel, match=sentence):
         load(data)
+
+
+def test_half_precision_becomes_single():
+    """Whole in float16, as converters write it: with a Cast at both ends, or with float16 there too."""
+    inside = "c = Conv(h, w, b) r = Relu(c) g = GlobalAveragePool(r) f = Flatten(g)"
+    constants = [tensor("w", CONSTANTS["w"], np.float16), tensor("b", CONSTANTS["b"], np.float16)]
+    cast = f"g (float[1,3,5,5] x) => (float[1,4] y) {{ h = Cast<to=10>(x) {inside} y = Cast<to=1>(f) }}"
+    whole = f"g (float16[1,3,5,5] h) => (float16[1,4] f) {{ {inside} }}"
+    results = []
+    for text in (cast, whole):
+        data = model(text, *constants)
+        graph = load(data)
+        assert [op.op_type for op in graph.operators] == ["Conv", "Relu", "GlobalAveragePool", "Flatten"]
+        assert [t.name for t in graph.outputs] == ["y" if text is cast else "f"]
+        x = np.random.default_rng(0).standard_normal((1, 3, 5, 5)).astype(np.float32)
+        (got,) = run(model_of(graph), {graph.inputs[0].name: x})
+        (half,) = run(data, {graph.inputs[0].name: x.astype(np.float16 if text is whole else np.float32)})
+        np.testing.assert_allclose(got, half.astype(np.float32), rtol=2e-2, atol=2e-2)
+        assert got.dtype == np.float32
+        results.append(got)
+    np.testing.assert_array_equal(*results)
+
+
+def test_half_precision_in_a_branch_is_told():
+    text = """g (float16[4] x, bool c) => (float16[4] y) {
+        y = If(c) <then_branch = t () => (float16[4] a) { a = Add(x, x) }, else_branch = e () => (float16[4] b) { b = Sub(x, x) }>
+    }"""
+    with pytest.raises(InvalidModel, match="the model is of float16 and has If 'y'"):
+        load(model(text))
+
+
+def test_casts_that_are_outputs_twice():
+    text = """g (float16[4] x) => (float[4] y, float[4] z, float[4] i) {
+        r = Relu(x) y = Cast<to=1>(r) z = Cast<to=1>(r) i = Cast<to=1>(x) }"""
+    graph = load(model(text))
+    assert [t.name for t in graph.outputs] == ["y", "z", "i"]
+    x = np.array([-1, 0, 1, 2], np.float32)
+    y, z, i = run(model_of(graph), {"x": x})
+    assert y.tolist() == z.tolist() == [0, 0, 1, 2] and i.tolist() == x.tolist()
