@@ -8,6 +8,7 @@ def npu_budget_test(
         max_latency_us = None,
         min_throughput_per_s = None,
         min_npu_coverage = None,
+        max_host_operators = None,
         max_sram_bytes = None,
         max_dram_bytes = None,
         max_dram_traffic_bytes = None,
@@ -27,6 +28,7 @@ def npu_budget_test(
       min_throughput_per_s: estimated samples a second of one card
       min_npu_coverage: string, the least share of the model's multiply-accumulates that the NPU must do, e.g. `0.95`; `npu_model` refuses to
         build below its own, this test lets the build pass
+      max_host_operators: operators of the model that run on the host
       max_sram_bytes: bytes of SRAM, by highest address
       max_dram_bytes: bytes of the NPU's DRAM: constants and working memory. An int, or a string of digits, as Bazel's integers end at
         2147483647; in a `select()` a string
@@ -40,6 +42,7 @@ def npu_budget_test(
         max_dram_bytes = _digits(max_dram_bytes),
         max_dram_traffic_bytes = _digits(max_dram_traffic_bytes),
         max_enf_bytes = max_enf_bytes,
+        max_host_operators = max_host_operators,
         max_latency_us = max_latency_us,
         max_sram_bytes = max_sram_bytes,
         min_npu_coverage = min_npu_coverage,

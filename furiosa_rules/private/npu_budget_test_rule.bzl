@@ -16,6 +16,7 @@ _LARGE = {
 # -1: any
 _INTS = {
     "max_enf_bytes": "Bytes of the ENF.",
+    "max_host_operators": "Operators of the model that run on the host.",
     "max_latency_us": "Estimated microseconds of one run.",
     "max_sram_bytes": "Bytes of SRAM, by highest address.",
     "min_throughput_per_s": "Estimated samples a second of one card.",

@@ -8,6 +8,7 @@ def npu_model(
         src,
         target_npu = None,
         batch_size = None,
+        max_host_operators = None,
         min_npu_coverage = None,
         compatibility = None,
         data = None,
@@ -37,6 +38,7 @@ def npu_model(
         platform, else of the setting `//furiosa_rules/settings:target_npu` (`warboy-2pe`)
       batch_size: int, samples in one inference, at least 1, or `"auto"`: the compiler takes that with the best predicted throughput (docs/cli.md);
         left out: the setting `//furiosa_rules/settings:batch_size` (1). In a `select()`, which holds ints, -1 stands for `"auto"`
+      max_host_operators: int, how many of the model's operators may run on the host, e.g. 0; left out: any number
       min_npu_coverage: string, the least share of the model's multiply-accumulates that the NPU must do, `0` to `1`, e.g. `0.95`; the build
         fails with the compiler's table of what runs where and why if it does less, and leaves no file. For a model
         without multiply-accumulates it is the share of its operators. Where nobody can tell how much an operator multiplies (a loop that the
@@ -73,6 +75,7 @@ def npu_model(
         dims = as_text(dims),
         input_shapes = as_text(input_shapes),
         inputs = inputs,
+        max_host_operators = max_host_operators,
         min_npu_coverage = min_npu_coverage,
         host_trial = host_trial,
         optimize = optimize,

@@ -27,6 +27,10 @@ _ATTRS = SELECTION_ATTRS | {
         doc = "Whether the check of the ENF runs what is left to the host.",
         default = True,
     ),
+    "max_host_operators": attr.int(
+        doc = "How many of the model's operators may run on the host; -1: any number.",
+        default = -1,
+    ),
     "min_npu_coverage": attr.string(doc = "The least share of the model's multiply-accumulates that the NPU must do, `0` to `1`."),
     "optimize": attr.int(
         doc = "How much the compiler tries for a schedule of less time.",
@@ -59,6 +63,7 @@ _RULE_OPTIONS = SELECTION_OPTIONS | {
     "--data": "data",
     "--dot-graph": "the output group dot",
     "--hermetic": "data, beside which the compiler reads nothing",
+    "--max-host-operators": "max_host_operators",
     "--min-npu-coverage": "min_npu_coverage",
     "--optimize": "optimize",
     "--output": "the target's name",
@@ -121,6 +126,8 @@ def _impl(ctx):
     batch_size = _batch_size(ctx)
     _check_compatibility(ctx.attr.compatibility)
     check_share("min_npu_coverage", ctx.attr.min_npu_coverage)
+    if ctx.attr.max_host_operators < -1:
+        fail("max_host_operators is %d, but must not be negative" % ctx.attr.max_host_operators)
     _check_line_breaks(ctx.attr.copts)
     if toolchain.vendor_command:
         check_vendor_attributes(ctx.attr, toolchain)
@@ -208,6 +215,8 @@ def _options(ctx, target_npu, batch_size):
         options += ["--compatibility", ctx.attr.compatibility]
     if ctx.attr.min_npu_coverage:
         options += ["--min-npu-coverage", ctx.attr.min_npu_coverage]
+    if ctx.attr.max_host_operators >= 0:
+        options += ["--max-host-operators", str(ctx.attr.max_host_operators)]
     if ctx.attr.optimize != 1:
         options += ["--optimize", str(ctx.attr.optimize)]
     return options + selection_arguments(ctx.attr)

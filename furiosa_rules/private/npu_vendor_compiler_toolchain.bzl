@@ -36,7 +36,7 @@ _ATTRS = {
         doc = "Environment variables of the command, e.g. `NPU_COMPILER_CONFIG_PATH`.",
     ),
     "ignores": attr.string_list(
-        doc = "Attributes of `npu_model` for which the command has no option (`compatibility`, `min_npu_coverage`, `optimize`) and which are left " +
+        doc = "Attributes of `npu_model` for which the command has no option (`compatibility`, `max_host_operators`, `min_npu_coverage`, `optimize`) and which are left " +
               "out; models that set others of these are refused.",
     ),
     "target_npus": attr.string_list(
@@ -45,7 +45,7 @@ _ATTRS = {
     ),
 }
 
-_IGNORABLE = ("compatibility", "min_npu_coverage", "optimize")
+_IGNORABLE = ("compatibility", "max_host_operators", "min_npu_coverage", "optimize")
 
 def _impl(ctx):
     for attribute in ctx.attr.ignores:

@@ -34,6 +34,7 @@ _NOT_IGNORABLE = ("dims", "input_shapes", "inputs", "outputs", "signature")
 # What it has no option for, with the value that says nothing.
 _NO_OPTION = {
     "compatibility": ("", "latest"),
+    "max_host_operators": (-1,),
     "min_npu_coverage": ("",),
     "optimize": (1,),
 }

@@ -28,14 +28,20 @@ def _run(name: str) -> subprocess.CompletedProcess[str]:
 def test_a_budget_that_is_kept() -> None:
     done = _run("gate_budget_kept")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("  ok\n") == 5
+    assert done.stdout.count("  ok\n") == 6
 
 
 def test_a_budget_that_is_broken() -> None:
     done = _run("gate_budget_broken")
     assert done.returncode == 1, done.stdout + done.stderr
     verdicts = {line.split()[0]: "FAIL" in line for line in done.stdout.splitlines() if "=" in line}
-    assert verdicts == {"latency_us": True, "enf_bytes": True, "npu_coverage": True, "dram_bytes": False}
+    assert verdicts == {
+        "latency_us": True,
+        "enf_bytes": True,
+        "host_operators": True,
+        "npu_coverage": True,
+        "dram_bytes": False,
+    }
     assert "latency_us is an estimate, off by at most " in done.stdout
 
 

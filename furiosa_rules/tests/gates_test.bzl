@@ -137,7 +137,7 @@ def gates_test_suite(name):
         tags = manual,
         target_npu = "warboy",
     )
-    npu_budget_test(name = "gated_budget", model = "gated_enf", max_latency_us = 5, max_dram_bytes = 0, min_npu_coverage = "0.9", tags = manual)
+    npu_budget_test(name = "gated_budget", model = "gated_enf", max_latency_us = 5, max_dram_bytes = 0, max_host_operators = 3, min_npu_coverage = "0.9", tags = manual)
     npu_budget_test(
         name = "budget_with_environment",
         env = {"SEEN": "a b"},
@@ -171,7 +171,7 @@ def gates_test_suite(name):
     # test: (rule, target, attributes)
     tests = {
         "budget": (_arguments_test, "gated_budget", dict(
-            arguments = ["gated.report.json", "--max-dram-bytes", "0", "--max-latency-us", "5", "--min-npu-coverage", "0.9"],
+            arguments = ["gated.report.json", "--max-dram-bytes", "0", "--max-host-operators", "3", "--max-latency-us", "5", "--min-npu-coverage", "0.9"],
             runfiles = [PACKAGE + "gated.report.json"],
             tool = "compiler/furiosa_budget",
         )),
@@ -228,6 +228,7 @@ def _real_tests():
         name = "gate_budget_kept",
         max_dram_bytes = 1000000,
         max_enf_bytes = 1000000,
+        max_host_operators = 0,
         max_latency_us = 1000000,
         max_sram_bytes = 1000000,
         min_npu_coverage = "1",
@@ -238,6 +239,7 @@ def _real_tests():
         name = "gate_budget_broken",
         max_dram_bytes = 1000000,
         max_enf_bytes = 1000,
+        max_host_operators = 0,
         max_latency_us = 1,
         min_npu_coverage = "0.01",
         model = "gate_float_enf",

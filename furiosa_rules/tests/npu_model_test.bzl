@@ -191,6 +191,8 @@ _REFUSED = [
     ("coverage_below_0", {"min_npu_coverage": "-0.5"}, "min_npu_coverage is '-0.5', but must be a share"),
     ("coverage_of_dots", {"min_npu_coverage": "0.9.5"}, "min_npu_coverage is '0.9.5', but must be a share"),
     ("coverage_of_nothing", {"min_npu_coverage": "."}, "min_npu_coverage is '.', but must be a share"),
+    ("host_operators", {"max_host_operators": -2}, "max_host_operators is -2, but must not be negative"),
+    ("host_operators_option", {"copts": ["--max-host-operators=0"]}, "copts: --max-host-operators is not for npu_model; use max_host_operators"),
     ("coverage_option", {"copts": ["--min-npu-coverage=0.5"]}, "copts: --min-npu-coverage is not for npu_model; use min_npu_coverage"),
     ("optimize_option", {"copts": ["--optimize=2"]}, "copts: --optimize is not for npu_model; use optimize"),
     ("own_auto_option", {"copts": ["--auto-batch-size"]}, "copts: --auto-batch-size is not for npu_model; use batch_size"),
@@ -244,7 +246,7 @@ def npu_model_test_suite(name):
         signature = "serving_default",
     )
     model("chosen_by_select", input_shapes = select({"//conditions:default": {"a": "1x3"}}))
-    model("restricted", compatibility = "0.6.3", min_npu_coverage = "0.95", optimize = 2)
+    model("restricted", compatibility = "0.6.3", max_host_operators = 0, min_npu_coverage = "0.95", optimize = 2)
     compile_tests = {
         "attributes": (_compile_test, "suffixed_enf", dict(
             stem = "suffixed",
@@ -280,7 +282,7 @@ def npu_model_test_suite(name):
             target_npu = "warboy-2pe",
             batch_size = 1,
             compatibility = "0.6.3",
-            options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95", "--optimize", "2"],
+            options = ["--compatibility", "0.6.3", "--min-npu-coverage", "0.95", "--max-host-operators", "0", "--optimize", "2"],
         )),
         "selection": (_compile_test, "chosen", dict(
             stem = "chosen",

@@ -146,7 +146,7 @@ def vendor_test_suite(name):
         "refused_bundle": (_refused_test, "vendor_bundle", dict(message = _ONLY_VENDOR + "npu_bundle works with the default compiler")),
         "refused_test": (_refused_test, "vendor_compared", dict(message = _ONLY_VENDOR.replace("models", "model", 1) + "npu_model_test works")),
         "ignores": (failure_test, "vendor_ignores", dict(
-            message = "ignores: 'batch_size' is not among the attributes that can be left out, compatibility, min_npu_coverage, optimize",
+            message = "ignores: 'batch_size' is not among the attributes that can be left out, compatibility, max_host_operators, min_npu_coverage, optimize",
         )),
     }
     for refused, kwargs, message in _REFUSED_MODELS:

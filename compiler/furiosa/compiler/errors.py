@@ -22,7 +22,7 @@ class CompileError(Exception):
 
 
 class LowCoverage(CompileError):
-    """A model of which the NPU does less than was asked for."""
+    """A model of which the NPU does less, or the host more, than was asked for."""
 
 
 class IoError(CompileError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +65,7 @@ class Options:
     deny: tuple[str, ...] = ()  # of WARNINGS, those that are errors
     optimize: int = 1  # 0 to 2: how much is tried for a better schedule
     selection: Selection = EVERYTHING  # what of the model file is compiled, with which shapes
+    max_host_operators: int | None = None  # how many operators may run on the host; None for any number
 
 
 class Compilation:
@@ -99,6 +101,8 @@ class Compilation:
             raise InvalidConfig(f"unknown warning '{unknown[0]}' to deny, known: {', '.join(WARNINGS)}")
         if not 0 <= options.min_npu_coverage <= 1:
             raise InvalidConfig(f"min NPU coverage {options.min_npu_coverage} is not between 0 and 1")
+        if options.max_host_operators is not None and options.max_host_operators < 0:
+            raise InvalidConfig(f"max host operators {options.max_host_operators} is negative")
         self.data, self.options, self.files = data, options, files
         self._tell: Tell = lambda detail: None
         self.steps: list[Step] = []
@@ -138,6 +142,8 @@ class Compilation:
         estimate_host(self.ldfg, self.target)
         if self.options.min_npu_coverage:
             self._check_coverage()
+        if self.options.max_host_operators is not None:
+            self._check_host_operators(self.options.max_host_operators)
 
     def _check_coverage(self) -> None:
         """Refuses a model of which the NPU does less than is asked for, or of which nobody can tell."""
@@ -151,6 +157,18 @@ class Compilation:
         if reached.share < self.options.min_npu_coverage:
             did = f"{_percent(reached.share)} of the model's {WORK[reached.basis]}"
             raise LowCoverage(f"the NPU does {did}, and {asked}")
+
+    def _check_host_operators(self, most: int) -> None:
+        """Refuses a model of which more operators run on the host than are allowed."""
+        operators, verdicts = self.ldfg.graph.operators, self.ldfg.verdicts
+        on_host = Counter(op.op_type for op in operators if verdicts[op].placed_on != "npu")
+        if on_host.total() > most:
+            kinds = [f"{count} x {kind}" for kind, count in on_host.most_common(5)]
+            kinds += ["…"] * (len(on_host) > 5)
+            raise LowCoverage(
+                f"{on_host.total()} of {len(operators)} operators run on the host ({', '.join(kinds)}), "
+                f"and at most {most} may (max host operators)"
+            )
 
     def _cdfg(self) -> None:
         self.cdfg = cluster(self.ldfg)
@@ -323,6 +341,7 @@ def compile_model(
     batch_size: int = 1,
     compatibility: str = vendor.LATEST,
     min_npu_coverage: float = 0.0,
+    max_host_operators: int | None = None,
     deny: tuple[str, ...] = (),
     optimize: int = 1,
     selection: Selection = EVERYTHING,
@@ -339,6 +358,7 @@ def compile_model(
         compatibility: the release of the vendor's SDK whose operators the NPU may take, "0.6.3" or "0.10", or "latest".
         min_npu_coverage: the least share of the multiply-accumulates, 0 to 1, that the NPU must do; of the operators
             in a model without any.
+        max_host_operators: how many of the model's operators may run on the host; None for any number.
         deny: the warnings that are errors, of WARNINGS: "out-of-dram", a program that the card's DRAM does not hold.
         optimize: 0, 1 or 2: how much is tried for a schedule that takes less time.
         selection: sizes of open dimensions, and tensors at which the model is cut, see furiosa.compiler.selection.
@@ -348,6 +368,15 @@ def compile_model(
     Raises:
         CompileError: see furiosa.compiler.errors.
     """
-    options = Options(target_npu, batch_size, compatibility, min_npu_coverage, deny, optimize, selection)
+    options = Options(
+        target_npu,
+        batch_size,
+        compatibility,
+        min_npu_coverage,
+        deny,
+        optimize,
+        selection,
+        max_host_operators,
+    )
     compilation = Compilation(data, options, files=files)
     return container.to_bytes(compilation.run("enf", progress, tell).enf)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from furiosa.compiler.report.places import Layer
 
 # what a session's compile_config may hold: keyword arguments of the compiler, and their types
-OPTIONS = {"compatibility": str, "min_npu_coverage": (int, float), "optimize": int}
+OPTIONS = {
+    "compatibility": str,
+    "max_host_operators": int,
+    "min_npu_coverage": (int, float),
+    "optimize": int,
+}
 # and what of the model is compiled, see furiosa.compiler.selection
 SELECTION = {
     "input_shapes": Mapping,

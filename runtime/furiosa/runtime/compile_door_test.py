@@ -100,6 +100,8 @@ def test_options_that_the_compiler_does_not_have():
         ({"compatibility": 0.6}, "0.6 is no value of 'compatibility'"),
         ({"min_npu_coverage": 1.5}, "min NPU coverage 1.5 is not between 0 and 1"),
         ({"min_npu_coverage": True}, "True is no value of 'min_npu_coverage'"),
+        ({"max_host_operators": -1}, "max host operators -1 is negative"),
+        ({"max_host_operators": False}, "False is no value of 'max_host_operators'"),
         ({"optimize": 3}, "optimization level 3 is not 0, 1 or 2"),
         ({"optimize": 1.0}, "1.0 is no value of 'optimize'"),
     ],

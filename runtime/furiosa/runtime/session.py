@@ -216,7 +216,7 @@ def create(
         worker_num: how many inferences may run at once, 1 to 4096; None for one a device.  Each has a memory of its own.
         compile_config: options of the compiler; an ENF needs none.  "compatibility": the vendor's SDK release whose
             operators the NPU may take, "0.6.3", "0.10" or "latest"; "min_npu_coverage": the least share of the
-            multiply-accumulates that the NPU must do, 0 to 1; "optimize": how much is tried for a schedule of less
+            multiply-accumulates that the NPU must do, 0 to 1; "max_host_operators": how many operators may run on the host; "optimize": how much is tried for a schedule of less
             time, 0 to 2; "input_shapes": {"images": (1, 3, 640, 640)} or {"images": "1x3x640x640"}, the shapes of inputs
             whose dimensions the model leaves open; "dims": {"height": 640}, the same by the names that the model has for
             open dimensions; "inputs", "outputs": names of tensors at which the model is cut; "signature": the one of a

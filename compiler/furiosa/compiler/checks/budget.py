@@ -44,6 +44,7 @@ LIMITS = (
     Limit("dram_traffic_bytes", "--max-dram-traffic-bytes", keys=("dram_bytes_read", "dram_bytes_written")),
     Limit("sram_peak_bytes", "--max-sram-bytes"),
     Limit("enf_bytes", "--max-enf-bytes"),
+    Limit("host_operators", "--max-host-operators"),
     Limit("npu_coverage", "--min-npu-coverage", is_least=True),
 )
 

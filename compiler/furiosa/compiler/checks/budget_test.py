@@ -20,6 +20,7 @@ REPORT = {
     "dram_bytes_written": 1 << 30,
     "npu_coverage": 0.9,
     "npu_coverage_of": "macs",
+    "host_operators": 2,
     "sram_peak_bytes": 1024,
     "dram_bytes": 3 << 30,
     "enf_bytes": 48_488,
@@ -60,6 +61,7 @@ def test_a_coverage_that_nobody_can_tell(path: Path, capsys) -> None:
         ("--max-sram-bytes", "1024", "1023", "sram_peak_bytes   1,024  <=   1,023  FAIL: 1 over (0.1 %)"),
         ("--max-dram-bytes", str(3 << 30), str((3 << 30) - 1), "FAIL: 1 over (0.0 %)"),
         ("--max-enf-bytes", "48488", "0", "enf_bytes  48,488  <=       0  FAIL: 48,488 over"),
+        ("--max-host-operators", "2", "0", "host_operators       2  <=       0  FAIL: 2 over"),
         ("--min-npu-coverage", "0.9", "0.95", "npu_coverage     0.9  >=    0.95  FAIL: 0.05 under (5.3 %)"),
     ],
 )

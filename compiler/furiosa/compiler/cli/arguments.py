@@ -51,6 +51,12 @@ def _share(text: str) -> float:
     return share
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 0")
+    return int(text)
+
+
 def help_formatter(prog: str) -> argparse.HelpFormatter:
     """The width of the terminal, found without what argparse imports for it."""
     # asked for the width, argparse would import shutil and with it every compression library, for each argument
@@ -155,6 +161,12 @@ def parser() -> argparse.ArgumentParser:
         help="fail where the NPU does less of the multiply-accumulates, e.g. 0.95 (default: 0)",
     )
     p.add_argument(
+        "--max-host-operators",
+        type=_count,
+        metavar="N",
+        help="fail where more operators of the model than this run on the host, e.g. 0 (default: any number)",
+    )
+    p.add_argument(
         "--deny",
         action="append",
         metavar="WARNING",
@@ -217,10 +229,12 @@ def parse(argv: list[str]) -> Namespace:
     check_compiling(options)
     options.selection = selection(options)
     options.files = model_files(options)
-    if options.min_npu_coverage and options.target_ir == "dfg":
-        raise BadArguments(
-            "--min-npu-coverage needs another --target-ir than dfg, where nothing is placed yet"
-        )
+    for option, value in (
+        ("--min-npu-coverage", options.min_npu_coverage or None),
+        ("--max-host-operators", options.max_host_operators),
+    ):
+        if value is not None and options.target_ir == "dfg":
+            raise BadArguments(f"{option} needs another --target-ir than dfg, where nothing is placed yet")
     if options.auto_batch_size and options.batch_size is not None:
         raise BadArguments("--batch-size and --auto-batch-size exclude each other")
     if options.batch_size is None:

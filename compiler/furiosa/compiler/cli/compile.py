@@ -92,6 +92,7 @@ def _stages(options: arguments.Namespace, loud: bool) -> tuple[Compilation, Choi
         tuple(options.deny),
         options.optimize,
         options.selection,
+        options.max_host_operators,
     )
     choice = None
     if options.auto_batch_size:

@@ -275,6 +275,30 @@ def test_coverage_that_is_not_reached(capfd):
     assert "1 x Abs" in table and "operator-table: " in table
 
 
+def test_host_operators_that_may_run(capfd):
+    compile_ok("m.onnx", "--report-json", "r.json")
+    on_host = json.loads(Path("r.json").read_text())["host_operators"]
+    compile_ok("m.onnx", "--max-host-operators", str(on_host))
+    assert main(["compile", "m.onnx", "--max-host-operators", str(on_host - 1)]) == 1
+    compile_ok("float.onnx", "--max-host-operators", "1", "--report-json", "r.json")
+    assert json.loads(Path("r.json").read_text())["host_operators"] == 1
+    os.remove("r.json")
+    os.remove("output.enf")
+    capfd.readouterr()
+    assert main(["compile", "float.onnx", "--max-host-operators", "0", "--report-json", "r.json"]) == 1
+    assert sorted(os.listdir()) == ["float.onnx", "m.onnx"]
+    table, error = capfd.readouterr().err.split("ERROR: ")
+    assert error == (
+        "float.onnx: 1 of 1 operators run on the host (1 x Abs), and at most 0 may (max host operators)\n"
+    )
+    assert "1 x Abs" in table and "operator-table: " in table
+    for wrong in ("-1", "1.5", "many"):
+        assert main(["compile", "float.onnx", f"--max-host-operators={wrong}"]) == 255
+        assert f"'{wrong}' is no whole number of at least 0" in capfd.readouterr().err
+    assert main(["compile", "float.onnx", "--max-host-operators", "0", "--target-ir", "dfg"]) == 255
+    assert "--max-host-operators needs another --target-ir than dfg" in capfd.readouterr().err
+
+
 def test_coverage_counts_multiply_accumulates(capfd, monkeypatch):
     """A release that does not take the Conv."""
     monkeypatch.setattr("furiosa.compiler.ldfg.vendor.taken", lambda op_type, release: op_type != "Conv")
