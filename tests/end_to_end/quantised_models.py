@@ -153,11 +153,44 @@ def attention() -> onnx.ModelProto:
     return n.model(n.gemm(n.op("ReduceMean", normal(x), axes=[1], keepdims=0), 16, 10))
 
 
+def windows() -> onnx.ModelProto:
+    """A block of ConvNeXt, one of Swin with shifted windows and a mask, and the operators that quantisers have a form of their own for."""
+    n = Net([1, 16, 8, 8], 5)
+    y = n.op("Transpose", n.conv("x", 16, 16, 7, group=16), perm=[0, 2, 3, 1])
+    scale, bias = (n.constant(n.rng.normal(m, 0.1, 16).astype(np.float32)) for m in (1, 0))
+    y = n.dense(n.op("LayerNormalization", y, scale, bias, axis=-1), 16, 32)
+    erf = n.op("Add", n.op("Erf", n.op("Div", y, n.constant(np.float32(2**0.5)))), n.constant(np.float32(1)))
+    y = n.op("Mul", n.op("Mul", y, erf), n.constant(np.float32(0.5)))
+    y = n.op("Mul", n.constant(n.rng.normal(0, 0.5, 16).astype(np.float32)), n.dense(y, 32, 16))
+    x = n.op("Add", "x", n.op("Transpose", y, perm=[0, 3, 1, 2]))
+
+    y = n.op("Transpose", x, perm=[0, 2, 3, 1])
+    for axis in (1, 2):  # shifts by two
+        parts = [
+            n.op("Slice", y, *(n.constant(np.array([v])) for v in (start, end, axis)))
+            for start, end in ((2, 8), (0, 2))
+        ]
+        y = n.op("Concat", *parts, axis=axis)
+    y = n.reshape(n.op("Transpose", n.reshape(y, 2, 4, 2, 4, 16), perm=[0, 2, 1, 3, 4]), 4, 16, 16)
+    q, k, v = (n.dense(y, 16, 16) for _ in range(3))
+    scores = n.op(
+        "Mul", n.op("MatMul", q, n.op("Transpose", k, perm=[0, 2, 1])), n.constant(np.float32(0.25))
+    )
+    mask = np.where(n.rng.integers(0, 2, (4, 16, 16)), np.float32(0), np.float32(-4))
+    y = n.op("MatMul", n.op("Softmax", n.op("Add", scores, n.constant(mask)), axis=-1), v)
+    y = n.op("LeakyRelu", y, alpha=0.1)
+    y = n.op("Concat", y, n.op("Sigmoid", y), axis=-1)
+    y = n.op("Transpose", n.reshape(y, 1, 8, 8, 32), perm=[0, 3, 1, 2])
+    y = n.op("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
+    return n.model(n.gemm(n.op("Flatten", n.op("GlobalAveragePool", y)), 32, 10))
+
+
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "residual": residual,
     "mobile": mobile,
     "shuffled": shuffled,
     "attention": attention,
+    "windows": windows,
 }
 
 
