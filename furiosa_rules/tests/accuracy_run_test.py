@@ -62,6 +62,25 @@ def test_a_scorer(name: str) -> None:
     assert "the score of wrong_share" in _passed(_run(name))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "accuracy_without_labels",
+            "calibration.npz: there are no labels; a .npz file has them in an array 'labels'",
+        ),
+        (
+            "accuracy_of_a_wrong_shape",
+            "'image': expected (1, 1, 8, 8) (float32) but got (3, 1, 7, 7) (float32)",
+        ),
+    ],
+)
+def test_samples_that_do_not_fit(name: str, words: str) -> None:
+    done = _run(name)
+    assert done.returncode == 255 and not done.stdout, done.stdout + done.stderr
+    assert done.stderr.startswith("ERROR: ") and done.stderr.count("\n") == 1 and words in done.stderr
+
+
 def test_images() -> None:
     assert "SQNR in dB on 1 sample" in _passed(_run("accuracy_of_images"))
     done = _run("comparison_of_images")

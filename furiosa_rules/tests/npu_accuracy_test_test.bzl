@@ -120,6 +120,16 @@ def _real_tests():
     given = dict(data = ["//examples/digits:test.npz"], model = "//examples/digits:digits_enf", tags = ["manual"])
     npu_accuracy_test(name = "accuracy_kept", float_model = "//examples/digits:digits.onnx", max_drop = "0.01", **given)
     npu_accuracy_test(name = "accuracy_broken", min_value = "0.999", **given)
+    npu_accuracy_test(name = "accuracy_without_labels", min_value = "0", **(given | dict(data = ["//examples/digits:calibration.npz"])))
+    npu_accuracy_test(name = "accuracy_of_a_wrong_shape", min_value = "0", **(given | dict(data = ["wrong_shape.npz"])))
+    py_binary(name = "wrong_shape", srcs = ["wrong_shape.py"], deps = ["@furiosa_rules_pypi//numpy"])
+    native.genrule(
+        name = "write_wrong_shape",
+        outs = ["wrong_shape.npz"],
+        cmd = "$(execpath :wrong_shape) $@",
+        tags = ["manual"],
+        tools = [":wrong_shape"],
+    )
     py_binary(name = "wrong_share", srcs = ["wrong_share.py"], deps = ["@furiosa_rules_pypi//numpy"])
     npu_accuracy_test(name = "accuracy_scored", min_value = "-0.03", scorer = "wrong_share", **given)
     npu_accuracy_test(name = "accuracy_scored_by_file", min_value = "-0.03", scorer = "wrong_share.py", **given)
@@ -156,9 +166,11 @@ def _real_tests():
         data = [
             ":accuracy_broken",
             ":accuracy_kept",
+            ":accuracy_of_a_wrong_shape",
             ":accuracy_of_images",
             ":accuracy_scored",
             ":accuracy_scored_by_file",
+            ":accuracy_without_labels",
             ":comparison_of_images",
         ],
         deps = ["@furiosa_rules_dev_pypi//bazel_runfiles"],
