@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from furiosa.compiler.cli.main import main
 from furiosa.compiler.frontend.onnx.testing import model, run, tensor
+from tests.end_to_end.compared_models import tflite_network
 
 COUNT = 60
 RNG = np.random.default_rng(3)
@@ -147,6 +149,30 @@ def test_a_scorer_sees_all_predictions(folder: Path) -> None:
     given = ["--data", "val.npz", "--float-model", "f.onnx"]
     own, top1 = _json("q.enf", *given, "--scorer", "s.py"), _json("q.enf", *given)
     assert own["values"] == top1["values"] and own["metric"] == "scorer"
+
+
+def test_tflite_models_and_real_numbers_of_quantised_outputs(folder: Path) -> None:
+    data = tflite_network()
+    Path("m.tflite").write_bytes(data)
+    x = RNG.integers(-128, 128, (5, 12, 12, 8)).astype(np.int8)
+    np.save("x.npy", x)
+    Path("s.py").write_text(
+        "import sys, numpy as np\nprint(np.load(f'{sys.argv[1]}/b.npy').mean(dtype=float))\n"
+    )
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    found = []
+    for image in x:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    scale, zero_point = interpreter.get_output_details()[0]["quantization"]
+    wanted = scale * (np.mean(found, dtype=float) - zero_point)
+    given = ["m.tflite", "--batch-size", "2", "--data", "x.npy", "--source", "m.tflite"]
+    values = _json(*given, "--scorer", "s.py")["values"]
+    assert values["compiled"]["value"] == values["source"]["value"] == pytest.approx(wanted, rel=1e-6)
+    same = _json(*given, "--metric", "sqnr", "--float-model", "m.tflite")
+    assert same["values"]["compiled"]["value"] == "inf"
 
 
 @pytest.mark.parametrize(
