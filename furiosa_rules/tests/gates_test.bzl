@@ -246,7 +246,13 @@ def _real_tests():
         tags = manual,
     )
 
-    py_binary(name = "leaking_compile", srcs = ["leaking_compile.py"], deps = ["//compiler"])
+    py_binary(
+        name = "leaking_compile",
+        srcs = ["leaking_compile.py"],
+        # or the tests that have it get an empty __init__.py in packages of which they have a part
+        legacy_create_init = 0,
+        deps = ["//compiler"],
+    )
     npu_compiler_toolchain(name = "leaking_compiler", compiler = ":leaking_compile")
     native.toolchain(
         name = "leaking_toolchain",
