@@ -122,8 +122,6 @@ def _pack(ctx, program, modules, natives):
         inputs = [ctx.file._pack] + [file for _, file in modules],
         outputs = [program],
         tools = runtime.files,
-        # the order of what is in a set is part of bytecode
-        env = {"PYTHONHASHSEED": "0"},
         execution_requirements = {
             "block-network": "1",
             "supports-path-mapping": "1",

@@ -14,7 +14,7 @@ from furiosa.runtime import run_files, session
 from furiosa.runtime import source as sources
 from furiosa.runtime.bundle import manifest as manifests
 from furiosa.runtime.cli import Parser, add_run_arguments, plain, run_command
-from furiosa.runtime.errors import BundleError, InvalidInput, ModelDeployFailed
+from furiosa.runtime.errors import BundleError, HostRuntimeMissing, InvalidInput
 from furiosa.runtime.source import Source
 
 _HOST_RUNTIMES = {"onnx": ("onnxruntime", "onnxruntime"), "tflite": ("ai_edge_litert", "LiteRT")}
@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> None:
         for format in sorted(sess.host_formats):
             module, runtime = _HOST_RUNTIMES[format]
             if importlib.util.find_spec(module) is None:
-                raise ModelDeployFailed(
+                raise HostRuntimeMissing(
                     f"model '{name}' runs partly on the host, by {runtime}, which this bundle does not hold: "
                     "compile a model that runs wholly on the NPU, or run this one where furiosa_rules is installed"
                 )
