@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 from furiosa.compiler.dfg.graph import HOST_REGION, Operator, Tensor
 from furiosa.compiler.frontend.onnx import regions
 from furiosa.compiler.frontend.onnx.constants import CODES
+from furiosa.compiler.frontend.onnx.names import unused
 from furiosa.quantizer.affine import Affine
 from furiosa.quantizer.place import constants
 from furiosa.quantizer.place.constants import Constant
@@ -118,9 +119,9 @@ class _Writer:
         kind = self._plan.types.get(t.name)
         if t in self._plan.graph.inputs and kind is not None:
             return self._typed_input(t, by, kind)
-        self._raw[t] = self._free(f"{t.name}/float") if is_quantized or kind else t.name
-        self._real[t] = t.name if is_quantized and not kind else self._free(f"{t.name}/dequantized")
-        integers = t.name if kind == "int8" else self._free(f"{t.name}/int8")
+        self._raw[t] = unused(f"{t.name}/float", self._taken) if is_quantized or kind else t.name
+        self._real[t] = t.name if is_quantized and not kind else unused(f"{t.name}/dequantized", self._taken)
+        integers = t.name if kind == "int8" else unused(f"{t.name}/int8", self._taken)
         nodes = [
             *self._quantize(t, by, self._raw[t], integers),
             *self._dequantize(t, by, integers, self._real[t]),
@@ -131,10 +132,10 @@ class _Writer:
 
     def _typed_input(self, t: Tensor, by: Affine, kind: str) -> list[onnx.NodeProto]:
         """An input that comes as integers; uint8 ones become int8 of the same real numbers."""
-        self._raw[t] = self._real[t] = self._free(f"{t.name}/dequantized")
+        self._raw[t] = self._real[t] = unused(f"{t.name}/dequantized", self._taken)
         if kind == "int8":
             return self._dequantize(t, by, t.name, self._real[t])
-        real, integers = self._free(f"{t.name}/uint8"), self._free(f"{t.name}/int8")
+        real, integers = unused(f"{t.name}/uint8", self._taken), unused(f"{t.name}/int8", self._taken)
         nodes = self._dequantize(t, by, t.name, real, unsigned=True)
         return [
             *nodes,
@@ -154,7 +155,7 @@ class _Writer:
 
     def _convert(self, kind: str, t: Tensor, by: Affine, x: str, y: str, unsigned: bool) -> onnx.NodeProto:
         scale, zero = self._parameters(t, by, unsigned)
-        return helper.make_node(kind, [x, scale, zero], [y], self._free(f"{t.name}/{kind}"))
+        return helper.make_node(kind, [x, scale, zero], [y], unused(f"{t.name}/{kind}", self._taken))
 
     def _parameters(self, t: Tensor, by: Affine, unsigned: bool) -> tuple[str, str]:
         """The names of scale and zero point, the same for all that quantises a tensor."""
@@ -173,7 +174,7 @@ class _Writer:
         scale = self._initializer(constant.scale, f"{name}/scale")
         zeros = np.full(constant.scale.shape, constant.zero_point, constant.data.dtype)
         zero = self._initializer(zeros, f"{name}/zero_point")
-        real, node = self._free(name), self._free(f"{name}/DequantizeLinear")
+        real, node = unused(name, self._taken), unused(f"{name}/DequantizeLinear", self._taken)
         axis = {} if constant.axis is None else {"axis": constant.axis}
         self._nodes.append(
             helper.make_node("DequantizeLinear", [integers, scale, zero], [real], node, **axis)
@@ -193,16 +194,8 @@ class _Writer:
         return self._plain[t]
 
     def _initializer(self, data: np.ndarray, name: str) -> str:
-        name = self._free(name)
+        name = unused(name, self._taken)
         self._initializers.append(
             numpy_helper.from_array(np.ascontiguousarray(data).reshape(data.shape), name)
         )
-        return name
-
-    def _free(self, wanted: str) -> str:
-        name, n = wanted, 0
-        while name in self._taken:
-            n += 1
-            name = f"{wanted}:{n}"
-        self._taken.add(name)
         return name

@@ -9,6 +9,7 @@ from furiosa.compiler.dfg.graph import HOST_REGION, Graph, Operator, Tensor
 from furiosa.compiler.frontend.borders import check_borders
 from furiosa.compiler.frontend.onnx import regions, wire
 from furiosa.compiler.frontend.onnx.constants import CODES
+from furiosa.compiler.frontend.onnx.names import unused
 
 # Since IR version 4 an initialiser need not be an input as well.
 _MIN_IR_VERSION = 4
@@ -104,22 +105,14 @@ class _Names:
     def of(self, tensor: Tensor) -> str:
         name = self._names.get(id(tensor))
         if name is None:
-            name = self._names[id(tensor)] = self._free(tensor.name)
+            name = self._names[id(tensor)] = unused(tensor.name, self._taken)
         return name
 
     def apart(self, tensor: Tensor) -> onnx.NodeProto:
         """Another name for what makes and reads a tensor from now on, and the node that copies it to the one it had."""
         before = self.of(tensor)
-        self._names[id(tensor)] = self._free(before)
+        self._names[id(tensor)] = unused(before, self._taken)
         return onnx.helper.make_node("Identity", [self.of(tensor)], [before])
-
-    def _free(self, wanted: str) -> str:
-        name, n = wanted, 0
-        while name in self._taken:
-            n += 1
-            name = f"{wanted}:{n}"
-        self._taken.add(name)
-        return name
 
 
 def _value_info(tensor: Tensor, names: _Names) -> onnx.ValueInfoProto:
